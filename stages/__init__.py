@@ -1,0 +1,1 @@
+"""The pipeline's stages, a module each: read parameters, load inputs, call ``vae``, write outputs."""

@@ -1,0 +1,16 @@
+"""Where the stages keep their files, relative to the project's folder."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+TRAIN_IMAGES = Path("data/prepared/train.safetensors")
+VALIDATION_IMAGES = Path("data/prepared/validation.safetensors")
+TEST_IMAGES = Path("data/prepared/test.safetensors")
+MODEL = Path("models/vae.safetensors")
+LATENTS = Path("data/embedded/latents.safetensors")
+
+METRICS = Path("metrics")
+PLOTS = Path("plots")
+TRAINING = METRICS / "train.json"
+LOSSES = PLOTS / "train" / "losses.csv"

@@ -1,0 +1,117 @@
+"""Small files of numbers and pictures, which appear whole or not at all."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae.errors import VAEError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIGNIFICANT_DIGITS = 6
+
+
+class ArtifactError(VAEError):
+    """An output cannot be written, or a file of numbers cannot be read."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; the file takes its own name when the block ends well, and vanishes otherwise.
+
+    Raises:
+        ArtifactError: the folder is read-only, the disk is full, or the like.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, through to the disk before it takes its name."""
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write metrics: floats to six significant digits, no NaN or infinity (they are no JSON).
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    write_bytes(path, (json.dumps(_rounded(values), indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table: floats to six significant digits, None as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_rounded(cell) for cell in row] for row in rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what ``write_json`` wrote.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    with _readable(path):
+        values = json.loads(path.read_bytes())
+        if not isinstance(values, dict):
+            raise TypeError("no mapping")
+        return values
+
+
+def read_csv(path: Path) -> dict[str, list[float]]:
+    """Read a table of numbers by its columns, an empty cell as NaN.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    with _readable(path), path.open(newline="") as file:
+        columns, *rows = csv.reader(file)
+        cells = zip(*rows, strict=True)
+        return {name: [float(cell or "nan") for cell in column] for name, column in zip(columns, cells, strict=True)}
+
+
+def write_png(path: Path, figure: "Figure") -> None:
+    """Write a picture, without the metadata that matplotlib would add (its version)."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    write_bytes(path, content.getvalue())
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}); run dvc repro to write it anew") from error
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        case Mapping():
+            return {key: _rounded(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_rounded(item) for item in value]
+        case _:
+            return value

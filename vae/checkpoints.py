@@ -1,0 +1,57 @@
+"""The model file: weights, and the architecture to rebuild the model around them."""
+
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from vae.artifacts import write_bytes
+from vae.datasets import ImageShape
+from vae.errors import VAEError
+from vae.model import VAE, Architecture
+
+METADATA_KEY = "architecture"  # the only one: the order of several would change from run to run
+
+
+class CheckpointError(VAEError):
+    """A model file is missing, damaged, of another kind, or does not fit the data."""
+
+
+def save_model(path: Path, model: VAE) -> None:
+    """Write a model as safetensors, its architecture as JSON in the metadata.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    weights = {name: weight.cpu().contiguous() for name, weight in model.state_dict().items()}
+    write_bytes(path, save(weights, {METADATA_KEY: model.architecture.model_dump_json()}))
+
+
+def load_model(path: Path, device: torch.device, image_shape: ImageShape) -> VAE:
+    """Rebuild a model from its file alone, for images of a shape.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, no model, or a model of images of another shape.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            architecture = Architecture.model_validate_json(file.metadata()[METADATA_KEY])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        with torch.device("meta"):  # no memory and no random weights for what is replaced at once
+            model = VAE(architecture)
+        model.load_state_dict(weights, assign=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file; run dvc repro train, or dvc pull, to get it") from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValidationError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: damaged or no model of this version ({reason}); delete it and run dvc repro train"
+        ) from error
+    if architecture.image_shape != image_shape:
+        trained, given = ("×".join(map(str, shape)) for shape in (architecture.image_shape, image_shape))
+        raise CheckpointError(
+            f"{path}: a model of {trained} images, but data/prepared holds {given} images; run dvc repro train"
+        )
+    return model.to(device)

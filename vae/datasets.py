@@ -1,0 +1,88 @@
+"""The one form of a data set: in memory, and on disk.
+
+Images are uint8 of shape (N, C, H, W), labels int64 of shape (N,). Pixels become float32 in [0, 1] where a batch is
+used and are not normalised, since a Bernoulli likelihood reads them as probabilities.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vae.artifacts import write_bytes
+from vae.errors import VAEError
+
+ImageShape = tuple[int, int, int]
+
+
+class DatasetError(VAEError):
+    """A data set cannot be had, or a prepared file is missing, damaged or of another kind."""
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their classes.
+
+    Attributes:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,), each an index into ``class_names``.
+        class_names: the classes as people call them.
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> ImageShape:
+        """Channels, height and width of an image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def __getitem__(self, indices: Tensor | slice) -> "LabelledImages":
+        return LabelledImages(self.images[indices], self.labels[indices], self.class_names)
+
+
+def pixels(images: Tensor) -> Tensor:
+    """Intensities in [0, 1]: uint8 of any shape to float32 of the same."""
+    return images.to(torch.float32).div_(255)
+
+
+def save_images(path: Path, data: LabelledImages) -> None:
+    """Write a data set as safetensors: no pickle, and the same bytes for the same images.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    # A single metadata key: the order of several would change from run to run.
+    metadata = {"class_names": json.dumps(data.class_names)}
+    write_bytes(path, save({"images": data.images, "labels": data.labels}, metadata))
+
+
+def load_images(path: Path) -> LabelledImages:
+    """Read a data set that ``save_images`` wrote.
+
+    Raises:
+        DatasetError: the file is missing, damaged, or holds something else.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            images, labels = file.get_tensor("images"), file.get_tensor("labels")
+            class_names = tuple(json.loads(file.metadata()["class_names"]))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file; run dvc repro, or dvc pull, to get it") from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: damaged or no prepared data ({error}); delete it and run dvc repro") from error
+    if not (images.dtype == torch.uint8 and images.ndim == 4 and labels.shape == images.shape[:1]):
+        raise DatasetError(
+            f"{path}: expected uint8 images N×C×H×W with as many labels, got {images.dtype} {tuple(images.shape)} "
+            f"and {tuple(labels.shape)} labels; delete it and run dvc repro"
+        )
+    return LabelledImages(images, labels, class_names)

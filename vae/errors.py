@@ -1,0 +1,9 @@
+"""The root of the project's own exceptions."""
+
+
+class VAEError(Exception):
+    """A mistake or mishap that the user can mend.
+
+    The message says what is wrong, where (the file and the key or the path) and what to do about it. Stages print
+    it without a traceback; each module derives its own.
+    """

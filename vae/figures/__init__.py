@@ -1,0 +1,1 @@
+"""Pictures, from plain arrays: matplotlib without its global state."""

@@ -1,0 +1,34 @@
+"""What every picture shares: size, title, colours."""
+
+from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 120
+
+# Okabe & Ito's colours, which colour-blind readers tell apart.
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
+
+# Paul Tol's muted scheme, for up to ten classes.
+CLASS_COLOURS = (
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#777777",
+)
+
+
+def canvas(width: float, height: float, title: str, explanation: str = "") -> Figure:
+    """An empty figure with a bold title and, below it, a line that says how to read it. Sizes in inches."""
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]  # of this engine
+    figure.suptitle(title, fontsize=13, fontweight="bold", x=0.02, ha="left")
+    if explanation:
+        # An empty axis above would waste room; a second line of the title keeps its own weight this way.
+        figure.suptitle(f"{title}\n", fontsize=13, fontweight="bold", x=0.02, ha="left")
+        figure.text(0.02, 1 - 0.46 / height, explanation, fontsize=10, ha="left", va="center", color="#333333")
+    return figure

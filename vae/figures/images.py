@@ -1,0 +1,83 @@
+"""Pictures made of images in rows and columns."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vae.figures.canvas import canvas
+
+Images = NDArray[np.float32]  # (N, C, H, W), intensities in [0, 1]
+
+CELL_INCHES = 0.68
+PADDING = 0.08  # between images, as a share of one
+
+
+def image_grid(
+    rows: Sequence[Images],
+    title: str,
+    explanation: str,
+    *,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    row_axis: str = "",
+    column_axis: str = "",
+    cell: float = CELL_INCHES,
+) -> Figure:
+    """Images in rows and columns, with labels of either.
+
+    Args:
+        rows: of each row its images; all rows equally long.
+        title: what the picture shows.
+        explanation: how to read it.
+        row_labels: a label a row, or none.
+        column_labels: a label a column, or none.
+        row_axis: what the row labels are.
+        column_axis: what the column labels are.
+        cell: inches an image takes.
+    """
+    columns = len(rows[0])
+    label_room = 0.5 + 0.08 * max((len(label) for label in row_labels), default=0) + (0.3 if row_axis else 0)
+    width = max(columns * cell + label_room, 0.078 * max(len(explanation), 1.25 * len(title)))
+    bottom_room = (0.35 if column_labels else 0) + (0.25 if column_axis else 0)
+    figure = canvas(width, len(rows) * cell + 0.85 + bottom_room, title, explanation)
+    axes = figure.subplots()
+    picture, step, half = _tile(rows)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_anchor("W")
+    _label(axes, row_labels, column_labels, step, half)
+    axes.set_xlabel(column_axis, fontsize=10)
+    axes.set_ylabel(row_axis, fontsize=10)
+    return figure
+
+
+def _tile(rows: Sequence[Images]) -> tuple[NDArray[np.float32], tuple[int, int], tuple[float, float]]:
+    """One picture of all images on white, with the distance between images and half an image's size, in pixels."""
+    channels, height, width = rows[0].shape[1:]
+    scale = max(1, round(28 / height))  # so that the gap between small images may be less than one of their pixels
+    gap = round(PADDING * height * scale)
+    step = (height * scale + gap, width * scale + gap)
+    columns = len(rows[0])
+    picture = np.ones((len(rows) * step[0] - gap, columns * step[1] - gap, channels), np.float32)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            top, left = row * step[0], column * step[1]
+            large = image.transpose(1, 2, 0).repeat(scale, axis=0).repeat(scale, axis=1)
+            picture[top : top + large.shape[0], left : left + large.shape[1]] = large
+    half = ((height * scale - 1) / 2, (width * scale - 1) / 2)
+    return (picture[..., 0] if channels == 1 else picture), step, half
+
+
+def _label(
+    axes: Axes,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    step: tuple[int, int],
+    half: tuple[float, float],
+) -> None:
+    axes.set_yticks([row * step[0] + half[0] for row in range(len(row_labels))], row_labels, fontsize=10)
+    axes.set_xticks([column * step[1] + half[1] for column in range(len(column_labels))], column_labels, fontsize=10)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)

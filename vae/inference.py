@@ -1,0 +1,107 @@
+"""A trained model over a whole data set: every image once, to the same number in any batch size.
+
+Random numbers are drawn for all images at once, before they are cut into batches, and averages are taken at the
+end over all images, in float64.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vae.datasets import pixels
+from vae.model import VAE
+from vae.objective import log_importance_weight, negative_elbo
+from vae.runtime import generator
+
+BATCH_SIZE = 1000
+
+
+class Posterior(NamedTuple):
+    """q(z given x) = N(μ, diag σ²) of each image: ``mean`` μ (N, D) and ``log_variance`` log σ² (N, D)."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Averages over a data set, in nats per image.
+
+    Attributes:
+        reconstruction: of -log p(x given z), one posterior sample an image.
+        kl_per_dimension: of the KL to the prior, float64 (D,).
+    """
+
+    reconstruction: float
+    kl_per_dimension: Tensor
+
+    @property
+    def kl(self) -> float:
+        """The KL, summed over latent dimensions."""
+        return float(self.kl_per_dimension.sum())
+
+    @property
+    def negative_elbo(self) -> float:
+        """Reconstruction plus KL, at β = 1 whatever was trained."""
+        return self.reconstruction + self.kl
+
+
+@torch.inference_mode()
+def losses(model: VAE, images: Tensor, seed: int, *, batch_size: int = BATCH_SIZE) -> Losses:
+    """The negative ELBO's terms, averaged over all images: uint8 (N, C, H, W)."""
+    noise = _noise(model, len(images), seed, "posterior noise")
+    terms = [negative_elbo(model, x, noise[rows]) for rows, x in _batches(model, images, batch_size)]
+    reconstruction = torch.cat([batch.reconstruction for batch in terms])
+    kl = torch.cat([batch.kl for batch in terms])
+    return Losses(float(reconstruction.cpu().double().mean()), kl.cpu().double().mean(0))
+
+
+@torch.inference_mode()
+def importance_weighted_bound(
+    model: VAE, images: Tensor, samples: int, seed: int, *, batch_size: int = BATCH_SIZE, progress: bool = False
+) -> Tensor:
+    """log 1/k Σ w_i of k = ``samples`` posterior samples, in nats per image: uint8 (N, C, H, W) to float64 (N,).
+
+    The weights of one sample of every image are in memory at a time, whatever k is.
+    """
+    posterior = encode(model, images, batch_size=batch_size)
+    random = generator(seed, "importance noise", model.device)
+    total = torch.full((len(images),), -torch.inf, device=model.device)
+    for _ in tqdm(range(samples), desc="importance samples", leave=False, disable=None if progress else True):
+        noise = torch.randn(posterior.mean.shape, generator=random, device=model.device)
+        for rows, x in _batches(model, images, batch_size):
+            log_weight = log_importance_weight(
+                model, x, posterior.mean[rows], posterior.log_variance[rows], noise[rows]
+            )
+            total[rows] = torch.logaddexp(total[rows], log_weight)
+    return total.cpu().double() - log(samples)
+
+
+@torch.inference_mode()
+def encode(model: VAE, images: Tensor, *, batch_size: int = BATCH_SIZE) -> Posterior:
+    """The posterior of every image: uint8 (N, C, H, W) to twice (N, D), on the model's device."""
+    parts = [model.encoder(x) for _, x in _batches(model, images, batch_size)]
+    return Posterior(torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts]))
+
+
+@torch.inference_mode()
+def decode(model: VAE, z: Tensor, *, batch_size: int = BATCH_SIZE) -> Tensor:
+    """The expected image of every latent code: (N, D) to intensities (N, C, H, W), on the model's device."""
+    z = z.to(model.device)
+    return torch.cat([model.likelihood.mean(model.decoder(part)) for part in z.split(batch_size)])
+
+
+def _noise(model: VAE, count: int, seed: int, purpose: str) -> Tensor:
+    random = generator(seed, purpose, model.device)
+    return torch.randn(count, model.latent_dim, generator=random, device=model.device)
+
+
+def _batches(model: VAE, images: Tensor, batch_size: int) -> Iterator[tuple[slice, Tensor]]:
+    for start in range(0, len(images), batch_size):
+        rows = slice(start, start + batch_size)
+        yield rows, pixels(images[rows].to(model.device))

@@ -1,0 +1,70 @@
+"""The machine a run finds: its device, and random numbers that repeat on it."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from vae.errors import VAEError
+
+CPU = torch.device("cpu")
+
+
+class DeviceError(VAEError):
+    """``VAE_DEVICE`` names a device that this machine does not have."""
+
+
+def configure() -> None:
+    """Make every computation repeat bit for bit on the same machine."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(True)
+    # Filling memory that nobody reads would cost time only.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # not in the stubs
+
+
+def device() -> torch.device:
+    """The device to compute on: ``VAE_DEVICE`` where it is set, else the accelerator at hand, else the CPU.
+
+    Raises:
+        DeviceError: ``VAE_DEVICE`` is no device of this machine.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    requested = os.environ.get("VAE_DEVICE", "").strip()
+    if not requested:
+        return accelerator or CPU
+    present = ["cpu"]
+    if accelerator is not None:
+        present += [accelerator.type]
+        present += [f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())]
+    if requested not in present:
+        raise DeviceError(
+            f"VAE_DEVICE={requested}: no such device on this machine; choose one of {', '.join(present)}, "
+            "or unset it to take the best"
+        )
+    return torch.device(requested)
+
+
+def derive(seed: int, purpose: str) -> int:
+    """A seed of its own for each purpose (weights, order, noise, …), so that one's draws never shift another's."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "little") >> 1
+
+
+def generator(seed: int, purpose: str, on: torch.device = CPU) -> torch.Generator:
+    """A random generator on a device, seeded for one purpose."""
+    return torch.Generator(on).manual_seed(derive(seed, purpose))
+
+
+@contextmanager
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Seed PyTorch's global CPU generator within the block, for what takes no generator: initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, purpose))
+        yield
+
+
+def permutation(size: int, seed: int, purpose: str) -> Tensor:
+    """A random order of ``range(size)``: int64 (size,), the same on every device."""
+    return torch.randperm(size, generator=generator(seed, purpose))
