@@ -29,8 +29,8 @@ $(READY): requirements.txt
 repro: $(READY) ## Run the pipeline: what changed since the last run, of the five stages
 	$(BIN)/dvc repro
 
-mnist: $(READY) ## Run the pipeline on MNIST, as an experiment of its own that leaves params.yaml as it is
-	$(BIN)/dvc exp run --temp --name mnist --force -S prepare.dataset=mnist -S prepare.validation_fraction=0
+mnist: $(READY) ## Run the pipeline on MNIST, as an experiment named mnist
+	$(BIN)/dvc exp run --name mnist --force -S prepare.dataset=mnist -S prepare.validation_fraction=0
 
 test: lint ## Run every check: format, lint, types, tests
 	$(BIN)/python -m pytest

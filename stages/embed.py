@@ -2,7 +2,6 @@
 
 import logging
 
-import numpy as np
 from safetensors.torch import save
 
 from stages import entry, paths
@@ -11,6 +10,7 @@ from vae.artifacts import write_bytes, write_csv, write_json, write_png
 from vae.checkpoints import load_model
 from vae.datasets import load_images
 from vae.diagnostics import projection, representation
+from vae.figures.charts import class_scatter
 from vae.params import Params
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,15 @@ def main(params: Params) -> None:
     train_codes, train_labels = inference.encode(model, train.images).mean.cpu().numpy(), train.labels.numpy()
     points = projection.project(codes[chosen], settings.method, settings.seed)
 
+    measures = {
+        "neighbour_accuracy": representation.neighbour_accuracy(
+            train_codes, train_labels, codes, labels, settings.neighbours
+        ),
+        "linear_probe_accuracy": representation.linear_probe_accuracy(train_codes, train_labels, codes, labels),
+        "silhouette": representation.class_silhouette(codes[chosen], labels[chosen]),
+        "trustworthiness": projection.trustworthiness(codes[chosen], points, settings.neighbours),
+    }
+
     latents = {
         "mean": posterior.mean.cpu(),
         "log_variance": posterior.log_variance.cpu().contiguous(),
@@ -44,28 +53,20 @@ def main(params: Params) -> None:
         ["x", "y", "class", "image"],
         [(float(x), float(y), name, int(image)) for (x, y), name, image in zip(points, names, chosen, strict=True)],
     )
-    draw_projection(points, labels[chosen], test.class_names, projection.axis_name(codes, settings.method))
-
-    measures = {
-        "neighbour_accuracy": representation.neighbour_accuracy(
-            train_codes, train_labels, codes, labels, settings.neighbours
-        ),
-        "linear_probe_accuracy": representation.linear_probe_accuracy(train_codes, train_labels, codes, labels),
-        "silhouette": representation.class_silhouette(codes[chosen], labels[chosen]),
-        "trustworthiness": projection.trustworthiness(codes[chosen], points, settings.neighbours),
-    }
+    draw_projection(points, labels[chosen], test.class_names, projection.axis_names(model.latent_dim, settings.method))
     write_json(paths.METRICS / "embed.json", measures)
     log.info("codes of test images: %s", ", ".join(f"{name} {value:.3f}" for name, value in measures.items()))
 
 
 def draw_projection(
-    points: representation.Codes, labels: representation.Labels, class_names: tuple[str, ...], axis_name: str
+    points: representation.Codes,
+    labels: representation.Labels,
+    class_names: tuple[str, ...],
+    axis_names: tuple[str, str],
 ) -> None:
     """Show the projected codes, coloured by class."""
-    from vae.figures.charts import class_scatter
-
-    title = f"Latent codes of {len(np.asarray(points)):,} test images"
-    write_png(PLOTS / "projection.png", class_scatter(points, labels, class_names, axis_name, title))
+    title = f"Latent codes of {len(points):,} test images"
+    write_png(PLOTS / "projection.png", class_scatter(points, labels, class_names, axis_names, title))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from inspect import getfile
+from pathlib import Path
 from types import FrameType
 
 from stages.paths import PARAMS
@@ -18,7 +20,7 @@ def run(stage: Callable[[Params], None]) -> None:
     Exits with status 1 and a message, but no traceback, for a mistake or mishap that the user can mend; with 130
     when interrupted (Ctrl-C) and 143 when terminated, after removing what was half written.
     """
-    name = stage.__module__ if stage.__module__ != "__main__" else sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
+    name = Path(getfile(stage)).stem
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     signal.signal(signal.SIGTERM, _terminate)
     try:

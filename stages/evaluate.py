@@ -12,6 +12,8 @@ from vae.checkpoints import load_model
 from vae.datasets import LabelledImages, load_images, pixels
 from vae.diagnostics.collapse import ACTIVE_VARIANCE, diagnose_collapse, mean_variances
 from vae.diagnostics.reconstruction import mean_squared_error
+from vae.figures.charts import latent_spectrum, loss_curves
+from vae.figures.images import image_grid
 from vae.params import Params
 
 log = logging.getLogger(__name__)
@@ -70,8 +72,6 @@ def write_spectrum(kl: Tensor, variances: Tensor) -> None:
 
 def draw_reconstructions(test: LabelledImages, reconstructions: Tensor, seed: int) -> None:
     """Show test images, each over its reconstruction."""
-    from vae.figures.images import image_grid
-
     chosen = runtime.permutation(len(test), seed, "pictured images")
     rows = []
     for indices in chosen[: RECONSTRUCTION_ROWS * RECONSTRUCTION_COLUMNS].split(RECONSTRUCTION_COLUMNS):
@@ -87,8 +87,6 @@ def draw_reconstructions(test: LabelledImages, reconstructions: Tensor, seed: in
 
 def draw_charts(kl: Tensor, variances: Tensor) -> None:
     """Chart the losses of the training that made the model, and what each latent dimension carries."""
-    from vae.figures.charts import latent_spectrum, loss_curves
-
     losses = {name: np.array(values) for name, values in read_csv(paths.LOSSES).items()}
     best_epoch = read_json(paths.TRAINING)["best_epoch"]
     write_png(PLOTS / "losses.png", loss_curves(losses, best_epoch))

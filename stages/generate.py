@@ -11,6 +11,7 @@ from vae.artifacts import write_json, write_png
 from vae.checkpoints import load_model
 from vae.datasets import LabelledImages, load_images, pixels
 from vae.diagnostics.sample_quality import sample_quality
+from vae.figures.images import image_grid
 from vae.model import VAE
 from vae.objective import kl_divergence
 from vae.params import GenerateParams, Params
@@ -56,13 +57,11 @@ def measure(
     ceiling = sample_quality(real, stand_ins, settings.neighbours)._asdict()
     compared = ", ".join(f"{name} {value:.2f} (of {ceiling[name]:.2f})" for name, value in quality.items())
     log.info("%d samples against test images (of what training images reach): %s", count, compared)
-    return {**quality, "ceiling": ceiling, "images": count}
+    return {**quality, "ceiling": ceiling, "samples": count}
 
 
 def draw_samples(samples: Tensor) -> None:
     """Show the first samples as a grid."""
-    from vae.figures.images import image_grid
-
     shown = samples[: SAMPLE_ROWS * SAMPLE_COLUMNS].cpu().numpy()
     figure = image_grid(
         [shown[start : start + SAMPLE_COLUMNS] for start in range(0, len(shown), SAMPLE_COLUMNS)],
@@ -74,8 +73,6 @@ def draw_samples(samples: Tensor) -> None:
 
 def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: int) -> None:
     """Walk in a straight line between the codes of pairs of test images of different classes."""
-    from vae.figures.images import image_grid
-
     pairs = different_classes(test, INTERPOLATIONS, seed)
     steps = torch.linspace(0, 1, INTERPOLATION_STEPS, device=means.device)
     rows = []
@@ -113,8 +110,6 @@ def different_classes(test: LabelledImages, count: int, seed: int) -> list[tuple
 
 def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
     """Move the code of one test image along each of its most active dimensions, the others held still."""
-    from vae.figures.images import image_grid
-
     dimensions = most_active(kl, TRAVERSED_DIMENSIONS)
     start = means[runtime.permutation(len(means), seed, "traversed image")[0]]
     steps = torch.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, TRAVERSAL_STEPS, device=means.device)
@@ -137,8 +132,6 @@ def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
 
 def draw_manifold(model: VAE, kl: Tensor) -> None:
     """Decode a grid of prior quantiles over two dimensions, all others at zero (Kingma & Welling 2013, figure 4)."""
-    from vae.figures.images import image_grid
-
     quantiles = torch.special.ndtri((torch.arange(MANIFOLD_SIDE, device=kl.device) + 0.5) / MANIFOLD_SIDE)
     dimensions = sorted(most_active(kl, 2))
     across, down = dimensions[0], dimensions[-1]

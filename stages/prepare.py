@@ -8,6 +8,7 @@ from stages import entry, paths
 from vae.artifacts import write_json, write_png
 from vae.datasets import DatasetError, LabelledImages, pixels, save_images
 from vae.diagnostics.entropy import entropy_floor
+from vae.figures.images import image_grid
 from vae.params import Params
 from vae.runtime import permutation
 from vae.sources import load_source
@@ -51,8 +52,6 @@ def main(params: Params) -> None:
 
 def draw_examples(train: LabelledImages, dataset: str) -> None:
     """Show the first training images of each class."""
-    from vae.figures.images import image_grid
-
     rows, labels = [], []
     for index, name in enumerate(train.class_names):
         own = train.images[train.labels == index][:EXAMPLES_PER_CLASS]

@@ -5,7 +5,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -53,7 +54,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a value is NaN or infinite.
     """
-    write_bytes(path, (json.dumps(_rounded(values), indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, (json.dumps(_rounded(values), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -86,8 +87,8 @@ def read_csv(path: Path) -> dict[str, list[float]]:
     """
     with _readable(path), path.open(newline="") as file:
         columns, *rows = csv.reader(file)
-        cells = zip(*rows, strict=True)
-        return {name: [float(cell or "nan") for cell in column] for name, column in zip(columns, cells, strict=True)}
+        numbers = [[float(cell or "nan") for _, cell in zip(columns, row, strict=True)] for row in rows]
+        return {name: [row[place] for row in numbers] for place, name in enumerate(columns)}
 
 
 def write_png(path: Path, figure: "Figure") -> None:
@@ -101,7 +102,7 @@ def write_png(path: Path, figure: "Figure") -> None:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}); run dvc repro to write it anew") from error
 
 

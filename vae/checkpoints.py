@@ -37,15 +37,17 @@ def load_model(path: Path, device: torch.device, image_shape: ImageShape) -> VAE
     """
     try:
         with safe_open(path, framework="pt") as file:
-            architecture = Architecture.model_validate_json(file.metadata()[METADATA_KEY])
+            architecture = Architecture.model_validate_json((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
         with torch.device("meta"):  # no memory and no random weights for what is replaced at once
             model = VAE(architecture)
         model.load_state_dict(weights, assign=True)
+        if any(weight.dtype != torch.float32 for weight in weights.values()):
+            raise TypeError("weights are not float32")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; run dvc repro train, or dvc pull, to get it") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValidationError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path}: damaged or no model of this version ({reason}); delete it and run dvc repro train"
         ) from error

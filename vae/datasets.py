@@ -63,7 +63,7 @@ def save_images(path: Path, data: LabelledImages) -> None:
     """
     # A single metadata key: the order of several would change from run to run.
     metadata = {"class_names": json.dumps(data.class_names)}
-    write_bytes(path, save({"images": data.images, "labels": data.labels}, metadata))
+    write_bytes(path, save({"images": data.images.contiguous(), "labels": data.labels.contiguous()}, metadata))
 
 
 def load_images(path: Path) -> LabelledImages:
@@ -75,14 +75,18 @@ def load_images(path: Path) -> LabelledImages:
     try:
         with safe_open(path, framework="pt") as file:
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-            class_names = tuple(json.loads(file.metadata()["class_names"]))
+            class_names = tuple(json.loads((file.metadata() or {})["class_names"]))
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; run dvc repro, or dvc pull, to get it") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{path}: damaged or no prepared data ({error}); delete it and run dvc repro") from error
-    if not (images.dtype == torch.uint8 and images.ndim == 4 and labels.shape == images.shape[:1]):
+    if not (images.dtype == torch.uint8 and images.ndim == 4 and labels.dtype == torch.int64):
         raise DatasetError(
-            f"{path}: expected uint8 images N×C×H×W with as many labels, got {images.dtype} {tuple(images.shape)} "
-            f"and {tuple(labels.shape)} labels; delete it and run dvc repro"
+            f"{path}: expected uint8 images N×C×H×W with int64 labels, got {images.dtype} {tuple(images.shape)} "
+            f"with {labels.dtype}; delete it and run dvc repro"
+        )
+    if labels.shape != images.shape[:1] or ((labels < 0) | (labels >= len(class_names))).any():
+        raise DatasetError(
+            f"{path}: expected for each image a label of one of {len(class_names)} classes; delete it and run dvc repro"
         )
     return LabelledImages(images, labels, class_names)

@@ -69,17 +69,19 @@ def importance_weighted_bound(
 
     The weights of one sample of every image are in memory at a time, whatever k is.
     """
+    images = images.to(model.device)  # once, not once a sample
     posterior = encode(model, images, batch_size=batch_size)
     random = generator(seed, "importance noise", model.device)
-    total = torch.full((len(images),), -torch.inf, device=model.device)
+    # In float64, or of a sum of many weights the next one would be rounded away.
+    total = torch.full((len(images),), -torch.inf, dtype=torch.float64)
     for _ in tqdm(range(samples), desc="importance samples", leave=False, disable=None if progress else True):
         noise = torch.randn(posterior.mean.shape, generator=random, device=model.device)
         for rows, x in _batches(model, images, batch_size):
             log_weight = log_importance_weight(
                 model, x, posterior.mean[rows], posterior.log_variance[rows], noise[rows]
             )
-            total[rows] = torch.logaddexp(total[rows], log_weight)
-    return total.cpu().double() - log(samples)
+            total[rows] = torch.logaddexp(total[rows], log_weight.cpu().double())
+    return total - log(samples)
 
 
 @torch.inference_mode()

@@ -103,7 +103,7 @@ def load_params(path: Path) -> Params:
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ParamsError(f"{path}{line}: not valid YAML: {error.problem}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ParamsError(f"{path}: expected sections ({', '.join(Params.model_fields)}), found none")
@@ -130,6 +130,8 @@ def _explain(error: ErrorDetails) -> str:
             return f"{key}: missing; add it"
         case "extra_forbidden":
             return f"{key}: unknown parameter; {_suggest(error['loc'])}"
+        case "invalid_key":
+            return f"{key}: names are words, not {error['input']!r}"
         case "model_type":
             return f"{key}: expected a section with parameters, got {error['input']!r}"
         case _:

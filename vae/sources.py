@@ -47,7 +47,7 @@ def load_source(dataset: str, seed: int) -> Splits:
 def data_home() -> Path:
     """The folder of raw downloads, one per machine: ``$VAE_DATA_HOME``, or ``vae`` in the user's cache folder."""
     if home := os.environ.get("VAE_DATA_HOME"):
-        return Path(home).expanduser()
+        return Path(home).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vae"
 
 
@@ -90,7 +90,7 @@ def _torchvision(dataset: str) -> Splits:
             try:
                 return _extract(source, root, mirror)
             except (OSError, RuntimeError, HTTPException) as error:
-                problems.append(f"{mirror}: {error}")
+                problems.append(f"{mirror}: {' '.join(str(error).split()) or type(error).__name__}")
             finally:
                 for archive in _verified(source, staging):
                     if not (staging / archive).is_symlink():

@@ -76,7 +76,7 @@ def train(
     best, best_weights = None, {}
 
     steps = -(-len(images) // params.batch_size)
-    with tqdm(total=params.epochs * steps, unit="step", desc="epoch 1", disable=None) as bar:
+    with tqdm(total=params.epochs * steps, unit="step", disable=None) as bar:
         for number in range(1, params.epochs + 1):
             bar.set_description(f"epoch {number}/{params.epochs}")
             sums = []
@@ -91,16 +91,19 @@ def train(
                 sums.append(torch.stack([reconstruction, kl]).detach())
                 bar.update()
 
-            epoch = Epoch(number, _average(sums, len(images)), _validate(model, validation_images, params.seed))
+            validation = _evaluate(model, validation_images, params.seed) if len(validation_images) else None
+            epoch = Epoch(number, _average(sums, len(images)), validation)
             _require_finite(epoch)
             history.append(epoch)
             if best is None or _selects(epoch, best):
                 best = epoch
                 best_weights = {name: weight.clone() for name, weight in model.state_dict().items()}
             bar.set_postfix(_shown(epoch))
-            report(history)
+            report(tuple(history))
 
     assert best is not None  # params.epochs is at least 1
+    if best.validation is None:  # training losses are taken before each step: none has seen what the last one did
+        _require_finite(best._replace(train=_evaluate(model, images[: inference.BATCH_SIZE], params.seed)))
     model.load_state_dict(best_weights)
     return Training(history, best)
 
@@ -110,10 +113,8 @@ def _average(sums: Sequence[Tensor], count: int) -> Terms:
     return Terms(reconstruction + kl, reconstruction, kl)
 
 
-def _validate(model: VAE, images: Tensor, seed: int) -> Terms | None:
-    """The validation losses; the same noise in every epoch, so that epochs differ by their weights only."""
-    if not len(images):
-        return None
+def _evaluate(model: VAE, images: Tensor, seed: int) -> Terms:
+    """The losses of the weights as they are; the same noise in every epoch, so that epochs differ by weights only."""
     result = inference.losses(model, images, seed)
     return Terms(result.negative_elbo, result.reconstruction, result.kl)
 

@@ -35,14 +35,20 @@ def project(codes: Codes, method: str, seed: int) -> Codes:
     Args:
         codes: latent codes (N, D).
         method: ``tsne``, ``pca`` or ``umap``.
-        seed: of what the method draws at random.
+        seed: of what the method draws at random. t-SNE draws nothing but the start of its PCA, and hardly depends
+            on it.
     """
     if codes.shape[1] <= 2:
         return np.pad(codes, ((0, 0), (0, 2 - codes.shape[1])))
+    offsets = codes.astype(np.float64) - codes[0]
+    reach = np.abs(offsets).max()
+    if reach == 0:  # one code for all, as after a complete collapse
+        return np.zeros((len(codes), 2), np.float32)
     random_state = derive(seed, "projection") % 2**32
     match method:
         case "tsne":
-            return _tsne(codes, random_state)
+            # It does not depend on the scale, and divides by the spread of codes: by zero, if that were rounded away.
+            return _tsne(offsets / reach, random_state)
         case "umap":
             import umap
 
@@ -53,11 +59,12 @@ def project(codes: Codes, method: str, seed: int) -> Codes:
             return np.asarray(PCA(2, svd_solver="full").fit_transform(codes), np.float32)
 
 
-def axis_name(codes: Codes, method: str) -> str:
-    """What the axes of the picture show."""
-    if codes.shape[1] <= 2:
-        return "latent dimension"
-    return {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal component"}[method]
+def axis_names(latent_dim: int, method: str) -> tuple[str, str]:
+    """What the two axes of the picture show."""
+    if latent_dim <= 2:
+        return "z0", "z1" if latent_dim == 2 else "(there is no second dimension)"
+    name = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal component"}[method]
+    return f"{name} 1", f"{name} 2"
 
 
 def trustworthiness(codes: Codes, projection: Codes, neighbours: int) -> float:
@@ -78,7 +85,7 @@ def trustworthiness(codes: Codes, projection: Codes, neighbours: int) -> float:
     return float(manifold.trustworthiness(codes, projection, n_neighbors=neighbours))
 
 
-def _tsne(codes: Codes, random_state: int) -> Codes:
+def _tsne(codes: NDArray[np.float64], random_state: int) -> Codes:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 

@@ -1,6 +1,9 @@
-"""What every picture shares: size, title, colours."""
+"""What every picture shares: size, title, colours. matplotlib is imported when the first is drawn."""
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 120
 
@@ -22,8 +25,10 @@ CLASS_COLOURS = (
 )
 
 
-def canvas(width: float, height: float, title: str, explanation: str = "") -> Figure:
+def canvas(width: float, height: float, title: str, explanation: str = "") -> "Figure":
     """An empty figure with a bold title and, below it, a line that says how to read it. Sizes in inches."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]  # of this engine
     figure.suptitle(title, fontsize=13, fontweight="bold", x=0.02, ha="left")

@@ -1,26 +1,33 @@
 """Line, bar and scatter charts."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from vae.figures.canvas import BLUE, CLASS_COLOURS, GREY, ORANGE, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Values = NDArray[np.float64]
 
 
-def loss_curves(losses: dict[str, Values], best_epoch: int) -> Figure:
+def loss_curves(losses: dict[str, Values], best_epoch: int) -> "Figure":
     """The loss and its two terms over epochs, for training and validation.
 
     Args:
         losses: the columns of ``losses.csv`` by their names, NaN where there is no validation set.
         best_epoch: the epoch whose weights were kept.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure = canvas(
-        11, 4.2, "Losses during training", "Healthy: all fall and level off, and validation stays near training."
+        11,
+        4.2,
+        "Losses during training",
+        "Healthy: loss and reconstruction fall and level off, the KL settles, validation stays near training.",
     )
     epochs = losses["epoch"]
     panels = figure.subplots(1, 3)
@@ -32,14 +39,14 @@ def loss_curves(losses: dict[str, Values], best_epoch: int) -> Figure:
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"weights kept (epoch {best_epoch})")
         axes.set_title({"loss": "Loss", "reconstruction": "Reconstruction", "kl": "KL"}[term], fontsize=11)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylabel("nats per image")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("nats per image")
     panels[0].legend(fontsize=9)
     return figure
 
 
-def latent_spectrum(kl: Values, variances: Values, threshold: float) -> Figure:
+def latent_spectrum(kl: Values, variances: Values, threshold: float) -> "Figure":
     """KL and activity of every latent dimension, in falling order of the KL.
 
     Args:
@@ -51,7 +58,7 @@ def latent_spectrum(kl: Values, variances: Values, threshold: float) -> Figure:
     active = variances[order] > threshold
     colours = np.where(active, BLUE, ORANGE)
     figure = canvas(
-        max(8.0, 2.5 + 0.32 * len(kl)),
+        min(max(8.0, 2.5 + 0.32 * len(kl)), 13.0),
         6.2,
         f"What each latent dimension carries: {active.sum()} of {len(kl)} active",
         "Healthy: every bar stands out. Collapsed dimensions (orange) have no KL and a variance near zero.",
@@ -63,12 +70,14 @@ def latent_spectrum(kl: Values, variances: Values, threshold: float) -> Figure:
     bottom.bar(places, variances[order], color=colours)
     bottom.axhline(threshold, color="black", linestyle="--", linewidth=1, label=f"active above {threshold}")
     bottom.set_yscale("log")
-    bottom.set_ylim(min(threshold, variances.min()) / 3, max(1.0, variances.max()) * 3)
+    lowest = max(variances.min(), 1e-6)  # the axis is logarithmic
+    bottom.set_ylim(min(threshold, lowest) / 3, max(1.0, variances.max()) * 3)
     bottom.set_ylabel("variance of the posterior mean")
     bottom.set_xlabel("latent dimension, by falling KL")
     step = -(-len(kl) // 40)
     bottom.set_xticks(places[::step], [str(dimension) for dimension in order[::step]], fontsize=9)
     bottom.legend(fontsize=9, loc="upper right")
+    bottom.set_xlim(-0.8, len(kl) - 0.2)
     for axes in (top, bottom):
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
@@ -76,8 +85,12 @@ def latent_spectrum(kl: Values, variances: Values, threshold: float) -> Figure:
 
 
 def class_scatter(
-    points: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str], axis_name: str, title: str
-) -> Figure:
+    points: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    axis_names: tuple[str, str],
+    title: str,
+) -> "Figure":
     """Points in the plane (N, 2), coloured and labelled by class."""
     figure = canvas(9, 7.6, title, "Healthy: classes form clusters that touch, without one crowded heap or wide gaps.")
     axes = figure.subplots()
@@ -89,16 +102,24 @@ def class_scatter(
         axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=name)
         axes.annotate(
             name,
-            np.median(own, axis=0),
+            _densest(own),
             ha="center",
             va="center",
             fontsize=11,
             fontweight="bold",
             bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85},
         )
-    axes.set_xlabel(f"{axis_name} 1")
-    axes.set_ylabel(f"{axis_name} 2")
+    axes.set_xlabel(axis_names[0])
+    axes.set_ylabel(axis_names[1])
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid(alpha=0.2)
     figure.legend(title="class", loc="outside right center", fontsize=10, markerscale=2)
     return figure
+
+
+def _densest(points: NDArray[np.float32]) -> tuple[float, float]:
+    """The point of (N, 2) around which a quarter of all lies closest: a class in two clusters has no middle."""
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    quarter = len(points) // 4
+    x, y = points[np.partition(distances, quarter, axis=1)[:, quarter].argmin()]
+    return float(x), float(y)

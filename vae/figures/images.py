@@ -1,13 +1,16 @@
 """Pictures made of images in rows and columns."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vae.figures.canvas import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Images = NDArray[np.float32]  # (N, C, H, W), intensities in [0, 1]
 
@@ -25,7 +28,7 @@ def image_grid(
     row_axis: str = "",
     column_axis: str = "",
     cell: float = CELL_INCHES,
-) -> Figure:
+) -> "Figure":
     """Images in rows and columns, with labels of either.
 
     Args:
@@ -40,7 +43,7 @@ def image_grid(
     """
     columns = len(rows[0])
     label_room = 0.5 + 0.08 * max((len(label) for label in row_labels), default=0) + (0.3 if row_axis else 0)
-    width = max(columns * cell + label_room, 0.078 * max(len(explanation), 1.25 * len(title)))
+    width = max(columns * cell + label_room, 0.3 + 0.078 * max(len(explanation), 1.7 * len(title)))
     bottom_room = (0.35 if column_labels else 0) + (0.25 if column_axis else 0)
     figure = canvas(width, len(rows) * cell + 0.85 + bottom_room, title, explanation)
     axes = figure.subplots()
@@ -71,7 +74,7 @@ def _tile(rows: Sequence[Images]) -> tuple[NDArray[np.float32], tuple[int, int],
 
 
 def _label(
-    axes: Axes,
+    axes: "Axes",
     row_labels: Sequence[str],
     column_labels: Sequence[str],
     step: tuple[int, int],
