@@ -1,0 +1,42 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.projects import SMALL, Project, copy_project
+
+# The tests compute little at a time, where handing work to other threads takes longer than doing it.
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A copy of the project with small parameters, in which nothing was run."""
+    copy = copy_project(tmp_path / "project")
+    copy.set(SMALL)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project with small parameters, reproduced and committed; tests leave it as it is."""
+    copy = copy_project(tmp_path_factory.mktemp("reproduced") / "project")
+    copy.set(SMALL)
+    copy.dvc("repro")
+    copy.commit("Reproduced with small parameters")
+    return copy
+
+
+@pytest.fixture
+def workspace(reproduced: Project, tmp_path: Path) -> Project:
+    """The reproduced project with its DVC cache, to be changed."""
+    return Project(shutil.copytree(reproduced.folder, tmp_path / "workspace", symlinks=True))
+
+
+@pytest.fixture
+def clone(reproduced: Project, tmp_path: Path) -> Project:
+    """A clone of the reproduced project: everything in Git, an empty DVC cache."""
+    copy = Project(tmp_path / "clone")
+    reproduced.run("git", "clone", "--quiet", str(reproduced.folder), str(copy.folder))
+    return copy

@@ -1,0 +1,154 @@
+"""The five stages end to end, by DVC, as a user runs them."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.projects import SMALL, Project, copy_project
+
+STAGES = ("prepare", "train", "evaluate", "generate", "embed")
+
+
+def declared_outputs(project: Project) -> set[str]:
+    stages = YAML(typ="safe").load(project.folder / "dvc.yaml")["stages"].values()
+    entries = [entry for stage in stages for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])]
+    return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+
+def test_repro_writes_every_declared_output_and_nothing_else(reproduced: Project) -> None:
+    written = set(reproduced.files("data", "models", "metrics", "plots"))
+    assert written == declared_outputs(reproduced)
+    assert reproduced.run("git", "status", "--porcelain") == ""
+
+
+def test_after_repro_nothing_is_left_to_do(reproduced: Project) -> None:
+    assert "up to date" in reproduced.dvc("status")
+    assert json.loads(reproduced.dvc("status", "--json")) == {}
+
+
+def test_two_copies_end_with_the_same_bytes(reproduced: Project, tmp_path: Path) -> None:
+    other = copy_project(tmp_path / "other")
+    other.set(SMALL)
+    other.run("dvc", "repro", env={"PYTHONHASHSEED": "7"})
+    folders = ("data", "models", "metrics", "plots")
+    assert other.files(*folders) == reproduced.files(*folders)
+    assert other.read("dvc.lock") == reproduced.read("dvc.lock")
+
+
+def test_metrics_have_the_documented_keys(reproduced: Project) -> None:
+    metrics = {stage: json.loads(reproduced.read(f"metrics/{stage}.json")) for stage in STAGES}
+    terms = {"loss", "reconstruction", "kl"}
+    assert set(metrics["prepare"]) == {"dataset", "images", "shape", "entropy_floor"}
+    assert metrics["prepare"]["images"] == {"train": 1294, "validation": 144, "test": 359}
+    assert set(metrics["train"]) == {"epochs", "best_epoch", "train", "validation"}
+    assert set(metrics["train"]["train"]) == set(metrics["train"]["validation"]) == terms
+    assert set(metrics["evaluate"]["test"]) == {"negative_elbo", "reconstruction", "kl", "negative_iw_bound", "mse"}
+    assert {"active_units", "latent_dim"} <= set(metrics["evaluate"])
+    quality = {"precision", "recall", "density", "coverage"}
+    assert quality <= set(metrics["generate"])
+    assert set(metrics["generate"]["ceiling"]) == quality
+    assert set(metrics["embed"]) == {"neighbour_accuracy", "linear_probe_accuracy", "silhouette", "trustworthiness"}
+
+
+def test_the_negative_elbo_is_the_sum_of_its_terms_and_above_the_tighter_bound_and_the_floor(
+    reproduced: Project,
+) -> None:
+    test = json.loads(reproduced.read("metrics/evaluate.json"))["test"]
+    floor = json.loads(reproduced.read("metrics/prepare.json"))["entropy_floor"]
+    assert test["negative_elbo"] == pytest.approx(test["reconstruction"] + test["kl"], rel=1e-5)
+    assert test["negative_iw_bound"] < test["negative_elbo"]
+    assert test["reconstruction"] > floor
+
+
+def test_losses_have_a_row_an_epoch(reproduced: Project) -> None:
+    header, *rows = reproduced.read("plots/train/losses.csv").decode().splitlines()
+    assert header == (
+        "epoch,train_loss,train_reconstruction,train_kl,validation_loss,validation_reconstruction,validation_kl"
+    )
+    assert [row.split(",")[0] for row in rows] == ["1", "2", "3"]
+
+
+def test_going_back_to_earlier_parameters_restores_instead_of_running(workspace: Project) -> None:
+    before = workspace.files("metrics", "plots")
+    for method in ("pca", "tsne"):
+        workspace.set({"embed.method": method})
+        output = workspace.dvc("repro")
+    assert "is cached - skipping run" in output
+    assert workspace.files("metrics", "plots") == before
+
+
+@pytest.mark.parametrize(
+    ("changed_file", "stages"),
+    [
+        ("vae/figures/charts.py", {"evaluate", "embed"}),
+        ("vae/diagnostics/sample_quality.py", {"generate"}),
+        ("vae/objective.py", {"train", "evaluate", "generate", "embed"}),
+        ("vae/sources.py", {"prepare"}),
+    ],
+)
+def test_a_change_of_code_concerns_the_stages_that_import_it(
+    clone: Project, changed_file: str, stages: set[str]
+) -> None:
+    path = clone.folder / changed_file
+    path.write_text(path.read_text() + "# changed\n")
+    status = json.loads(clone.dvc("status", "--json"))
+    concerned = {
+        stage
+        for stage, changes in status.items()
+        for change in changes
+        if changed_file in change.get("changed deps", {})
+    }
+    assert concerned == stages
+
+
+def test_an_experiment_with_other_parameters_is_compared_with_the_workspace(workspace: Project) -> None:
+    workspace.dvc("exp", "run", "--name", "flat", "-S", "model.latent_dim=2", "-S", "train.learning_rate=0.00001")
+    (rows,) = json.loads(workspace.dvc("exp", "show", "--json"))[1]["experiments"]
+    (experiment,) = rows["revs"]
+    assert experiment["name"] == "flat"
+    assert experiment["data"]["params"]["params.yaml"]["data"]["model"]["latent_dim"] == 2
+    assert experiment["data"]["metrics"]["metrics/evaluate.json"]["data"]["latent_dim"] == 2
+    changes = json.loads(workspace.dvc("metrics", "diff", "HEAD", "--json"))
+    assert changes["metrics/evaluate.json"]["latent_dim"]["diff"] == -18
+    assert changes["metrics/evaluate.json"]["test.negative_elbo"]["diff"] > 0
+
+
+def test_an_experiment_in_a_temporary_folder_leaves_the_workspace_alone(workspace: Project) -> None:
+    before = workspace.files("metrics", "plots") | {"params.yaml": workspace.read("params.yaml")}
+    workspace.dvc("exp", "run", "--temp", "--name", "aside", "-S", "embed.method=pca")
+    after = workspace.files("metrics", "plots") | {"params.yaml": workspace.read("params.yaml")}
+    assert after == before
+    assert "aside" in workspace.dvc("exp", "list")
+
+
+def test_plots_of_two_revisions_are_compared_from_a_clone_with_an_empty_cache(clone: Project) -> None:
+    assert not (clone.folder / "models").exists()
+    page = clone.dvc("plots", "diff", "HEAD~1", "HEAD", "--out", "report")
+    assert "index.html" in page
+    html = clone.read("report/index.html").decode()
+    pictures = {path.name for path in (clone.folder / "report" / "static").iterdir()}
+    for revision in ("HEAD~1", "HEAD"):
+        assert f"{revision}_plots_generate_samples.png" in pictures
+    for title in ("Losses during training", "What each latent dimension carries", "Latent codes of test images"):
+        assert title in html
+
+
+def test_each_file_of_plots_is_shown_once(clone: Project) -> None:
+    clone.dvc("plots", "show", "--out", "report")
+    pictures = [path.name for path in (clone.folder / "report" / "static").iterdir()]
+    assert len(pictures) == len([name for name in declared_outputs(clone) if name.endswith(".png")])
+    assert clone.read("report/index.html").decode().count("vegaEmbed(") == 3
+
+
+@pytest.mark.skipif(
+    not (Path(sys.prefix) / ".ready").exists(), reason="needs the environment that make sets up, in .venv"
+)
+def test_stages_run_in_the_environment_that_nobody_activated(clone: Project) -> None:
+    bare = {"PATH": os.defpath, "VIRTUAL_ENV": ""}
+    output = clone.run(str(Path(sys.prefix) / "bin" / "dvc"), "repro", "prepare", env=bare)
+    assert "Running stage 'prepare'" in output
+    assert clone.run("git", "status", "--porcelain") == ""

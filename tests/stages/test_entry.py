@@ -1,0 +1,174 @@
+"""What a user meets when something is wrong: a word that helps, a status that says so, and nothing lost."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import stages.embed
+import stages.evaluate
+import stages.generate
+import stages.prepare
+import stages.train
+from stages import entry
+from tests.projects import Project
+from vae.params import Params
+
+STAGES: dict[str, Callable[[Params], None]] = {
+    module.__name__.removeprefix("stages."): module.main
+    for module in (stages.prepare, stages.train, stages.evaluate, stages.generate, stages.embed)
+}
+
+
+@pytest.fixture
+def inside(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The reproduced project as the current folder, on the CPU."""
+    monkeypatch.chdir(workspace.folder)
+    monkeypatch.setenv("VAE_DEVICE", "cpu")
+    return workspace
+
+
+def outputs(project: Project) -> dict[str, bytes]:
+    return project.files("data", "models", "metrics", "plots")
+
+
+def refusal(stage: str) -> str:
+    """The message with which a stage ends."""
+    with pytest.raises(SystemExit) as exit_:
+        entry.run(STAGES[stage])
+    assert isinstance(exit_.value.code, str), "a message for standard error, which makes the status 1"
+    return exit_.value.code
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_validates_the_whole_of_the_parameters_before_any_work(stage: str, inside: Project) -> None:
+    inside.set({"embed.points": "'many'", "train.batch_size": "0"})
+    before = outputs(inside)
+    message = refusal(stage)
+    assert "params.yaml: train.batch_size" in message
+    assert "params.yaml: embed.points" in message
+    assert outputs(inside) == before
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "generate", "embed"])
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\xff" * 200], ids=["empty", "text", "noise"])
+def test_a_damaged_model_is_named(stage: str, content: bytes, inside: Project) -> None:
+    (inside.folder / "models/vae.safetensors").write_bytes(content)
+    before = outputs(inside)
+    assert "models/vae.safetensors: damaged" in refusal(stage)
+    assert outputs(inside) == before
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "generate", "embed"])
+def test_a_model_of_other_images_is_refused_with_both_shapes(stage: str, inside: Project) -> None:
+    from vae.datasets import LabelledImages, save_images
+
+    images = torch.zeros(20, 1, 4, 6, dtype=torch.uint8)
+    other = LabelledImages(images, torch.arange(20) % 2, ("a", "b"))
+    for name in ("train", "test"):
+        save_images(Path(f"data/prepared/{name}.safetensors"), other)
+    inside.set({"embed.points": "10", "embed.neighbours": "2"})
+    message = refusal(stage)
+    assert "1×8×8" in message
+    assert "1×4×6" in message
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate", "generate", "embed"])
+def test_missing_data_is_named_with_the_way_to_get_it(stage: str, inside: Project) -> None:
+    for path in (inside.folder / "data/prepared").iterdir():
+        path.unlink()
+    message = refusal(stage)
+    assert "data/prepared/" in message
+    assert "dvc repro" in message
+
+
+def test_a_loss_that_is_no_number_stops_training_and_writes_no_model(inside: Project) -> None:
+    inside.set({"train.learning_rate": "1e30"})
+    (inside.folder / "models/vae.safetensors").unlink()
+    message = refusal("train")
+    assert "diverged in epoch 1" in message
+    assert "train.learning_rate" in message
+    assert not (inside.folder / "models/vae.safetensors").exists()
+
+
+def test_a_device_that_is_not_there_is_named(inside: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAE_DEVICE", "abacus")
+    assert "VAE_DEVICE=abacus" in refusal("train")
+    assert inside.run("git", "status", "--porcelain") == ""
+
+
+def test_no_training_images_left_is_refused(inside: Project) -> None:
+    inside.set({"prepare.validation_fraction": "0.9999"})
+    assert "prepare.validation_fraction" in refusal("prepare")
+
+
+def test_without_a_validation_set_the_last_epoch_is_kept_and_the_same_files_appear(inside: Project) -> None:
+    before = set(outputs(inside))
+    inside.set({"prepare.validation_fraction": "0"})
+    for stage in STAGES.values():
+        entry.run(stage)
+    assert set(outputs(inside)) == before
+    assert '"best_epoch": 3' in inside.read("metrics/train.json").decode()
+    assert inside.read("plots/train/losses.csv").decode().splitlines()[1].endswith(",,,")
+
+
+@pytest.mark.parametrize("latent_dim", ["1", "2"])
+def test_small_latent_spaces_are_shown_as_they_are(latent_dim: str, inside: Project) -> None:
+    before = set(outputs(inside))
+    inside.set({"model.latent_dim": latent_dim, "train.epochs": "1", "model.hidden_dims": "[]"})
+    for stage in ("train", "evaluate", "generate", "embed"):
+        entry.run(STAGES[stage])
+    assert set(outputs(inside)) == before
+    first = inside.read("plots/embed/projection.csv").decode().splitlines()[1]
+    assert (first.split(",")[1] == "0.0") == (latent_dim == "1")
+
+
+def test_a_mistake_ends_the_process_with_status_1_and_no_traceback(workspace: Project) -> None:
+    workspace.set({"train.learning_rate": "'1e-3'"})
+    output = workspace.run("python", "-m", "stages.train", status=1)
+    assert output == "train: params.yaml: train.learning_rate: expected a number, got the string '1e-3'\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "kill"])
+def test_an_interrupted_training_says_so_and_leaves_nothing_half_written(
+    workspace: Project, number: signal.Signals, status: int
+) -> None:
+    workspace.set({"train.epochs": "1000000"})
+    for name in ("models/vae.safetensors", "metrics/train.json", "plots/train/losses.csv"):
+        (workspace.folder / name).unlink()
+    others = outputs(workspace)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=workspace.folder,
+        env=workspace.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    losses = workspace.folder / "plots/train/losses.csv"
+    deadline = time.monotonic() + 60
+    while not losses.exists():
+        assert process.poll() is None, "training ended by itself"
+        assert time.monotonic() < deadline, "training wrote no losses"
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    left = outputs(workspace)
+    assert set(left) - set(others) == {"plots/train/losses.csv"}
+    assert all(len(row.split(",")) == 7 for row in left["plots/train/losses.csv"].decode().splitlines())
+    assert {path: left[path] for path in others} == others
+
+
+def test_a_stage_starts_without_importing_what_only_some_work_needs() -> None:
+    dear = ["matplotlib", "pandas", "sklearn", "torchvision", "umap"]
+    imports = "; ".join(f"import stages.{name}" for name in STAGES)
+    script = f"{imports}; import sys; print([name for name in {dear} if name in sys.modules])"
+    output = Project(Path(__file__).parents[2]).run("python", "-c", script)
+    assert output.strip() == "[]"

@@ -1,0 +1,279 @@
+import errno
+import math
+import os
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from vae.artifacts import (
+    ArtifactError,
+    read_csv,
+    read_json,
+    whole_file,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_png,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a test may put a file, in a folder that is not there yet."""
+    return tmp_path / "outputs" / "file"
+
+
+@contextmanager
+def room_for_100_bytes() -> Iterator[None]:
+    """Let the operating system refuse to write more than 100 bytes to a file, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def files_beside(path: Path) -> list[str]:
+    """The names of everything in a file's folder."""
+    return sorted(entry.name for entry in path.parent.iterdir())
+
+
+def small_figure() -> Figure:
+    figure = Figure(figsize=(2, 1), layout="constrained")
+    figure.subplots().plot([0, 1], [1, 0])
+    return figure
+
+
+class TestWholeFile:
+    def test_a_file_appears_under_its_name_with_all_its_parents(self, tmp_path: Path) -> None:
+        path = tmp_path / "a" / "b" / "file"
+        with whole_file(path) as partial:
+            partial.write_text("whole")
+        assert path.read_text() == "whole"
+        assert files_beside(path) == ["file"]
+
+    def test_nothing_is_under_its_name_until_the_block_ends(self, path: Path) -> None:
+        with whole_file(path) as partial:
+            partial.write_text("half")
+            assert not path.exists()
+            assert partial.parent == path.parent  # within one file system, a rename is all or nothing
+        assert path.exists()
+
+    @pytest.mark.parametrize("mishap", [ZeroDivisionError, KeyboardInterrupt, SystemExit, GeneratorExit])
+    def test_nothing_is_left_when_the_block_raises(self, path: Path, mishap: type[BaseException]) -> None:
+        def write_half() -> None:
+            with whole_file(path) as partial:
+                partial.write_text("half")
+                raise mishap
+
+        with pytest.raises(mishap):
+            write_half()
+        assert files_beside(path) == []
+
+    def test_nothing_is_left_when_the_block_raises_before_it_writes(self, path: Path) -> None:
+        with pytest.raises(ZeroDivisionError), whole_file(path):
+            raise ZeroDivisionError
+        assert files_beside(path) == []
+
+    @pytest.mark.parametrize("mishap", [ZeroDivisionError, KeyboardInterrupt])
+    def test_an_older_file_stays_as_it_was_when_the_block_raises(self, path: Path, mishap: type[BaseException]) -> None:
+        write_bytes(path, b"older")
+
+        def write_half() -> None:
+            with whole_file(path) as partial:
+                partial.write_text("half of the newer")
+                raise mishap
+
+        with pytest.raises(mishap):
+            write_half()
+        assert path.read_bytes() == b"older"
+        assert files_beside(path) == ["file"]
+
+    def test_an_older_file_is_replaced(self, path: Path) -> None:
+        write_bytes(path, b"older and longer")
+        write_bytes(path, b"newer")
+        assert path.read_bytes() == b"newer"
+        assert files_beside(path) == ["file"]
+
+
+class TestUnwritable:
+    @pytest.mark.parametrize("below", ["file", "folder/file"])
+    def test_a_parent_that_is_a_file_is_refused_with_the_path(self, tmp_path: Path, below: str) -> None:
+        (tmp_path / "outputs").write_text("a file where a folder belongs")
+        path = tmp_path / "outputs" / below
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be written: ")):
+            write_bytes(path, b"content")
+
+    def test_a_folder_of_the_same_name_is_refused_with_the_path(self, path: Path) -> None:
+        path.mkdir(parents=True)
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be written: Is a directory")):
+            write_bytes(path, b"content")
+        assert files_beside(path) == ["file"]
+
+    def test_a_name_that_is_too_long_is_refused_with_the_path(self, tmp_path: Path) -> None:
+        path = tmp_path / ("x" * 300)
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be written: File name too long")):
+            write_bytes(path, b"content")
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to any folder")
+    def test_a_read_only_folder_is_refused_with_the_path(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o555)
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be written: Permission denied")):
+            write_bytes(path, b"content")
+        assert files_beside(path) == []
+
+    @pytest.mark.parametrize("older", [None, b"older"])
+    def test_a_disk_that_fills_up_leaves_no_half_file_and_an_older_one_as_it_was(
+        self, path: Path, older: bytes | None
+    ) -> None:
+        if older is not None:
+            write_bytes(path, older)
+        message = re.escape(f"{path}: cannot be written: File too large")
+        with pytest.raises(ArtifactError, match=message), room_for_100_bytes():
+            write_bytes(path, bytes(1000))
+        assert files_beside(path) == ([] if older is None else ["file"])
+        assert older is None or path.read_bytes() == older
+
+    def test_a_disk_that_proves_full_when_written_through_leaves_nothing(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(_file: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be written: No space left on device")):
+            write_bytes(path, b"content")
+        assert files_beside(path) == []
+
+    def test_an_error_without_a_number_is_told_in_its_own_words(self, path: Path) -> None:
+        with pytest.raises(ArtifactError, match="the wire was cut"), whole_file(path):
+            raise OSError("the wire was cut")
+
+
+class TestJson:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (1 / 3, "0.333333"),
+            (2 / 3, "0.666667"),
+            (123456789.0, "123457000.0"),
+            (1.23456789e-12, "1.23457e-12"),
+            (-98.7654321, "-98.7654"),
+            (0.1 + 0.2, "0.3"),
+            (np.float64(1) / 3, "0.333333"),
+            (0.0, "0.0"),
+            (123456789, "123456789"),
+            (True, "true"),
+            (None, "null"),
+            ("1.23456789", '"1.23456789"'),
+        ],
+    )
+    def test_floats_have_six_significant_digits_and_all_else_stays_as_it_is(
+        self, path: Path, value: object, text: str
+    ) -> None:
+        write_json(path, {"value": value})
+        assert path.read_text() == f'{{\n  "value": {text}\n}}\n'
+
+    def test_floats_are_rounded_however_deep_they_lie(self, path: Path) -> None:
+        write_json(path, {"test": {"bounds": [1 / 3, (2 / 3, {"kl": 1 / 7})]}})
+        assert read_json(path) == {"test": {"bounds": [0.333333, [0.666667, {"kl": 0.142857}]]}}
+
+    def test_what_was_written_is_read_with_its_order(self, path: Path) -> None:
+        values = {"b": 1, "a": {"shape": [1, 8, 8], "name": "σ²", "loss": 1.5}, "images": {}}
+        write_json(path, values)
+        assert list(read_json(path).items()) == list(values.items())
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, {"kl": [1.0, math.nan]}])
+    def test_what_json_cannot_hold_is_refused_and_nothing_is_written(self, path: Path, value: object) -> None:
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write_json(path, {"loss": value})
+        assert not path.exists()
+
+    def test_a_refused_value_leaves_an_older_file_as_it_was(self, path: Path) -> None:
+        write_json(path, {"loss": 1})
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write_json(path, {"loss": math.nan})
+        assert read_json(path) == {"loss": 1}
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b'{"loss": 1', b"[1, 2]", b"3", b"null", b"\xff\x00\x9c", bytes(1000)],
+        ids=["empty", "truncated", "list", "number", "null", "no text", "zeros"],
+    )
+    def test_a_damaged_file_is_refused_with_its_path(self, path: Path, content: bytes) -> None:
+        write_bytes(path, content)
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be read ")):
+            read_json(path)
+
+
+class TestCsv:
+    def test_a_table_has_six_significant_digits_and_empty_cells_for_nothing(self, path: Path) -> None:
+        write_csv(path, ["epoch", "loss", "class"], [(1, 1 / 3, "a, b"), (2, None, 'the "c"'), (30, 1e-12, "d")])
+        assert path.read_text() == 'epoch,loss,class\n1,0.333333,"a, b"\n2,,"the ""c"""\n30,1e-12,d\n'
+
+    def test_what_was_written_is_read_by_columns(self, path: Path) -> None:
+        write_csv(path, ["epoch", "loss"], [(1, 0.5), (2, -0.25), (3, 1e-9)])
+        assert read_csv(path) == {"epoch": [1.0, 2.0, 3.0], "loss": [0.5, -0.25, 1e-9]}
+
+    def test_an_empty_cell_is_read_as_nan(self, path: Path) -> None:
+        write_csv(path, ["loss", "validation_loss"], [(0.5, None), (0.25, 1.0)])
+        table = read_csv(path)
+        assert table["loss"] == [0.5, 0.25]
+        assert math.isnan(table["validation_loss"][0])
+        assert table["validation_loss"][1] == 1.0
+
+    def test_rows_may_be_made_one_by_one(self, path: Path) -> None:
+        write_csv(path, ["n", "square"], ((n, n**2) for n in range(3)))
+        assert read_csv(path) == {"n": [0.0, 1.0, 2.0], "square": [0.0, 1.0, 4.0]}
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"a,b\n1\n",
+            b"a,b\n1,2,3\n",
+            b"a,b\n1,2\n3,4,5\n",
+            b"a,b\n1,2\n3",
+            b"a,b\n1,x\n",
+            b"\xff\x00\x9c,\n",
+            bytes(200_000),
+        ],
+        ids=["empty", "short row", "long rows", "a long row", "truncated", "a word", "no text", "zeros"],
+    )
+    def test_a_damaged_file_is_refused_with_its_path(self, path: Path, content: bytes) -> None:
+        write_bytes(path, content)
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be read ")):
+            read_csv(path)
+
+
+@pytest.mark.parametrize("read", [read_json, read_csv])
+def test_a_missing_file_is_refused_with_its_path(path: Path, read: Any) -> None:
+    with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be read ")):
+        read(path)
+
+
+class TestPng:
+    def test_two_drawings_of_one_figure_are_the_same_bytes(self, path: Path, tmp_path: Path) -> None:
+        write_png(path, small_figure())
+        write_png(tmp_path / "again.png", small_figure())
+        assert path.read_bytes() == (tmp_path / "again.png").read_bytes()
+
+    def test_a_picture_is_a_png_without_text_that_changes_from_version_to_version(self, path: Path) -> None:
+        write_png(path, small_figure())
+        assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        assert not re.search(rb"tEXt|iTXt|zTXt|tIME", path.read_bytes())
+
+    def test_other_figures_are_other_bytes(self, path: Path, tmp_path: Path) -> None:
+        figure = small_figure()
+        figure.axes[0].set_title("another")
+        write_png(path, small_figure())
+        write_png(tmp_path / "other.png", figure)
+        assert path.read_bytes() != (tmp_path / "other.png").read_bytes()

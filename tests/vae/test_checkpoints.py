@@ -1,0 +1,230 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from vae.artifacts import ArtifactError
+from vae.checkpoints import METADATA_KEY, CheckpointError, load_model, save_model
+from vae.datasets import ImageShape
+from vae.model import VAE, Architecture
+from vae.runtime import seeded
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+DIGITS: ImageShape = (1, 8, 8)
+
+
+def small_model(shape: ImageShape = DIGITS, hidden_dims: tuple[int, ...] = (6,), latent_dim: int = 3) -> VAE:
+    """A model that is always the same."""
+    with seeded(0, "tests of checkpoints"):
+        return VAE(Architecture(image_shape=shape, hidden_dims=hidden_dims, latent_dim=latent_dim))
+
+
+def outputs(model: VAE) -> tuple[Tensor, Tensor, Tensor]:
+    """What a model makes of a few images and codes."""
+    random = torch.Generator().manual_seed(1)
+    x = torch.rand(4, *model.architecture.image_shape, generator=random)
+    z = torch.randn(4, model.latent_dim, generator=random)
+    with torch.no_grad():
+        return *model.encoder(x), model.decoder(z)
+
+
+def as_file(weights: dict[str, Tensor], **architecture: object) -> bytes:
+    """A model file with the small model's architecture, or another."""
+    values = {"image_shape": DIGITS, "hidden_dims": [6], "latent_dim": 3, **architecture}
+    return save(weights, {METADATA_KEY: json.dumps(values)})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a test may put a model."""
+    return tmp_path / "models" / "vae.safetensors"
+
+
+@pytest.fixture
+def saved(path: Path) -> Path:
+    """The small model's file."""
+    save_model(path, small_model())
+    return path
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("shape", "hidden_dims", "latent_dim"),
+        [((1, 8, 8), (6,), 3), ((1, 28, 28), (9, 5), 1), ((3, 4, 6), (), 7)],
+        ids=["one hidden layer", "two hidden layers", "linear, with colours"],
+    )
+    def test_a_loaded_model_has_the_saved_ones_architecture_and_outputs(
+        self, path: Path, shape: ImageShape, hidden_dims: tuple[int, ...], latent_dim: int
+    ) -> None:
+        model = small_model(shape, hidden_dims, latent_dim)
+        save_model(path, model)
+        loaded = load_model(path, CPU, shape)
+        assert loaded.architecture == model.architecture
+        assert all(map(torch.equal, outputs(loaded), outputs(model)))
+
+    def test_a_loaded_model_can_be_trained_on(self, saved: Path) -> None:
+        loaded = load_model(saved, CPU, DIGITS)
+        mean, _ = loaded.encoder(torch.ones(1, *DIGITS))
+        loaded.decoder(mean).sum().backward()
+        gradients = [weight.grad for weight in loaded.parameters()]
+        assert all(gradient is not None for gradient in gradients)
+
+    def test_a_loaded_model_needs_its_file_no_more(self, saved: Path) -> None:
+        loaded = load_model(saved, CPU, DIGITS)
+        before = outputs(loaded)
+        save_model(saved, small_model(latent_dim=5))
+        assert all(map(torch.equal, outputs(loaded), before))
+
+    def test_loading_leaves_the_global_random_generator_alone(self, saved: Path) -> None:
+        before = torch.get_rng_state()
+        load_model(saved, CPU, DIGITS)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_saving_a_loaded_model_gives_the_same_bytes(self, saved: Path) -> None:
+        before = saved.read_bytes()
+        save_model(saved, load_model(saved, CPU, DIGITS))
+        assert saved.read_bytes() == before
+
+    def test_a_process_with_another_hash_seed_writes_the_same_bytes(self, saved: Path, tmp_path: Path) -> None:
+        script = (
+            "import sys; from pathlib import Path; from tests.vae.test_checkpoints import save_model, small_model; "
+            "save_model(Path(sys.argv[1]), small_model())"
+        )
+        there = tmp_path / "there.safetensors"
+        hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+        subprocess.run(
+            [sys.executable, "-c", script, there],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            check=True,
+        )
+        assert there.read_bytes() == saved.read_bytes()
+
+    @pytest.mark.skipif(not torch.accelerator.is_available(), reason="this machine has no accelerator")
+    def test_a_model_on_the_accelerator_gives_the_same_file_and_stays_where_it_is(
+        self, saved: Path, tmp_path: Path
+    ) -> None:
+        accelerator = torch.accelerator.current_accelerator()
+        assert accelerator is not None
+        model = small_model().to(accelerator)
+        save_model(tmp_path / "there.safetensors", model)
+        assert (tmp_path / "there.safetensors").read_bytes() == saved.read_bytes()
+        assert model.device.type == accelerator.type
+        assert load_model(saved, accelerator, DIGITS).device.type == accelerator.type
+
+    def test_a_parent_that_is_a_file_is_refused_with_the_path(self, path: Path) -> None:
+        path.parent.write_text("a file where a folder belongs")
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be written: ")):
+            save_model(path, small_model())
+
+
+class TestRefusedFiles:
+    def test_a_missing_file_is_refused_with_its_path_and_the_way_to_it(self, path: Path) -> None:
+        with pytest.raises(CheckpointError, match=re.escape(f"{path}: no such file") + ".*dvc repro"):
+            load_model(path, CPU, DIGITS)
+
+    def test_a_folder_in_its_place_is_refused_with_its_path(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match=re.escape(f"{tmp_path}: ")):
+            load_model(tmp_path, CPU, DIGITS)
+
+    @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.99])
+    def test_a_truncated_file_is_refused_with_its_path(self, saved: Path, share: float) -> None:
+        content = saved.read_bytes()
+        saved.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(CheckpointError, match=re.escape(f"{saved}: damaged")):
+            load_model(saved, CPU, DIGITS)
+
+    @pytest.mark.parametrize("length", [1, 8, 1000])
+    def test_random_bytes_are_refused_with_their_path(self, tmp_path: Path, length: int) -> None:
+        path = tmp_path / "vae.safetensors"
+        path.write_bytes(np.random.default_rng(0).bytes(length))
+        with pytest.raises(CheckpointError, match=re.escape(f"{path}: damaged")):
+            load_model(path, CPU, DIGITS)
+
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            None,
+            {"format": "pt"},
+            {METADATA_KEY: "MLP"},
+            {METADATA_KEY: "[1, 8, 8]"},
+            {METADATA_KEY: '{"image_shape": [1, 8, 8], "hidden_dims": [6]}'},
+            {METADATA_KEY: '{"image_shape": [1, 8, 8], "hidden_dims": [6], "latent_dim": "3"}'},
+            {METADATA_KEY: '{"image_shape": [1, 8, 8], "hidden_dims": [6], "latent_dim": 0}'},
+            {METADATA_KEY: '{"image_shape": [8, 8], "hidden_dims": [6], "latent_dim": 3}'},
+            {METADATA_KEY: '{"image_shape": [1, 8, 8], "hidden_dims": [6], "latent_dim": 3, "beta": 4}'},
+        ],
+        ids=[
+            "none",
+            "another framework's",
+            "no JSON",
+            "no mapping",
+            "a key too few",
+            "a string for a number",
+            "out of range",
+            "no channels",
+            "a key too many",
+        ],
+    )
+    def test_weights_without_a_valid_architecture_are_refused_with_their_path(
+        self, saved: Path, metadata: dict[str, str] | None
+    ) -> None:
+        saved.write_bytes(save(load_file(saved), metadata))
+        with pytest.raises(CheckpointError, match=re.escape(f"{saved}: damaged or no model of this version")):
+            load_model(saved, CPU, DIGITS)
+
+    @pytest.mark.parametrize(
+        "architecture",
+        [{"latent_dim": 4}, {"hidden_dims": [5]}, {"hidden_dims": [6, 6]}, {"hidden_dims": []}, {"latent_dim": 10**30}],
+        ids=["latent space", "width", "a layer more", "a layer less", "beyond any memory"],
+    )
+    def test_weights_of_another_architecture_are_refused_with_their_path(
+        self, saved: Path, architecture: dict[str, object]
+    ) -> None:
+        saved.write_bytes(as_file(load_file(saved), **architecture))
+        with pytest.raises(CheckpointError, match=re.escape(f"{saved}: damaged or no model of this version")):
+            load_model(saved, CPU, DIGITS)
+
+    @pytest.mark.parametrize("lost", ["encoder.moments.weight", "decoder.output.bias"])
+    def test_a_missing_weight_is_refused_with_the_path_and_its_name(self, saved: Path, lost: str) -> None:
+        weights = load_file(saved)
+        del weights[lost]
+        saved.write_bytes(as_file(weights))
+        with pytest.raises(CheckpointError, match=re.escape(f"{saved}: damaged") + f".*{re.escape(lost)}"):
+            load_model(saved, CPU, DIGITS)
+
+    def test_a_weight_too_many_is_refused_with_the_path_and_its_name(self, saved: Path) -> None:
+        saved.write_bytes(as_file({**load_file(saved), "prior.mean": torch.zeros(3)}))
+        with pytest.raises(CheckpointError, match=re.escape(f"{saved}: damaged") + r".*prior\.mean"):
+            load_model(saved, CPU, DIGITS)
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
+    def test_weights_of_another_type_are_refused_with_their_path(self, saved: Path, dtype: torch.dtype) -> None:
+        saved.write_bytes(as_file({name: weight.to(dtype) for name, weight in load_file(saved).items()}))
+        with pytest.raises(CheckpointError, match=re.escape(f"{saved}: damaged")):
+            load_model(saved, CPU, DIGITS)
+
+    @pytest.mark.parametrize(
+        ("trained", "given", "shown_trained", "shown_given"),
+        [
+            ((1, 28, 28), (1, 8, 8), "1×28×28", "1×8×8"),
+            ((1, 8, 8), (1, 28, 28), "1×8×8", "1×28×28"),
+            ((1, 8, 8), (3, 8, 8), "1×8×8", "3×8×8"),
+        ],
+    )
+    def test_a_model_of_other_images_than_the_data_is_refused_with_both_shapes(
+        self, path: Path, trained: ImageShape, given: ImageShape, shown_trained: str, shown_given: str
+    ) -> None:
+        save_model(path, small_model(trained))
+        message = re.escape(f"{path}: a model of {shown_trained} images") + f".* {shown_given} images"
+        with pytest.raises(CheckpointError, match=message):
+            load_model(path, CPU, given)

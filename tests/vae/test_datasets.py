@@ -1,0 +1,188 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from vae.datasets import DatasetError, LabelledImages, load_images, pixels, save_images
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ("T-shirt/top", "su", 'the "σ"')
+
+
+def some_images(count: int = 5, shape: tuple[int, int, int] = (1, 8, 8)) -> LabelledImages:
+    """Images in which every pixel is another, and labels in no order."""
+    values = torch.arange(count * shape[0] * shape[1] * shape[2]).remainder(251).to(torch.uint8)
+    return LabelledImages(values.view(count, *shape), torch.arange(count).mul(2).remainder(3), CLASSES)
+
+
+def assert_same(one: LabelledImages, other: LabelledImages) -> None:
+    assert one.images.dtype == other.images.dtype
+    assert one.labels.dtype == other.labels.dtype
+    assert torch.equal(one.images, other.images)
+    assert torch.equal(one.labels, other.labels)
+    assert one.class_names == other.class_names
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a test may put a data set."""
+    return tmp_path / "train.safetensors"
+
+
+class TestPixels:
+    def test_black_is_zero_white_is_one_and_the_greys_lie_evenly_between(self) -> None:
+        intensities = pixels(torch.arange(256, dtype=torch.uint8))
+        assert intensities[0] == 0
+        assert intensities[255] == 1
+        np.testing.assert_allclose(intensities.numpy(), np.linspace(0, 1, 256), atol=1e-7)
+
+    @pytest.mark.parametrize("shape", [(0, 1, 8, 8), (3, 1, 8, 8), (2, 3, 5, 7), (4,)])
+    def test_the_shape_stays_and_the_type_is_float32(self, shape: tuple[int, ...]) -> None:
+        intensities = pixels(torch.full(shape, 51, dtype=torch.uint8))
+        assert intensities.shape == shape
+        assert intensities.dtype == torch.float32
+
+    def test_the_images_stay_as_they_were(self) -> None:
+        images = some_images().images
+        before = images.clone()
+        pixels(images)
+        assert torch.equal(images, before)
+
+
+class TestLabelledImages:
+    def test_length_and_shape_are_those_of_the_images(self) -> None:
+        data = some_images(4, (3, 5, 7))
+        assert len(data) == 4
+        assert data.shape == (3, 5, 7)
+
+    @pytest.mark.parametrize(
+        "indices", [torch.tensor([3, 0, 3]), slice(1, 4), slice(0), torch.tensor([1, 0, 1, 1, 0]) > 0]
+    )
+    def test_a_choice_of_images_takes_their_labels_along(self, indices: Tensor | slice) -> None:
+        data = some_images()
+        chosen = np.arange(5)[indices if isinstance(indices, slice) else indices.numpy()]
+        expected = LabelledImages(
+            torch.stack([data.images[i] for i in chosen]) if len(chosen) else data.images[:0],
+            torch.tensor([int(data.labels[i]) for i in chosen], dtype=torch.int64),
+            CLASSES,
+        )
+        assert_same(data[indices], expected)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("count", [0, 1, 5])
+    @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 5, 7)])
+    def test_what_was_saved_is_loaded(self, path: Path, count: int, shape: tuple[int, int, int]) -> None:
+        data = some_images(count, shape)
+        save_images(path, data)
+        loaded = load_images(path)
+        assert_same(loaded, data)
+        assert loaded.shape == shape
+
+    @pytest.mark.parametrize("indices", [slice(1, 4), slice(None, None, 2), torch.tensor([4, 0])])
+    def test_a_choice_of_images_is_saved_and_loaded(self, path: Path, indices: Tensor | slice) -> None:
+        chosen = some_images()[indices]
+        save_images(path, chosen)
+        assert_same(load_images(path), chosen)
+
+    def test_a_process_with_another_hash_seed_writes_the_same_bytes(self, path: Path) -> None:
+        script = (
+            "import sys; from pathlib import Path; from tests.vae.test_datasets import save_images, some_images; "
+            "save_images(Path(sys.argv[1]), some_images())"
+        )
+        hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+        subprocess.run(
+            [sys.executable, "-c", script, path],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            check=True,
+        )
+        here = path.with_name("here.safetensors")
+        save_images(here, some_images())
+        assert path.read_bytes() == here.read_bytes()
+
+    def test_one_pixel_more_or_less_is_another_file(self, path: Path) -> None:
+        data = some_images()
+        save_images(path, data)
+        before = path.read_bytes()
+        data.images[4, 0, 7, 7] += 1
+        save_images(path, data)
+        assert path.read_bytes() != before
+
+
+class TestRefusedFiles:
+    def test_a_missing_file_is_refused_with_its_path_and_the_way_to_it(self, path: Path) -> None:
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: no such file") + ".*dvc repro"):
+            load_images(path)
+
+    def test_a_folder_in_its_place_is_refused_with_its_path(self, tmp_path: Path) -> None:
+        with pytest.raises(DatasetError, match=re.escape(f"{tmp_path}: ")):
+            load_images(tmp_path)
+
+    @pytest.mark.parametrize("share", [0, 0.01, 0.1, 0.5, 0.99])
+    def test_a_truncated_file_is_refused_with_its_path(self, path: Path, share: float) -> None:
+        save_images(path, some_images())
+        content = path.read_bytes()
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: damaged")):
+            load_images(path)
+
+    @pytest.mark.parametrize("length", [1, 8, 1000])
+    def test_random_bytes_are_refused_with_their_path(self, path: Path, length: int) -> None:
+        path.write_bytes(np.random.default_rng(0).bytes(length))
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: damaged")):
+            load_images(path)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            save({"weight": torch.zeros(3)}, {"class_names": "[]"}),
+            save({"images": some_images().images}, {"class_names": "[]"}),
+            save({"images": some_images().images, "labels": some_images().labels}),
+            save({"images": some_images().images, "labels": some_images().labels}, {"classes": "[]"}),
+            save({"images": some_images().images, "labels": some_images().labels}, {"class_names": "su, tsu"}),
+            save({"images": some_images().images, "labels": some_images().labels}, {"class_names": "3"}),
+        ],
+        ids=["weights", "no labels", "no metadata", "other metadata", "metadata that is no JSON", "a number of names"],
+    )
+    def test_tensors_of_another_kind_are_refused_with_their_path(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: ")):
+            load_images(path)
+
+    @pytest.mark.parametrize(
+        ("images", "labels"),
+        [
+            (some_images().images.float(), some_images().labels),
+            (some_images().images.to(torch.int8), some_images().labels),
+            (some_images().images[:, 0], some_images().labels),
+            (some_images().images, some_images().labels[:4]),
+            (some_images().images, some_images().labels.unsqueeze(1)),
+            (some_images().images, some_images().labels.float()),
+            (some_images().images, some_images().labels + 1),
+            (some_images().images, some_images().labels - 1),
+        ],
+        ids=[
+            "float images",
+            "signed images",
+            "no channels",
+            "a label too few",
+            "labels of two dimensions",
+            "float labels",
+            "a label beyond the classes",
+            "a label below zero",
+        ],
+    )
+    def test_images_or_labels_of_another_form_are_refused_with_their_path(
+        self, path: Path, images: Tensor, labels: Tensor
+    ) -> None:
+        save_images(path, LabelledImages(images.contiguous(), labels, CLASSES))
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: ")):
+            load_images(path)

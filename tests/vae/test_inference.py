@@ -1,0 +1,277 @@
+from math import exp, log, pi, sqrt
+from typing import NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from vae import inference
+from vae.datasets import pixels
+from vae.model import VAE, Architecture
+from vae.runtime import seeded
+
+IMAGE_SHAPE = (1, 3, 4)
+PIXELS = 12
+LATENT_DIM = 2
+BATCH_SIZES = pytest.mark.parametrize("batch_size", [1, 7, 1000])
+NOISE_SCALE = 0.3
+IMAGES = 50
+
+
+class Gaussian:
+    """p(x given z) = N(output, s²) in every pixel, of one s for all."""
+
+    def log_density(self, x: Tensor, output: Tensor) -> Tensor:
+        squares = ((x - output) / NOISE_SCALE).square() + 2 * log(NOISE_SCALE) + log(2 * pi)
+        return -0.5 * squares.flatten(1).sum(1)
+
+    def mean(self, output: Tensor) -> Tensor:
+        return output
+
+    def sample(self, output: Tensor, generator: Generator) -> Tensor:
+        return output + NOISE_SCALE * torch.randn(output.shape, generator=generator)
+
+
+class LinearGaussian(NamedTuple):
+    """p(z) = N(0, I) and p(x given z) = N(Wz + b, s²I), so p(x) = N(b, WWᵀ + s²I) (Tipping & Bishop 1999).
+
+    The columns of W are orthogonal, so the posterior N(μ(x), diag σ²) is what an encoder can be: μ(x) linear, and
+    σ² a diagonal.
+    """
+
+    model: VAE
+    posterior_variance: Tensor
+    log_likelihood: Tensor
+
+    def move_encoder(self, *, by: float, variance_times: float) -> None:
+        """Make q wrong: its mean by so many posterior standard deviations, its variance by a factor."""
+        with torch.no_grad():
+            mean, log_variance = self.model.encoder.moments.bias.chunk(2)
+            mean += by * self.posterior_variance.sqrt()
+            log_variance += log(variance_times)
+
+
+def some_images(count: int = IMAGES) -> Tensor:
+    random = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=random)
+
+
+@pytest.fixture
+def model() -> VAE:
+    """A model with weights so large that the posterior is far from the prior, and wrong."""
+    model = VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=(8,), latent_dim=LATENT_DIM))
+    with seeded(0, "weights"), torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(0, 0.7)
+    return model
+
+
+@pytest.fixture
+def linear_gaussian() -> LinearGaussian:
+    random = torch.Generator().manual_seed(2)
+    directions, _ = torch.linalg.qr(torch.randn(PIXELS, LATENT_DIM, dtype=torch.float64, generator=random))
+    weight = directions * torch.tensor([1.5, 0.5], dtype=torch.float64)
+    bias = torch.rand(PIXELS, dtype=torch.float64, generator=random)
+    noise = NOISE_SCALE**2
+
+    model = VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=(), latent_dim=LATENT_DIM))
+    model.likelihood = Gaussian()
+    # The posterior's precision is WᵀW/s² + I, and its mean Wᵀ(x - b)/s² divided by that.
+    variance = noise / (weight.square().sum(0) + noise)
+    to_mean = (weight * variance / noise).T
+    with torch.no_grad():
+        model.decoder.output.weight.copy_(weight)
+        model.decoder.output.bias.copy_(bias)
+        model.encoder.moments.weight.copy_(torch.cat([to_mean, torch.zeros_like(to_mean)]))
+        model.encoder.moments.bias.copy_(torch.cat([-to_mean @ bias, variance.log()]))
+
+    covariance = weight @ weight.T + noise * torch.eye(PIXELS, dtype=torch.float64)
+    marginal = torch.distributions.MultivariateNormal(bias, covariance)
+    return LinearGaussian(model, variance, marginal.log_prob(some_images().flatten(1).double() / 255))
+
+
+def relative_variance_of_weights(shift: float, factor: float) -> float:
+    """Var(w)/p(x)² under q, for a q whose mean is off by ``shift`` and whose variance is ``factor`` times too large.
+
+    E_q[w²]/p(x)² = ∫ p(z given x)²/q(z) dz, which is f/√(2f - 1)·exp(δ²/(2f - 1)) in each dimension, with δ the shift
+    in posterior standard deviations and f the factor.
+    """
+    narrowness = 2 * factor - 1
+    return (factor / sqrt(narrowness) * exp(shift**2 / narrowness)) ** LATENT_DIM - 1
+
+
+@BATCH_SIZES
+def test_losses_do_not_depend_on_the_batch_size(model: VAE, batch_size: int) -> None:
+    whole = inference.losses(model, some_images(), seed=0, batch_size=IMAGES)
+    parts = inference.losses(model, some_images(), seed=0, batch_size=batch_size)
+    # Matrix products of other shapes may add up in another order.
+    assert parts.reconstruction == pytest.approx(whole.reconstruction, rel=1e-6)
+    torch.testing.assert_close(parts.kl_per_dimension, whole.kl_per_dimension, rtol=1e-6, atol=0)
+
+
+@BATCH_SIZES
+def test_losses_count_every_image_once(model: VAE, batch_size: int) -> None:
+    """With σ = e^-20 the noise makes no difference, and a plain loop over images comes to the same numbers."""
+    with torch.no_grad():
+        model.encoder.moments.weight[LATENT_DIM:] = 0
+        model.encoder.moments.bias[LATENT_DIM:] = -40
+    reconstruction, kl = 0.0, torch.zeros(LATENT_DIM, dtype=torch.float64)
+    for image in some_images():
+        x = image.unsqueeze(0) / 255
+        with torch.no_grad():
+            mean = model.encoder(x)[0]
+            logits = model.decoder(mean)
+        reconstruction += F.binary_cross_entropy_with_logits(logits, x, reduction="sum").item() / IMAGES
+        kl += (mean[0].double().square() - 1 + 40) / 2 / IMAGES
+    result = inference.losses(model, some_images(), seed=0, batch_size=batch_size)
+    assert result.reconstruction == pytest.approx(reconstruction, rel=1e-6)
+    torch.testing.assert_close(result.kl_per_dimension, kl, rtol=1e-6, atol=0)
+    assert result.kl == pytest.approx(kl.sum().item(), rel=1e-6)
+    assert result.negative_elbo == pytest.approx(reconstruction + kl.sum().item(), rel=1e-6)
+
+
+def test_losses_repeat_with_their_seed_only(model: VAE) -> None:
+    first, again, other = (inference.losses(model, some_images(), seed) for seed in (0, 0, 1))
+    assert first.negative_elbo == again.negative_elbo
+    assert first.reconstruction != other.reconstruction
+    assert torch.equal(first.kl_per_dimension, other.kl_per_dimension)  # analytic: it takes no noise
+
+
+def test_each_image_has_noise_of_its_own(model: VAE) -> None:
+    copies = some_images(1).expand(IMAGES, *IMAGE_SHAPE)
+    bounds = inference.importance_weighted_bound(model, copies, samples=1, seed=0, batch_size=20)
+    assert len(bounds.unique()) == IMAGES
+
+
+@BATCH_SIZES
+def test_importance_weighted_bound_does_not_depend_on_the_batch_size(model: VAE, batch_size: int) -> None:
+    whole = inference.importance_weighted_bound(model, some_images(), 5, seed=0, batch_size=IMAGES)
+    parts = inference.importance_weighted_bound(model, some_images(), 5, seed=0, batch_size=batch_size)
+    assert parts.shape == (IMAGES,)
+    torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
+
+
+def test_importance_weighted_bound_repeats_with_its_seed_only(model: VAE) -> None:
+    first, again, other = (inference.importance_weighted_bound(model, some_images(), 5, seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.isclose(first, other, rtol=1e-5).any()
+
+
+def test_bound_of_one_sample_is_the_elbo_in_expectation(model: VAE) -> None:
+    copies = some_images(1).expand(400, *IMAGE_SHAPE)
+    seeds = range(20)
+    elbos = torch.tensor([-inference.losses(model, copies, seed).negative_elbo for seed in seeds])
+    bounds = torch.stack([inference.importance_weighted_bound(model, copies, 1, seed).mean() for seed in seeds])
+    standard_error = sqrt((elbos.var().item() + bounds.var().item()) / len(seeds))
+    assert bounds.mean().item() == pytest.approx(elbos.mean().item(), abs=4 * standard_error)
+    assert standard_error < 0.1
+
+
+def test_bound_tightens_with_the_number_of_samples(model: VAE) -> None:
+    loose, tighter, tightest = (
+        inference.importance_weighted_bound(model, some_images(), samples, seed=0) for samples in (1, 10, 100)
+    )
+    for lower, higher in ((loose, tighter), (tighter, tightest)):
+        gain = higher - lower
+        assert gain.mean() > 4 * gain.std() / sqrt(IMAGES)
+
+
+@pytest.mark.parametrize("samples", [1, 100])
+def test_bound_of_the_exact_posterior_is_the_log_likelihood(linear_gaussian: LinearGaussian, samples: int) -> None:
+    """w = p(x, z)/p(z given x) = p(x), whatever z."""
+    bound = inference.importance_weighted_bound(linear_gaussian.model, some_images(), samples, seed=0)
+    # float32: terms of some tens, each rounded by 6e-8 of itself.
+    torch.testing.assert_close(bound, linear_gaussian.log_likelihood, rtol=0, atol=3e-5)
+
+
+def test_elbo_of_the_exact_posterior_is_the_log_likelihood(linear_gaussian: LinearGaussian) -> None:
+    """In expectation: with the KL in closed form, the posterior sample in the reconstruction still counts."""
+    model, images = linear_gaussian.model, some_images()
+    seeds = range(40)
+    elbos = torch.tensor([-inference.losses(model, images, seed).negative_elbo for seed in seeds], dtype=torch.float64)
+    expected = linear_gaussian.log_likelihood.mean()
+    # A sample's log p(x given z) varies as ½(z² - ε²) with z = μ + σε does: by μ²σ² + ½(σ² - 1)² in each dimension.
+    variance = linear_gaussian.posterior_variance
+    mean = inference.encode(model, images).mean.double()
+    spread = (mean.square() * variance + 0.5 * (variance - 1).square()).sum(1).mean().sqrt()
+    standard_error = spread / sqrt(IMAGES * len(seeds))
+    assert (elbos.mean() - expected).abs() < 4 * standard_error
+    assert standard_error < 0.03
+
+
+def test_elbo_of_a_wrong_encoder_is_lower_by_the_kl_to_the_exact_posterior(linear_gaussian: LinearGaussian) -> None:
+    linear_gaussian.move_encoder(by=1.0, variance_times=4.0)
+    seeds = range(100)
+    bounds = [inference.importance_weighted_bound(linear_gaussian.model, some_images(), 1, seed) for seed in seeds]
+    gaps = linear_gaussian.log_likelihood - torch.stack(bounds)
+    expected = LATENT_DIM * 0.5 * (4.0 + 1.0 - 1 - log(4.0))
+    assert gaps.mean().item() == pytest.approx(expected, abs=4 * gaps.std().item() / sqrt(gaps.numel()))
+
+
+def test_bound_of_a_wrong_encoder_comes_to_the_log_likelihood_from_below(linear_gaussian: LinearGaussian) -> None:
+    samples = 2000
+    linear_gaussian.move_encoder(by=1.0, variance_times=4.0)
+    bound = inference.importance_weighted_bound(linear_gaussian.model, some_images(), samples, seed=0)
+    gap = linear_gaussian.log_likelihood - bound
+    # With V = Var(w)/p(x)² the bound falls short by V/(2k) and scatters by √(V/k) (delta method).
+    variance = relative_variance_of_weights(shift=1.0, factor=4.0)
+    standard_error = sqrt(variance / samples)
+    assert gap.mean().item() == pytest.approx(variance / samples / 2, abs=4 * standard_error / sqrt(IMAGES))
+    assert gap.min() > -4.5 * standard_error
+    assert standard_error < 0.04
+
+
+@pytest.mark.parametrize("samples", [1, 30])
+def test_images_in_memory_do_not_grow_with_the_number_of_samples(model: VAE, samples: int) -> None:
+    seen = {"encoder": [0], "decoder": [0]}
+    for name, network in (("encoder", model.encoder), ("decoder", model.decoder)):
+        network.register_forward_pre_hook(lambda _, inputs, name=name: seen[name].append(len(inputs[0])))
+    inference.importance_weighted_bound(model, some_images(), samples, seed=0, batch_size=20)
+    assert max(seen["decoder"]) == max(seen["encoder"]) == 20
+    assert sum(seen["decoder"]) == IMAGES * samples
+    assert sum(seen["encoder"]) == IMAGES
+
+
+@BATCH_SIZES
+def test_encode_gives_the_posterior_of_every_image(model: VAE, batch_size: int) -> None:
+    posterior = inference.encode(model, some_images(), batch_size=batch_size)
+    with torch.no_grad():
+        mean, log_variance = model.encoder(pixels(some_images()))
+    torch.testing.assert_close(posterior.mean, mean, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(posterior.log_variance, log_variance, rtol=1e-5, atol=1e-6)
+
+
+@BATCH_SIZES
+def test_decode_gives_the_expected_image_of_every_code(model: VAE, batch_size: int) -> None:
+    z = torch.randn(IMAGES, LATENT_DIM, generator=torch.Generator().manual_seed(3))
+    decoded = inference.decode(model, z, batch_size=batch_size)
+    with torch.no_grad():
+        expected = torch.sigmoid(model.decoder(z))
+    assert decoded.shape == (IMAGES, *IMAGE_SHAPE)
+    torch.testing.assert_close(decoded, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_decode_goes_by_the_models_likelihood(linear_gaussian: LinearGaussian) -> None:
+    model = linear_gaussian.model
+    z = torch.randn(3, LATENT_DIM, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = model.decoder(z)
+    torch.testing.assert_close(inference.decode(model, z), expected)
+
+
+class Constant(Gaussian):
+    """A likelihood that says the same of every image and code."""
+
+    def log_density(self, x: Tensor, output: Tensor) -> Tensor:  # noqa: ARG002
+        return torch.full((len(x),), -5000.0)
+
+
+def test_bound_keeps_its_digits_over_many_samples(model: VAE) -> None:
+    """With q the prior and one likelihood for all, every weight is the same, and so is their average."""
+    model.likelihood = Constant()
+    with torch.no_grad():
+        for weight in model.encoder.parameters():
+            weight.zero_()
+    bound = inference.importance_weighted_bound(model, some_images(), samples=1000, seed=0)
+    torch.testing.assert_close(bound, torch.full((IMAGES,), -5000.0, dtype=torch.float64), rtol=0, atol=1e-6)

@@ -1,0 +1,143 @@
+from math import expm1
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Normal
+from torch.distributions import kl_divergence as kl_of_torch
+
+from vae.model import VAE, Architecture
+from vae.objective import kl_divergence, log_importance_weight, negative_elbo
+from vae.runtime import seeded
+
+IMAGE_SHAPE = (1, 2, 3)
+LATENT_DIM = 2
+PRIOR = Normal(torch.zeros(LATENT_DIM, dtype=torch.float64), 1.0)
+
+
+@pytest.fixture
+def model() -> VAE:
+    """A model in float64 with weights so large that every term of the objective is."""
+    model = VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=(8,), latent_dim=LATENT_DIM)).double()
+    with seeded(0, "weights"), torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(0, 0.7)
+    return model
+
+
+def random(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def binary_images(count: int) -> Tensor:
+    return torch.randint(0, 2, (count, *IMAGE_SHAPE), generator=random(1)).double()
+
+
+def normal(*shape: int, seed: int = 2) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=random(seed))
+
+
+def posterior_of(mean: Tensor, log_variance: Tensor) -> Normal:
+    return Normal(mean, torch.exp(0.5 * log_variance))
+
+
+def log_joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
+    """log p(x given z) + log p(z), by torch.distributions."""
+    log_likelihood: Tensor = Bernoulli(logits=model.decoder(z)).log_prob(x).sum((1, 2, 3))
+    log_prior: Tensor = PRIOR.log_prob(z).sum(1)
+    return log_likelihood + log_prior
+
+
+@pytest.mark.parametrize("shape", [(4,), (6, 4), (2, 3, 4)], ids=str)
+def test_kl_is_that_of_torch_distributions_in_every_dimension(shape: tuple[int, ...]) -> None:
+    mean, log_variance = normal(*shape, seed=1), normal(*shape, seed=2)
+    expected = kl_of_torch(Normal(mean, torch.exp(0.5 * log_variance)), Normal(0.0, 1.0))
+    kl = kl_divergence(mean, log_variance)
+    assert kl.shape == shape
+    torch.testing.assert_close(kl, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_kl_is_exactly_zero_at_the_prior() -> None:
+    assert torch.equal(kl_divergence(torch.zeros(3), torch.zeros(3)), torch.zeros(3))
+
+
+@pytest.mark.parametrize("magnitude", [1e-1, 1e-2, 1e-3])
+def test_kl_keeps_its_digits_near_the_prior(magnitude: float) -> None:
+    """There the KL is about v²/4 with v = log σ²: a rounding error of 1, not of v, would be a large share of it."""
+    log_variance = torch.tensor([-magnitude, magnitude])
+    expected = torch.tensor([0.5 * (expm1(v) - v) for v in log_variance.tolist()], dtype=torch.float64)
+    relative_error = (kl_divergence(torch.zeros(2), log_variance).double() - expected).abs() / expected
+    # Two roundings at the size of v, against v²/2.
+    assert (relative_error < 2 * torch.finfo(torch.float32).eps / magnitude).all()
+
+
+def test_kl_is_never_negative() -> None:
+    exponents = torch.linspace(-45, 1.5, 100_001)
+    log_variance = torch.cat([10**exponents, -(10**exponents)])
+    assert (kl_divergence(torch.zeros(()), log_variance) >= 0).all()
+    assert (kl_divergence(torch.tensor(0.3), log_variance) > 0).all()
+
+
+def test_negative_elbo_is_the_expectation_of_its_definition(model: VAE) -> None:
+    """E_q[log q(z given x) - log p(z) - log p(x given z)], by Monte Carlo."""
+    count = 20_000
+    for image in binary_images(3):
+        x = image.expand(count, *IMAGE_SHAPE)
+        with torch.no_grad():
+            terms = negative_elbo(model, x, normal(count, LATENT_DIM, seed=3))
+            posterior = posterior_of(*model.encoder(x))
+            z = posterior.mean + posterior.stddev * normal(count, LATENT_DIM, seed=4)
+            definition = posterior.log_prob(z).sum(1) - log_joint(model, x, z)
+        value = terms.reconstruction + terms.kl.sum(1)
+        standard_error = ((value.var() + definition.var()) / count).sqrt()
+        assert (value.mean() - definition.mean()).abs() < 4 * standard_error
+        assert standard_error < 0.05  # far below the terms themselves, or the comparison would be void
+
+
+def test_reconstruction_is_minus_the_log_likelihood_of_the_posterior_sample(model: VAE) -> None:
+    x, noise = binary_images(7), normal(7, LATENT_DIM)
+    mean, log_variance = model.encoder(x)
+    p = torch.sigmoid(model.decoder(mean + torch.exp(log_variance / 2) * noise))
+    expected = -torch.where(x == 1, p, 1 - p).log().sum((1, 2, 3))
+    torch.testing.assert_close(negative_elbo(model, x, noise).reconstruction, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_terms_are_per_image_and_the_kl_per_latent_dimension_too(model: VAE) -> None:
+    terms = negative_elbo(model, binary_images(7), normal(7, LATENT_DIM))
+    assert terms.reconstruction.shape == (7,)
+    assert terms.kl.shape == (7, LATENT_DIM)
+
+
+def test_loss_of_two_images_is_the_mean_of_each_ones_loss(model: VAE) -> None:
+    x, noise = binary_images(2), normal(2, LATENT_DIM)
+    reconstruction, kl = negative_elbo(model, x, noise)
+    alone = []
+    for row in range(2):
+        terms = negative_elbo(model, x[row : row + 1], noise[row : row + 1])
+        alone.append((terms.reconstruction.sum() + terms.kl.sum()).item())
+    assert (reconstruction + kl.sum(1)).mean().item() == pytest.approx(sum(alone) / 2, rel=1e-12)
+    assert alone[0] != pytest.approx(alone[1], rel=1e-3)
+
+
+def test_log_importance_weight_is_the_joint_over_the_posterior(model: VAE) -> None:
+    x, noise = binary_images(7), normal(7, LATENT_DIM)
+    mean, log_variance = normal(7, LATENT_DIM, seed=5), normal(7, LATENT_DIM, seed=6)
+    posterior = posterior_of(mean, log_variance)
+    z = mean + posterior.stddev * noise
+    log_weight = log_importance_weight(model, x, mean, log_variance, noise)
+    assert log_weight.shape == (7,)
+    expected = log_joint(model, x, z) - posterior.log_prob(z).sum(1)
+    torch.testing.assert_close(log_weight, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_weights_average_to_the_marginal_likelihood(model: VAE) -> None:
+    """All 64 images of six black or white pixels are one of a kind: their likelihoods add up to one."""
+    count = 2_000
+    every_image = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 6).view(64, *IMAGE_SHAPE)
+    x = every_image.repeat_interleave(count, 0)
+    with torch.no_grad():
+        mean, log_variance = torch.zeros(len(x), LATENT_DIM).double(), torch.zeros(len(x), LATENT_DIM).double()
+        weights = log_importance_weight(model, x, mean, log_variance, normal(len(x), LATENT_DIM)).exp().view(64, count)
+    total, standard_error = weights.mean(1).sum(), (weights.var(1) / count).sum().sqrt()
+    assert (total - 1).abs() < 4 * standard_error
+    assert standard_error < 0.01

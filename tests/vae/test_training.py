@@ -1,0 +1,217 @@
+from collections.abc import Callable, Sequence
+from math import prod
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vae import inference
+from vae.model import VAE, Architecture
+from vae.params import TrainParams
+from vae.runtime import generator, seeded
+from vae.training import DivergedError, Epoch, Training, train
+
+IMAGE_SHAPE = (1, 3, 4)
+LATENT_DIM = 2
+SEED = 5  # not that of the weights
+NONE = torch.empty(0, *IMAGE_SHAPE, dtype=torch.uint8)
+
+
+def build() -> VAE:
+    with seeded(0, "weights"):
+        return VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=(8,), latent_dim=LATENT_DIM))
+
+
+def random_images(count: int, seed: int = 1) -> Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=random)
+
+
+def settings(*, epochs: int = 3, batch_size: int = 7, learning_rate: float = 0.01, seed: int = SEED) -> TrainParams:
+    return TrainParams(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+
+
+def fit(
+    model: VAE,
+    images: Tensor,
+    validation_images: Tensor = NONE,
+    params: TrainParams | None = None,
+    report: Callable[[Sequence[Epoch]], None] = lambda _: None,
+) -> Training:
+    return train(model, images, validation_images, params or settings(), report)
+
+
+def weights(model: VAE) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def overfit(model: VAE) -> tuple[Training, Tensor]:
+    """Learn sparse images by heart: first that few pixels are white, which helps with others, then which ones."""
+    images, validation_images = (torch.where(random_images(count, seed=count) < 64, 255, 0) for count in (24, 20))
+    images, validation_images = images.to(torch.uint8), validation_images.to(torch.uint8)
+    params = settings(epochs=40, batch_size=4, learning_rate=0.03)
+    return fit(model, images, validation_images, params), validation_images
+
+
+def reference_training(model: VAE, images: Tensor, params: TrainParams) -> list[tuple[float, float]]:
+    """Reconstruction and KL of every epoch of the plainest loop there is: a step a batch, its loss in one formula."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=params.learning_rate, fused=False)
+    order_random = generator(params.seed, "data order")
+    noise_random = generator(params.seed, "latent noise")
+    epochs = []
+    for _ in range(params.epochs):
+        order = torch.randperm(len(images), generator=order_random).tolist()
+        reconstruction_sum, kl_sum = 0.0, 0.0
+        for start in range(0, len(images), params.batch_size):
+            x = torch.stack([images[index] for index in order[start : start + params.batch_size]]) / 255
+            mean, log_variance = model.encoder(x)
+            epsilon = torch.randn(mean.shape, generator=noise_random)
+            logits = model.decoder(mean + (log_variance / 2).exp() * epsilon)
+            reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+            kl = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum()
+            optimizer.zero_grad()
+            ((reconstruction + kl) / len(x)).backward()
+            optimizer.step()
+            reconstruction_sum += reconstruction.item()
+            kl_sum += kl.item()
+        epochs.append((reconstruction_sum / len(images), kl_sum / len(images)))
+    return epochs
+
+
+def test_losses_fall() -> None:
+    """From a bit a pixel, which the untrained decoder needs, towards a bit an image, since there are two kinds only."""
+    two_kinds = torch.stack([torch.zeros(IMAGE_SHAPE), torch.full(IMAGE_SHAPE, 255)]).to(torch.uint8)
+    training = fit(build(), two_kinds.repeat(50, 1, 1, 1), two_kinds.repeat(50, 1, 1, 1), settings(epochs=20))
+    first, last = training.history[0], training.history[-1]
+    assert first.validation is not None
+    assert last.validation is not None
+    assert last.train.loss < 0.5 * first.train.loss
+    assert last.validation.loss < 0.5 * first.validation.loss
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_training_equals_a_plain_loop(epochs: int) -> None:
+    """23 images in batches of 7, so that the last batch is a smaller one."""
+    images, params = random_images(23), settings(epochs=epochs)
+    model, reference = build(), build()
+    training = fit(model, images, params=params)
+    expected = reference_training(reference, images, params)
+    assert [epoch.number for epoch in training.history] == list(range(1, epochs + 1))
+    for epoch, (reconstruction, kl) in zip(training.history, expected, strict=True):
+        assert epoch.train.reconstruction == pytest.approx(reconstruction, rel=1e-5)
+        assert epoch.train.kl == pytest.approx(kl, rel=1e-5)
+        assert epoch.train.loss == pytest.approx(reconstruction + kl, rel=1e-5)
+    # Two ways to round Adam's step of about 0.01; the steps themselves are ten thousand times larger.
+    torch.testing.assert_close(weights(model), weights(reference), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 10, 23, 100])
+def test_losses_of_an_epoch_are_averages_over_images_not_batches(batch_size: int) -> None:
+    """With σ = e^-20 and next to no learning, every batch size has to come to the same average."""
+    model, images = build(), random_images(23)
+    with torch.no_grad():
+        model.encoder.moments.weight[LATENT_DIM:] = 0
+        model.encoder.moments.bias[LATENT_DIM:] = -40
+    expected = inference.losses(model, images, seed=SEED)
+    training = fit(model, images, params=settings(epochs=1, batch_size=batch_size, learning_rate=1e-30))
+    assert training.best.train.reconstruction == pytest.approx(expected.reconstruction, rel=1e-6)
+    assert training.best.train.kl == pytest.approx(expected.kl, rel=1e-6)
+
+
+def test_same_seed_gives_the_same_bits() -> None:
+    models = build(), build()
+    first, again = (fit(model, random_images(23), random_images(9, seed=2)) for model in models)
+    assert first == again
+    assert torch.equal(weights(models[0]), weights(models[1]))
+
+
+def test_another_seed_gives_another_training() -> None:
+    models = build(), build()
+    trainings = [fit(model, random_images(23), params=settings(seed=seed)) for seed, model in enumerate(models)]
+    assert trainings[0].history[0].train != trainings[1].history[0].train
+    assert not torch.equal(weights(models[0]), weights(models[1]))
+
+
+def test_validation_takes_no_part_in_training() -> None:
+    alone, watched = (fit(build(), random_images(23), validation) for validation in (NONE, random_images(9)))
+    assert [epoch.train for epoch in alone.history] == [epoch.train for epoch in watched.history]
+
+
+def test_validation_losses_are_those_of_inference_after_each_epoch() -> None:
+    """The weights after an epoch are those that training of so many epochs ends with."""
+    validation_images = random_images(9, seed=2)
+    training = fit(build(), random_images(23), validation_images)
+    for epoch in training.history:
+        model = build()
+        fit(model, random_images(23), params=settings(epochs=epoch.number))
+        expected = inference.losses(model, validation_images, seed=SEED)
+        assert epoch.validation == (expected.negative_elbo, expected.reconstruction, expected.kl)
+
+
+def test_best_epoch_is_that_of_the_lowest_validation_negative_elbo() -> None:
+    training, _ = overfit(build())
+    validation = [epoch.validation for epoch in training.history if epoch.validation]
+    best = min(range(40), key=lambda index: validation[index].reconstruction + validation[index].kl)
+    assert training.best == training.history[best]
+    assert 0 < best < 39
+    assert best != min(range(40), key=lambda index: validation[index].reconstruction)  # the KL has its say
+
+
+def test_model_is_left_with_the_weights_of_the_best_epoch() -> None:
+    model = build()
+    training, validation_images = overfit(model)
+    losses = inference.losses(model, validation_images, seed=SEED)
+    assert training.best.validation == (losses.negative_elbo, losses.reconstruction, losses.kl)
+
+
+def test_without_validation_images_the_last_epoch_is_the_best() -> None:
+    model, reference = build(), build()
+    training = fit(model, random_images(4), params=settings(epochs=5))
+    reference_training(reference, random_images(4), settings(epochs=5))
+    assert [epoch.validation for epoch in training.history] == [None] * 5
+    assert training.best == training.history[-1]
+    torch.testing.assert_close(weights(model), weights(reference), rtol=1e-5, atol=1e-6)
+
+
+def test_report_is_called_after_each_epoch_with_the_history_so_far() -> None:
+    reports: list[list[Epoch]] = []
+    training = fit(build(), random_images(23), report=lambda history: reports.append(list(history)))
+    assert reports == [list(training.history[:count]) for count in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("validation_images", [NONE, random_images(9)], ids=["alone", "with validation"])
+def test_divergence_names_the_epoch_and_what_to_change(validation_images: Tensor) -> None:
+    reports: list[int] = []
+    with pytest.raises(DivergedError, match=r"in epoch 1: .*train\.learning_rate") as caught:
+        fit(
+            build(),
+            random_images(23),
+            validation_images,
+            settings(learning_rate=1e30),
+            lambda history: reports.append(len(history)),
+        )
+    assert "\n" not in str(caught.value)
+    assert reports == []
+
+
+def test_divergence_in_a_later_epoch_names_that_epoch() -> None:
+    """A single step in each epoch: its loss is still finite when the weights are no longer of use."""
+    with pytest.raises(DivergedError, match="in epoch 2: the training loss"):
+        fit(build(), random_images(7), params=settings(learning_rate=1e30))
+
+
+def test_divergence_that_only_validation_sees_is_found() -> None:
+    with pytest.raises(DivergedError, match="in epoch 1: the validation loss"):
+        fit(build(), random_images(7), random_images(9), settings(learning_rate=1e30))
+
+
+def test_divergence_in_the_very_last_step_is_found_without_validation_images() -> None:
+    with pytest.raises(DivergedError, match="epoch 1"):
+        fit(build(), random_images(7), params=settings(epochs=1, batch_size=7, learning_rate=1e30))
+
+
+def test_untrained_loss_is_about_the_bits_of_a_coin_a_pixel() -> None:
+    """Nats per image, summed over pixels: an untrained decoder says ½ nearly everywhere."""
+    training = fit(build(), random_images(23), params=settings(epochs=1, batch_size=23))
+    assert training.best.train.reconstruction == pytest.approx(prod(IMAGE_SHAPE) * 0.693, rel=0.1)
