@@ -92,11 +92,7 @@ def _torchvision(dataset: str) -> Splits:
             except (OSError, RuntimeError, HTTPException) as error:
                 problems.append(f"{mirror}: {' '.join(str(error).split()) or type(error).__name__}")
             finally:
-                for archive in _verified(source, staging):
-                    if not (staging / archive).is_symlink():
-                        with whole_file(folder / archive) as partial:
-                            shutil.move(staging / archive, partial)
-                        (staging / archive).symlink_to(folder / archive)
+                _keep(source, staging, folder)
     raise DatasetError(_way_out(dataset, source, folder, problems))
 
 
@@ -107,6 +103,15 @@ def _extract(source: "type[MNIST]", root: str, mirror: str) -> Splits:
         parts = [one_mirror(root, train=train, download=True) for train in (True, False)]
     names = tuple(label.split(" - ")[0] for label in source.classes)  # "7 - seven" is called 7
     return Splits(*(LabelledImages(part.data.unsqueeze(1), part.targets, names) for part in parts))
+
+
+def _keep(source: "type[MNIST]", staging: Path, folder: Path) -> None:
+    """Move what was downloaded to the download folder, and leave links to it behind for the next mirror's try."""
+    for archive in _verified(source, staging):
+        if not (staging / archive).is_symlink():
+            with whole_file(folder / archive) as partial:
+                shutil.move(staging / archive, partial)
+            (staging / archive).symlink_to(folder / archive)
 
 
 def _verified(source: "type[MNIST]", folder: Path) -> list[str]:

@@ -45,7 +45,7 @@ class Collapse(NamedTuple):
             case Verdict.PARTIAL:
                 return (
                     f"posterior collapse: partial; {carry}, {self.collapsed} carry nothing. "
-                    "The data may not need them: try a smaller model.latent_dim, or more train.epochs"
+                    "The data may not need them: a smaller model.latent_dim may do as well"
                 )
             case Verdict.COMPLETE:
                 return (
