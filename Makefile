@@ -35,7 +35,7 @@ mnist: $(READY) ## Run the pipeline on MNIST, as an experiment named mnist
 test: lint ## Run every check: format, lint, types, tests
 	$(BIN)/python -m pytest
 
-lint: $(READY)
+lint: $(READY) ## Check format, style and types alone
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
