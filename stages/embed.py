@@ -43,7 +43,7 @@ def main(params: Params) -> None:
 
     latents = {
         "mean": posterior.mean.cpu(),
-        "log_variance": posterior.log_variance.cpu().contiguous(),
+        "log_variance": posterior.log_variance.cpu(),
         "labels": test.labels,
     }
     write_bytes(paths.LATENTS, save({name: tensor.contiguous() for name, tensor in latents.items()}))

@@ -2,7 +2,9 @@
 
 import logging
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages import entry, paths
@@ -12,6 +14,14 @@ from vae.checkpoints import load_model
 from vae.datasets import LabelledImages, load_images, pixels
 from vae.diagnostics.sample_quality import sample_quality
 from vae.figures.images import image_grid
+from vae.latent_space import (
+    interpolations,
+    most_active,
+    pairs_of_different_classes,
+    prior_grid,
+    prior_quantiles,
+    traversals,
+)
 from vae.model import VAE
 from vae.objective import kl_divergence
 from vae.params import GenerateParams, Params
@@ -73,57 +83,35 @@ def draw_samples(samples: Tensor) -> None:
 
 def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: int) -> None:
     """Walk in a straight line between the codes of pairs of test images of different classes."""
-    pairs = different_classes(test, INTERPOLATIONS, seed)
-    steps = torch.linspace(0, 1, INTERPOLATION_STEPS, device=means.device)
-    rows = []
-    for start, end in pairs:
-        between = inference.decode(model, torch.lerp(means[start], means[end], steps.unsqueeze(1)))
-        ends = pixels(test.images[[start, end]]).to(between.device)
-        rows.append(torch.cat([ends[:1], between, ends[1:]]).cpu().numpy())
+    order = runtime.permutation(len(test), seed, "interpolated images")
+    starts, ends = torch.tensor(pairs_of_different_classes(test.labels, order, INTERPOLATIONS)).unbind(1)
+    shares = torch.linspace(0, 1, INTERPOLATION_STEPS)
+    between = decode_rows(model, interpolations(means[starts], means[ends], shares.to(means.device)))
+    first, last = (pixels(test.images[indices]).unsqueeze(1).numpy() for indices in (starts, ends))
+    names = [[test.class_names[label] for label in test.labels[indices]] for indices in (starts, ends)]
     figure = image_grid(
-        rows,
+        list(np.concatenate([first, between, last], axis=1)),
         "Interpolations between pairs of test images",
         "Healthy: each step could be a real image. Ghosts of both, or smears: a hole in the latent space.",
-        row_labels=[f"{test.class_names[test.labels[a]]} to {test.class_names[test.labels[b]]}" for a, b in pairs],
-        column_labels=["test\nimage", *(f"{step:.3g}" for step in steps.tolist()), "test\nimage"],
+        row_labels=[f"{start} to {end}" for start, end in zip(*names, strict=True)],
+        column_labels=["test\nimage", *(f"{share:.3g}" for share in shares.tolist()), "test\nimage"],
         row_axis="classes",
         column_axis="share of the way between the two codes",
     )
     write_png(PLOTS / "interpolations.png", figure)
 
 
-def different_classes(test: LabelledImages, count: int, seed: int) -> list[tuple[int, int]]:
-    """Seeded pairs of image indices, the two of each pair of different classes, no image in two pairs."""
-    waiting: list[int] = []
-    pairs = []
-    for index in runtime.permutation(len(test), seed, "interpolated images").tolist():
-        partner = next((other for other in waiting if test.labels[other] != test.labels[index]), None)
-        if partner is None:
-            waiting.append(index)
-            continue
-        waiting.remove(partner)
-        pairs.append((partner, index))
-        if len(pairs) == count:
-            break
-    return pairs
-
-
 def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
     """Move the code of one test image along each of its most active dimensions, the others held still."""
     dimensions = most_active(kl, TRAVERSED_DIMENSIONS)
     start = means[runtime.permutation(len(means), seed, "traversed image")[0]]
-    steps = torch.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, TRAVERSAL_STEPS, device=means.device)
-    rows = []
-    for dimension in dimensions:
-        codes = start.repeat(len(steps), 1)
-        codes[:, dimension] = steps
-        rows.append(inference.decode(model, codes).cpu().numpy())
+    values = torch.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, TRAVERSAL_STEPS)
     figure = image_grid(
-        rows,
+        decode_rows(model, traversals(start, dimensions, values.to(start.device))),
         f"Traversals of the {len(dimensions)} most active latent dimensions",
         "A test image's code, one dimension at a time moved through the prior. Healthy: each changes something.",
         row_labels=[f"z{dimension}, {kl[dimension]:.2f}" for dimension in dimensions],
-        column_labels=[signed(step) for step in steps.tolist()],
+        column_labels=[signed(value) for value in values.tolist()],
         row_axis="dimension, KL (nats)",
         column_axis="value of that dimension (standard deviations of the prior)",
     )
@@ -131,33 +119,28 @@ def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
 
 
 def draw_manifold(model: VAE, kl: Tensor) -> None:
-    """Decode a grid of prior quantiles over two dimensions, all others at zero (Kingma & Welling 2013, figure 4)."""
-    quantiles = torch.special.ndtri((torch.arange(MANIFOLD_SIDE, device=kl.device) + 0.5) / MANIFOLD_SIDE)
+    """Decode the prior over two dimensions, the most active where there are more."""
+    quantiles = prior_quantiles(MANIFOLD_SIDE)
     dimensions = sorted(most_active(kl, 2))
-    across, down = dimensions[0], dimensions[-1]
-    rows = []
-    for value in quantiles.flip(0) if across != down else quantiles[:1]:
-        codes = torch.zeros(len(quantiles), model.latent_dim, device=kl.device)
-        codes[:, down] = value
-        codes[:, across] = quantiles
-        rows.append(inference.decode(model, codes).cpu().numpy())
+    across, *up = [f"z{dimension}" for dimension in dimensions]
     others = "; the two most active dimensions, all others at 0" if model.latent_dim > 2 else ""
     figure = image_grid(
-        rows,
-        f"The manifold over {' and '.join(f'z{dimension}' for dimension in dimensions)}",
+        decode_rows(model, prior_grid(quantiles, dimensions, model.latent_dim)),
+        f"The manifold over {' and '.join([across, *up])}",
         f"Decoded quantiles of the prior{others}. Healthy: smooth changes without smears.",
-        row_labels=[signed(value) for value in quantiles.flip(0).tolist()] if across != down else [],
+        row_labels=[signed(value) for value in quantiles.flip(0).tolist()] if up else [],
         column_labels=[signed(value) for value in quantiles.tolist()],
-        row_axis=f"z{down} (standard deviations of the prior)" if across != down else "",
-        column_axis=f"z{across} (standard deviations of the prior)",
+        row_axis=f"{up[0]} (standard deviations of the prior)" if up else "",
+        column_axis=f"{across} (standard deviations of the prior)",
         cell=0.42,
     )
     write_png(PLOTS / "manifold.png", figure)
 
 
-def most_active(kl: Tensor, count: int) -> list[int]:
-    """The latent dimensions of the highest KL, highest first; fewer where the latent space is smaller."""
-    return [int(dimension) for dimension in kl.argsort(descending=True, stable=True)[:count]]
+def decode_rows(model: VAE, codes: Tensor) -> NDArray[np.float32]:
+    """The expected images of rows of codes: (R, S, D) to (R, S, C, H, W)."""
+    images: NDArray[np.float32] = inference.decode(model, codes.flatten(0, 1)).cpu().numpy()
+    return images.reshape(*codes.shape[:2], *images.shape[1:])
 
 
 def signed(value: float) -> str:

@@ -6,11 +6,10 @@ import torch
 
 from stages import entry, paths
 from vae.artifacts import write_json, write_png
-from vae.datasets import DatasetError, LabelledImages, pixels, save_images
+from vae.datasets import DatasetError, LabelledImages, hold_out, pixels, save_images
 from vae.diagnostics.entropy import entropy_floor
 from vae.figures.images import image_grid
 from vae.params import Params
-from vae.runtime import permutation
 from vae.sources import load_source
 
 log = logging.getLogger(__name__)
@@ -22,9 +21,7 @@ def main(params: Params) -> None:
     """Split the training images by a seeded permutation; write the three sets, their sizes and examples."""
     settings = params.prepare
     train_and_validation, test = load_source(settings.dataset, settings.seed)
-    order = permutation(len(train_and_validation), settings.seed, "validation split")
-    held_out = round(len(order) * settings.validation_fraction)
-    validation, train = train_and_validation[order[:held_out]], train_and_validation[order[held_out:]]
+    train, validation = hold_out(train_and_validation, settings.validation_fraction, settings.seed, "validation split")
     if not len(train):
         raise DatasetError(
             f"{paths.PARAMS}: prepare.validation_fraction: {settings.validation_fraction} leaves no training images"

@@ -9,7 +9,7 @@ from tests.imports import ROOT, imported_modules, module_file
 # From the ground up: a module imports from lower layers only, or from within its own package.
 LAYERS = (
     {"vae.errors"},
-    {"vae.artifacts", "vae.params", "vae.runtime"},
+    {"vae.artifacts", "vae.latent_space", "vae.params", "vae.runtime"},
     {"vae.datasets", "vae.likelihoods"},
     {"vae.model", "vae.sources"},
     {"vae.checkpoints", "vae.objective"},

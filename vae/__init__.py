@@ -3,5 +3,5 @@
 The package knows nothing of DVC or of the pipeline's stages. Imports point one way:
 
     training, diagnostics, figures  ->  inference  ->  objective, checkpoints
-    ->  model, likelihoods, datasets, sources  ->  params, runtime, artifacts  ->  errors
+    ->  model, likelihoods, datasets, sources  ->  params, runtime, artifacts, latent_space  ->  errors
 """

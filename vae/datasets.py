@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vae.artifacts import write_bytes
 from vae.errors import VAEError
+from vae.runtime import permutation
 
 ImageShape = tuple[int, int, int]
 
@@ -48,6 +49,13 @@ class LabelledImages:
 
     def __getitem__(self, indices: Tensor | slice) -> "LabelledImages":
         return LabelledImages(self.images[indices], self.labels[indices], self.class_names)
+
+
+def hold_out(data: LabelledImages, fraction: float, seed: int, purpose: str) -> tuple[LabelledImages, LabelledImages]:
+    """Split a data set at random: what remains, and the fraction that is held out."""
+    order = permutation(len(data), seed, purpose)
+    held_out = round(len(data) * fraction)
+    return data[order[held_out:]], data[order[:held_out]]
 
 
 def pixels(images: Tensor) -> Tensor:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from vae.artifacts import whole_file
-from vae.datasets import DatasetError, LabelledImages
-from vae.runtime import permutation
+from vae.datasets import DatasetError, LabelledImages, hold_out
 
 if TYPE_CHECKING:
     from torchvision.datasets import MNIST
@@ -59,9 +58,7 @@ def _digits(seed: int) -> Splits:
     images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
     labels = torch.from_numpy(digits.target).to(torch.int64)
     data = LabelledImages(images, labels, tuple(str(name) for name in digits.target_names))
-    order = permutation(len(data), seed, "test split")
-    held_out = round(len(data) * DIGITS_TEST_FRACTION)
-    return Splits(train=data[order[held_out:]], test=data[order[:held_out]])
+    return Splits(*hold_out(data, DIGITS_TEST_FRACTION, seed, "test split"))
 
 
 def _torchvision(dataset: str) -> Splits:

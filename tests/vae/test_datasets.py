@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vae.datasets import DatasetError, LabelledImages, load_images, pixels, save_images
+from vae.datasets import DatasetError, LabelledImages, hold_out, load_images, pixels, save_images
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("T-shirt/top", "su", 'the "σ"')
@@ -186,3 +186,23 @@ class TestRefusedFiles:
         save_images(path, LabelledImages(images.contiguous(), labels, CLASSES))
         with pytest.raises(DatasetError, match=re.escape(f"{path}: ")):
             load_images(path)
+
+
+class TestHoldOut:
+    @pytest.mark.parametrize(("fraction", "held_out"), [(0, 0), (0.1, 2), (0.49, 10), (0.999, 20)])
+    def test_each_image_is_in_one_part_with_its_label(self, fraction: float, held_out: int) -> None:
+        data = LabelledImages(
+            torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1), torch.arange(20) % 3, ("a", "b", "c")
+        )
+        rest, held = hold_out(data, fraction, seed=0, purpose="test")
+        places = [*rest.images.flatten().tolist(), *held.images.flatten().tolist()]
+        assert len(held) == held_out
+        assert sorted(places) == list(range(20))
+        assert [*rest.labels.tolist(), *held.labels.tolist()] == [place % 3 for place in places]
+
+    def test_the_split_repeats_for_its_seed_and_purpose_only(self) -> None:
+        data = LabelledImages(torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1), torch.zeros(50).long(), ("a",))
+        splits = [hold_out(data, 0.5, *ways)[1].images.flatten() for ways in [(0, "a"), (0, "a"), (1, "a"), (0, "b")]]
+        assert torch.equal(splits[0], splits[1])
+        assert not torch.equal(splits[0], splits[2])
+        assert not torch.equal(splits[0], splits[3])

@@ -142,16 +142,12 @@ class TestEveryPicture:
 
 
 class TestCanvas:
-    def test_it_has_the_size_and_the_title_asked_for(self) -> None:
-        figure = canvas(7, 3, "A title")
+    def test_it_has_the_size_the_title_and_the_explanation_asked_for(self) -> None:
+        figure = canvas(7, 3, "A title", "How to read it.")
         assert figure.get_size_inches().tolist() == [7, 3]
         assert title(figure) == "A title"
-        assert len(figure.texts) == 1
-
-    def test_an_explanation_does_not_take_the_title_away(self) -> None:
-        figure = canvas(7, 3, "A title", "An explanation")
-        assert title(figure) == "A title"
-        assert explanation(figure) == "An explanation"
+        assert explanation(figure) == "How to read it."
+        assert len(figure.texts) == 2
 
     def test_the_colours_of_ten_classes_are_distinct(self) -> None:
         assert len({to_hex(colour) for colour in CLASS_COLOURS}) == len(CLASS_COLOURS) >= 10

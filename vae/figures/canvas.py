@@ -25,15 +25,13 @@ CLASS_COLOURS = (
 )
 
 
-def canvas(width: float, height: float, title: str, explanation: str = "") -> "Figure":
+def canvas(width: float, height: float, title: str, explanation: str) -> "Figure":
     """An empty figure with a bold title and, below it, a line that says how to read it. Sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]  # of this engine
-    figure.suptitle(title, fontsize=13, fontweight="bold", x=0.02, ha="left")
-    if explanation:
-        # An empty axis above would waste room; a second line of the title keeps its own weight this way.
-        figure.suptitle(f"{title}\n", fontsize=13, fontweight="bold", x=0.02, ha="left")
-        figure.text(0.02, 1 - 0.46 / height, explanation, fontsize=10, ha="left", va="center", color="#333333")
+    # The title's empty second line keeps the room that the explanation takes.
+    figure.suptitle(f"{title}\n", fontsize=13, fontweight="bold", x=0.02, ha="left")
+    figure.text(0.02, 1 - 0.46 / height, explanation, fontsize=10, ha="left", va="center", color="#333333")
     return figure

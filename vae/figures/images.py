@@ -19,7 +19,7 @@ PADDING = 0.08  # between images, as a share of one
 
 
 def image_grid(
-    rows: Sequence[Images],
+    rows: Sequence[Images] | Images,
     title: str,
     explanation: str,
     *,
@@ -32,7 +32,7 @@ def image_grid(
     """Images in rows and columns, with labels of either.
 
     Args:
-        rows: of each row its images; all rows equally long.
+        rows: of each row its images, all rows equally long; a list of arrays, or one with an axis more.
         title: what the picture shows.
         explanation: how to read it.
         row_labels: a label a row, or none.
@@ -56,7 +56,7 @@ def image_grid(
     return figure
 
 
-def _tile(rows: Sequence[Images]) -> tuple[NDArray[np.float32], tuple[int, int], tuple[float, float]]:
+def _tile(rows: Sequence[Images] | Images) -> tuple[NDArray[np.float32], tuple[int, int], tuple[float, float]]:
     """One picture of all images on white, with the distance between images and half an image's size, in pixels."""
     channels, height, width = rows[0].shape[1:]
     scale = max(1, round(28 / height))  # so that the gap between small images may be less than one of their pixels

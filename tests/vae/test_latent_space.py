@@ -1,0 +1,74 @@
+from math import sqrt
+
+import pytest
+import torch
+
+from vae.latent_space import (
+    interpolations,
+    most_active,
+    pairs_of_different_classes,
+    prior_grid,
+    prior_quantiles,
+    traversals,
+)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [2]), (3, [2, 0, 3]), (10, [2, 0, 3, 1])])
+def test_the_most_active_dimensions_come_first(count: int, expected: list[int]) -> None:
+    assert most_active(torch.tensor([0.5, 0.0, 2.0, 0.1]), count) == expected
+
+
+def test_equally_active_dimensions_keep_their_order() -> None:
+    assert most_active(torch.ones(50), 50) == list(range(50))
+
+
+@pytest.mark.parametrize("count", [0, 1, 8])
+def test_pairs_are_of_different_classes_and_share_no_image(count: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (40,), generator=random)
+    pairs = pairs_of_different_classes(labels, torch.randperm(40, generator=random), count)
+    used = [index for pair in pairs for index in pair]
+    assert len(pairs) == count
+    assert len(set(used)) == 2 * count
+    assert all(labels[a] != labels[b] for a, b in pairs)
+
+
+def test_pairs_follow_the_order_that_is_given() -> None:
+    assert pairs_of_different_classes(torch.tensor([0, 0, 1, 1]), torch.tensor([3, 2, 0, 1]), 2) == [(3, 0), (2, 1)]
+
+
+def test_images_of_one_class_make_no_pairs() -> None:
+    assert pairs_of_different_classes(torch.zeros(5), torch.arange(5), 2) == []
+
+
+def test_interpolations_run_straight_from_one_code_to_the_other() -> None:
+    starts, ends = torch.tensor([[0.0, 1.0], [2.0, 2.0]]), torch.tensor([[4.0, -1.0], [2.0, 0.0]])
+    expected = [[[0.0, 1.0], [1.0, 0.5], [4.0, -1.0]], [[2.0, 2.0], [2.0, 1.5], [2.0, 0.0]]]
+    assert interpolations(starts, ends, torch.tensor([0.0, 0.25, 1.0])).tolist() == expected
+
+
+def test_traversals_move_one_dimension_at_a_time_and_leave_the_code_alone() -> None:
+    code = torch.tensor([5.0, 6.0, 7.0])
+    expected = [[[5.0, 6.0, -1.0], [5.0, 6.0, 1.0]], [[-1.0, 6.0, 7.0], [1.0, 6.0, 7.0]]]
+    assert traversals(code, [2, 0], torch.tensor([-1.0, 1.0])).tolist() == expected
+    assert code.tolist() == [5.0, 6.0, 7.0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_quantiles_lie_in_the_middle_of_equally_probable_parts(count: int) -> None:
+    probabilities = (1 + torch.erf(prior_quantiles(count).double() / sqrt(2))) / 2
+    expected = torch.linspace(0.5 / count, 1 - 0.5 / count, count, dtype=torch.float64)
+    torch.testing.assert_close(probabilities, expected, rtol=0, atol=1e-6)
+
+
+def test_the_grid_runs_across_one_dimension_and_up_the_other_with_all_others_at_zero() -> None:
+    quantiles = torch.tensor([-1.0, 0.5, 2.0])
+    grid = prior_grid(quantiles, [1, 3], latent_dim=5)
+    assert grid.shape == (3, 3, 5)
+    for row, up in enumerate([2.0, 0.5, -1.0]):
+        for column, across in enumerate([-1.0, 0.5, 2.0]):
+            assert grid[row, column].tolist() == [0.0, across, 0.0, up, 0.0]
+
+
+def test_the_grid_of_a_single_dimension_is_a_row() -> None:
+    assert prior_grid(torch.tensor([-1.0, 1.0]), [0], latent_dim=1).tolist() == [[[-1.0], [1.0]]]

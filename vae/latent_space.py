@@ -1,0 +1,71 @@
+"""Codes worth decoding: on lines between codes, on lines through one, and on a grid over the prior."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def most_active(kl: Tensor, count: int) -> list[int]:
+    """The latent dimensions of the highest KL, highest first: of nats per dimension (D,), at most D of them."""
+    return [int(dimension) for dimension in kl.argsort(descending=True, stable=True)[:count]]
+
+
+def pairs_of_different_classes(labels: Tensor, order: Tensor, count: int) -> list[tuple[int, int]]:
+    """Indices of images in pairs, the two of each of different classes, no image in two pairs.
+
+    Args:
+        labels: classes (N,).
+        order: the order in which images are taken, a permutation of ``range(N)``.
+        count: pairs wanted; fewer come where the labels give no more.
+    """
+    waiting: list[int] = []
+    pairs: list[tuple[int, int]] = []
+    for index in order.tolist():
+        if len(pairs) == count:
+            break
+        partner = next((other for other in waiting if labels[other] != labels[index]), None)
+        if partner is None:
+            waiting.append(index)
+        else:
+            waiting.remove(partner)
+            pairs.append((partner, index))
+    return pairs
+
+
+def interpolations(starts: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
+    """Straight lines between codes, (1 - t)·start + t·end: twice (P, D), with t (S,), to (P, S, D)."""
+    return torch.lerp(starts.unsqueeze(1), ends.unsqueeze(1), shares.unsqueeze(1))
+
+
+def traversals(code: Tensor, dimensions: Sequence[int], values: Tensor) -> Tensor:
+    """One code (D,) with one of R dimensions at a time set to each of the values (S,): (R, S, D)."""
+    codes = code.repeat(len(dimensions), len(values), 1)
+    for row, dimension in enumerate(dimensions):
+        codes[row, :, dimension] = values
+    return codes
+
+
+def prior_quantiles(count: int) -> Tensor:
+    """The middles of ``count`` equally probable parts of the standard normal prior: Φ⁻¹((i + ½) / count), (count,)."""
+    quantiles: Tensor = torch.special.ndtri((torch.arange(count) + 0.5) / count)
+    return quantiles
+
+
+def prior_grid(quantiles: Tensor, dimensions: Sequence[int], latent_dim: int) -> Tensor:
+    """A grid of the prior over two dimensions, all others at zero (Kingma & Welling 2013, figure 4).
+
+    Args:
+        quantiles: rising (S,).
+        dimensions: the one that runs across and the one that runs up; a single one gives a single row.
+        latent_dim: D.
+
+    Returns:
+        (S, S, D), or (1, S, D): the first row is the upper one.
+    """
+    side = len(quantiles)
+    codes = torch.zeros(side if len(dimensions) == 2 else 1, side, latent_dim)
+    codes[:, :, dimensions[0]] = quantiles
+    if len(dimensions) == 2:
+        codes[:, :, dimensions[1]] = quantiles.flip(0).unsqueeze(1)
+    return codes
