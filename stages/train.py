@@ -3,6 +3,9 @@
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+import torch
 
 from stages import entry, paths
 from vae import runtime
@@ -11,6 +14,7 @@ from vae.checkpoints import save_model
 from vae.datasets import load_images
 from vae.model import VAE, Architecture
 from vae.params import Params
+from vae.resumption import Resumption, identity, loaded_code
 from vae.training import Epoch, Terms, train
 
 log = logging.getLogger(__name__)
@@ -24,7 +28,8 @@ def main(params: Params) -> None:
         model = VAE(Architecture(image_shape=images.shape, **params.model.model_dump()))
     log.info("training on %s: %d images, %d for validation", device, len(images), len(validation))
 
-    training = train(model.to(device), images.images, validation.images, params.train, report)
+    resumption = Resumption(paths.RESUMPTION, run_identity(params, device))
+    training = train(model.to(device), images.images, validation.images, params.train, report, resumption)
 
     save_model(paths.MODEL, model)
     best = training.best
@@ -32,7 +37,14 @@ def main(params: Params) -> None:
     if best.validation is not None:
         metrics["validation"] = best.validation._asdict()
     write_json(paths.TRAINING, metrics)
+    resumption.discard()
     log.info("kept the weights of epoch %d: %s", best.number, in_words(best))
+
+
+def run_identity(params: Params, device: torch.device) -> str:
+    """A digest of all that the outcome depends on: parameters, data, this project's code, and the machine."""
+    settings = {"model": params.model.model_dump(), "train": params.train.model_dump(), **runtime.machine(device)}
+    return identity(settings, [paths.TRAIN_IMAGES, paths.VALIDATION_IMAGES, Path(__file__), *loaded_code("vae", "stages")])
 
 
 def report(history: Sequence[Epoch]) -> None:

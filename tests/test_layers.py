@@ -9,11 +9,11 @@ from tests.imports import ROOT, imported_modules, module_file
 # From the ground up: a module imports from lower layers only, or from within its own package.
 LAYERS = (
     {"vae.errors"},
-    {"vae.artifacts", "vae.latent_space", "vae.params", "vae.runtime"},
-    {"vae.datasets", "vae.likelihoods"},
+    {"vae.adam", "vae.artifacts", "vae.cuda_graphs", "vae.latent_space", "vae.params", "vae.runtime"},
+    {"vae.datasets", "vae.likelihoods", "vae.resumption"},
     {"vae.model", "vae.sources"},
-    {"vae.checkpoints", "vae.objective"},
-    {"vae.inference"},
+    {"vae.backpropagation", "vae.checkpoints", "vae.objective"},
+    {"vae.inference", "vae.steps"},
     {"vae.diagnostics", "vae.figures", "vae.training"},
     {"stages"},
 )

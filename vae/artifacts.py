@@ -1,6 +1,7 @@
 """Small files of numbers and pictures, which appear whole or not at all."""
 
 import csv
+import glob
 import io
 import json
 import os
@@ -31,6 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         yield partial
         partial.replace(path)
     except OSError as error:
@@ -38,6 +40,19 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed left half-written of a file."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        process = partial.suffixes[-2].removeprefix(".")
+        if os.name == "posix" and process.isdecimal():
+            try:
+                os.kill(int(process), 0)  # asks whether it is alive
+            except ProcessLookupError:
+                partial.unlink(missing_ok=True)
+            except (PermissionError, OverflowError):
+                continue
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -14,6 +14,10 @@ class Likelihood(Protocol):
         """log p(x given z) in nats per image, summed over pixels: (B, C, H, W) twice to (B,)."""
         ...
 
+    def log_density_gradient(self, x: Tensor, output: Tensor) -> Tensor:
+        """∂ log p(x given z) / ∂ output: (B, C, H, W) twice to a new tensor of the same."""
+        ...
+
     def mean(self, output: Tensor) -> Tensor:
         """The expected image: (B, C, H, W) to the same."""
         ...
@@ -26,7 +30,7 @@ class Likelihood(Protocol):
 class Bernoulli:
     """Independent pixels in {0, 1}, of which the decoder gives the logits l.
 
-    log p(x given z) = Σ x·log sigmoid(l) + (1 - x)·log sigmoid(-l)
+    log p(x given z) = Σ x·log sigmoid(l) + (1 - x)·log sigmoid(-l) = Σ x·l - softplus(l)
 
     On grey pixels in [0, 1] this is the tutorial's cross-entropy, but no log-likelihood: the densities do not
     integrate to one, so the bound made of it may be compared with other such bounds only.
@@ -34,7 +38,11 @@ class Bernoulli:
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x given z) in nats per image, from logits: a sigmoid before the logarithm would saturate."""
-        return -F.binary_cross_entropy_with_logits(output, x, reduction="none").flatten(1).sum(1)
+        return torch.addcmul(F.softplus(output), x, output, value=-1).flatten(1).sum(1).neg_()
+
+    def log_density_gradient(self, x: Tensor, output: Tensor) -> Tensor:
+        """x - sigmoid(l)."""
+        return torch.sub(x, torch.sigmoid(output))
 
     def mean(self, output: Tensor) -> Tensor:
         """The probability of a one at each pixel."""

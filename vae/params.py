@@ -46,11 +46,12 @@ class ModelParams(Section):
 
 
 class TrainParams(Section):
-    """The optimisation. ``learning_rate`` is Adam's."""
+    """The optimisation. ``learning_rate`` is Adam's; ``precision`` is that of matrix products, tf32 on CUDA only."""
 
     epochs: Count
     batch_size: Count
     learning_rate: Positive
+    precision: Literal["float32", "tf32", "bfloat16"]
     seed: Seed
 
 

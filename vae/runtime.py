@@ -1,5 +1,6 @@
 """The machine a run finds: its device, and random numbers that repeat on it."""
 
+import gc
 import hashlib
 import os
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ def configure() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     # What use_deterministic_algorithms(True) does for eager code, without importing the compiler for two seconds.
     torch.set_deterministic_debug_mode("error")
+    # Numbers below 1e-38 become zero. A pixel that is never white drives its probability there, and a product with
+    # such numbers takes many times as long.
+    torch.set_flush_denormal(True)
+    # What imports have made stays; a garbage collector that keeps looking through it costs training a twentieth.
+    gc.freeze()
     # Filling memory that nobody reads would cost time only.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # not in the stubs
 
@@ -46,6 +52,24 @@ def device() -> torch.device:
             "or unset it to take the best"
         )
     return torch.device(requested)
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """What the last bits of a result depend on, besides code, parameters and data."""
+    return {
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def fits(tensor: Tensor, on: torch.device) -> bool:
+    """Whether a tensor can be kept on a device and leave half of its free memory for the work on it."""
+    if tensor.device == on or on == CPU:
+        return True
+    free, _ = torch.accelerator.get_memory_info(on)
+    return tensor.nbytes <= free / 2
 
 
 def derive(seed: int, purpose: str) -> int:

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -10,12 +11,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vae import inference
-from vae.datasets import pixels
 from vae.errors import VAEError
 from vae.model import VAE
-from vae.objective import negative_elbo
 from vae.params import TrainParams
-from vae.runtime import generator
+from vae.resumption import Resumption
+from vae.steps import Steps
+
+log = logging.getLogger(__name__)
 
 
 class DivergedError(VAEError):
@@ -52,6 +54,7 @@ def train(
     validation_images: Tensor,
     params: TrainParams,
     report: Callable[[Sequence[Epoch]], None],
+    resumption: Resumption | None = None,
 ) -> Training:
     """Minimise the negative ELBO by Adam, and leave the best epoch's weights in the model.
 
@@ -62,55 +65,87 @@ def train(
         model: the VAE, on the device to train on.
         images: uint8 (N, C, H, W).
         validation_images: uint8 (M, C, H, W); M may be 0.
-        params: epochs, batch size, learning rate and seed.
+        params: epochs, batch size, learning rate, precision and seed.
         report: called after each epoch with the history so far.
+        resumption: where to keep the state of the run after each epoch, and what an interrupted one is gone on from;
+            it comes to the same weights and losses, bit for bit. The caller discards it when the results are safe.
 
     Raises:
         DivergedError: a loss is NaN or infinite.
     """
-    images, validation_images = images.to(model.device), validation_images.to(model.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=params.learning_rate, fused=True)
-    order_random = generator(params.seed, "data order")
-    noise_random = generator(params.seed, "latent noise", model.device)
-    history: list[Epoch] = []
-    best, best_weights = None, {}
+    validation_images = validation_images.to(model.device)
+    steps = Steps(model, images, params)
+    progress = _Progress.start(steps) if resumption is None else _Progress.resume(steps, resumption)
+    history = progress.history
+    if history:
+        report(tuple(history))
 
-    steps = -(-len(images) // params.batch_size)
-    with tqdm(total=params.epochs * steps, unit="step", disable=None) as bar:
-        for number in range(1, params.epochs + 1):
+    steps_an_epoch = -(-len(images) // params.batch_size)
+    with tqdm(
+        total=params.epochs * steps_an_epoch, initial=len(history) * steps_an_epoch, unit="step", disable=None
+    ) as bar:
+        for number in range(len(history) + 1, params.epochs + 1):
             bar.set_description(f"epoch {number}/{params.epochs}")
-            sums = []
-            for batch in torch.randperm(len(images), generator=order_random).split(params.batch_size):
-                x = pixels(images[batch.to(images.device)])
-                noise = torch.randn(len(x), model.latent_dim, generator=noise_random, device=x.device)
-                terms = negative_elbo(model, x, noise)
-                reconstruction, kl = terms.reconstruction.sum(), terms.kl.sum()
-                ((reconstruction + kl) / len(x)).backward()
-                optimizer.step()
-                optimizer.zero_grad()
-                sums.append(torch.stack([reconstruction, kl]).detach())
-                bar.update()
-
+            reconstruction, kl = steps.epoch(bar.update)
             validation = _evaluate(model, validation_images, params.seed) if len(validation_images) else None
-            epoch = Epoch(number, _average(sums, len(images)), validation)
+            epoch = Epoch(number, Terms(reconstruction + kl, reconstruction, kl), validation)
             _require_finite(epoch)
-            history.append(epoch)
-            if best is None or _selects(epoch, best):
-                best = epoch
-                best_weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+            progress.add(epoch)
             bar.set_postfix(_shown(epoch))
             report(tuple(history))
+            if resumption is not None:
+                progress.keep(resumption)
 
-    assert best is not None  # params.epochs is at least 1
+    best = progress.best
     if best.validation is None:  # training losses are taken before each step: none has seen what the last one did
         _require_finite(best._replace(train=_evaluate(model, images[: inference.BATCH_SIZE], params.seed)))
-    model.load_state_dict(best_weights)
+    steps.weights.vector.copy_(progress.best_weights)
     return Training(history, best)
 
 
-def _average(sums: Sequence[Tensor], count: int) -> Terms:
-    reconstruction, kl = (torch.stack(tuple(sums)).cpu().double().sum(0) / count).tolist()
-    return Terms(reconstruction + kl, reconstruction, kl)
+@dataclass
+class _Progress:
+    """How far training has come: with the state of ``steps``, all that the rest of it depends on."""
+
+    steps: Steps
+    history: list[Epoch]
+    best_number: int
+    best_weights: Tensor
+
+    @classmethod
+    def start(cls, steps: Steps) -> "_Progress":
+        return cls(steps, [], 0, torch.empty_like(steps.weights.vector))
+
+    @classmethod
+    def resume(cls, steps: Steps, resumption: Resumption) -> "_Progress":
+        """Go on from the state that was kept; start where there is none."""
+        progress = cls.start(steps)
+        state = resumption.load()
+        if state is not None:
+            steps.restore(state.tensors)
+            progress.best_weights.copy_(state.tensors["best_weights"])
+            progress.best_number = state.values["best"]
+            for number, train, validation in state.values["history"]:
+                progress.history.append(Epoch(number, Terms(*train), validation and Terms(*validation)))
+            log.info("an earlier run was interrupted; going on after its epoch %d", len(progress.history))
+        return progress
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights are kept."""
+        return self.history[self.best_number - 1]
+
+    def add(self, epoch: Epoch) -> None:
+        """Take up an epoch that has ended, and its weights if they are the best so far."""
+        self.history.append(epoch)
+        if self.best_number == 0 or _selects(epoch, self.best):
+            self.best_number = epoch.number
+            self.best_weights.copy_(self.steps.weights.vector)
+
+    def keep(self, resumption: Resumption) -> None:
+        """Write all of this down."""
+        tensors = {**self.steps.state(), "best_weights": self.best_weights}
+        resumption.save(tensors, {"history": self.history, "best": self.best_number})
 
 
 def _evaluate(model: VAE, images: Tensor, seed: int) -> Terms:

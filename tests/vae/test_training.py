@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Literal
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from vae import inference
 from vae.model import VAE, Architecture
 from vae.params import TrainParams
 from vae.runtime import generator, seeded
+from vae.steps import CHUNK
 from vae.training import DivergedError, Epoch, Training, train
 
 IMAGE_SHAPE = (1, 3, 4)
@@ -28,8 +30,17 @@ def random_images(count: int, seed: int = 1) -> Tensor:
     return torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=random)
 
 
-def settings(*, epochs: int = 3, batch_size: int = 7, learning_rate: float = 0.01, seed: int = SEED) -> TrainParams:
-    return TrainParams(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+def settings(
+    *,
+    epochs: int = 3,
+    batch_size: int = 7,
+    learning_rate: float = 0.01,
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32",
+    seed: int = SEED,
+) -> TrainParams:
+    return TrainParams(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision, seed=seed
+    )
 
 
 def fit(
@@ -55,18 +66,25 @@ def overfit(model: VAE) -> tuple[Training, Tensor]:
 
 
 def reference_training(model: VAE, images: Tensor, params: TrainParams) -> list[tuple[float, float]]:
-    """Reconstruction and KL of every epoch of the plainest loop there is: a step a batch, its loss in one formula."""
+    """Reconstruction and KL of every epoch of the plainest loop there is: a step a batch, its loss in one formula.
+
+    The gradient is PyTorch's own, and so is the optimiser. Noise is drawn for the images of a chunk of steps.
+    """
     optimizer = torch.optim.Adam(model.parameters(), lr=params.learning_rate, fused=False)
     order_random = generator(params.seed, "data order")
     noise_random = generator(params.seed, "latent noise")
     epochs = []
     for _ in range(params.epochs):
         order = torch.randperm(len(images), generator=order_random).tolist()
+        chunk = CHUNK * params.batch_size
+        chunks = [min(chunk, len(images) - start) for start in range(0, len(images), chunk)]
+        noise = torch.cat([torch.randn(count, model.latent_dim, generator=noise_random) for count in chunks])
         reconstruction_sum, kl_sum = 0.0, 0.0
         for start in range(0, len(images), params.batch_size):
-            x = torch.stack([images[index] for index in order[start : start + params.batch_size]]) / 255
+            rows = slice(start, start + params.batch_size)
+            x = torch.stack([images[index] for index in order[rows]]) / 255
             mean, log_variance = model.encoder(x)
-            epsilon = torch.randn(mean.shape, generator=noise_random)
+            epsilon = noise[rows]
             logits = model.decoder(mean + (log_variance / 2).exp() * epsilon)
             reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
             kl = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum()

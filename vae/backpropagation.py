@@ -1,0 +1,170 @@
+"""The gradient of the negative ELBO, derived by hand.
+
+Automatic differentiation would give the same numbers. But on small networks the matrix products take less time than
+what it does around them: recording, allocating, a kernel for each term of each formula. Here every large result has a
+place set aside once, and the formulas are those that remain when the chain rule has been applied on paper.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from vae.model import VAE
+
+
+class Weights:
+    """A model's parameters θ as one vector, in float32, and their gradient.
+
+    Matrix products may be computed in a lower precision: they then read a copy of θ and write a copy of the gradient,
+    and the sums that a small step must not vanish in stay in float32 (Micikevicius et al. 2018, section 3.1).
+
+    Attributes:
+        vector: θ (P,); the model's parameters are views of it from now on.
+        gradient: ∂/∂θ of the loss (P,), as of the last ``gather_gradient``.
+    """
+
+    def __init__(self, model: VAE, dtype: torch.dtype = torch.float32) -> None:
+        parameters = list(model.parameters())
+        self.vector = parameters_to_vector(parameters).detach()
+        vector_to_parameters(self.vector, parameters)
+        self.gradient = torch.zeros_like(self.vector)
+        self._copy, self._copied_gradient = self.vector.to(dtype), self.gradient.to(dtype)  # themselves in float32
+        sizes = [parameter.numel() for parameter in parameters]
+        self._slices = {
+            parameter: (copy.view_as(parameter), gradient.view_as(parameter))
+            for parameter, copy, gradient in zip(
+                parameters, self._copy.split(sizes), self._copied_gradient.split(sizes), strict=True
+            )
+        }
+
+    def of(self, parameter: Tensor) -> tuple[Tensor, Tensor]:
+        """A parameter and its gradient, both as the matrix products see them."""
+        return self._slices[parameter]
+
+    def refresh(self) -> None:
+        """Bring the copy up to date after a change of ``vector``."""
+        self._copy.copy_(self.vector)
+
+    def gather_gradient(self) -> Tensor:
+        """The gradient in float32 (P,)."""
+        return self.gradient.copy_(self._copied_gradient)
+
+
+class AffineLayer:
+    """y = x·Wᵀ + b, or its positive part, for batches of one size; δ is the gradient by what the ReLU takes.
+
+    ∂/∂W = δᵀ·x     ∂/∂b = Σ δ over the batch     ∂/∂x = δ·W
+    """
+
+    def __init__(self, linear: nn.Linear, weights: Weights, batch_size: int, *, relu: bool) -> None:
+        self.weight, self.weight_gradient = weights.of(linear.weight)
+        self.bias, self.bias_gradient = weights.of(linear.bias)
+        self.relu = relu
+        self.output = self.weight.new_empty(batch_size, linear.out_features)
+        self.input_gradient = self.weight.new_empty(batch_size, linear.in_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs) to (B, outputs)."""
+        self.input = x
+        torch.addmm(self.bias, x, self.weight.t(), out=self.output)
+        return self.output.relu_() if self.relu else self.output
+
+    def backward(self, gradient: Tensor) -> None:
+        """Write the gradients of weight and bias, from that by the output (B, outputs), which is overwritten."""
+        if self.relu:
+            torch.ops.aten.threshold_backward.grad_input(gradient, self.output, 0, grad_input=gradient)
+        torch.mm(gradient.t(), self.input, out=self.weight_gradient)
+        torch.sum(gradient, 0, out=self.bias_gradient)
+
+    def backward_to_input(self, gradient: Tensor) -> Tensor:
+        """The same, and the gradient by the input (B, inputs)."""
+        self.backward(gradient)
+        return torch.mm(gradient, self.weight, out=self.input_gradient)
+
+
+class NegativeElboGradient:
+    """The loss of a batch and its gradient by all weights, for batches of one size.
+
+        L = 1/B Σ -log p(x given z) + KL(q(z given x) ‖ p(z)),   z = μ + σ·ε
+        ∂L/∂μ = ∂L/∂z + μ/B     ∂L/∂log σ² = ½·(∂L/∂z·σ·ε + (σ² - 1)/B)
+
+    The likelihood gives ∂L/∂logits in closed form, and an affine layer passes on what it gets. Products are computed
+    in the precision of ``weights``; likelihood, KL and their gradients in float32.
+    """
+
+    def __init__(self, model: VAE, weights: Weights, batch_size: int) -> None:
+        self.image_shape = (batch_size, *model.architecture.image_shape)
+        self.likelihood = model.likelihood
+        self.encoder = _layers([model.encoder.hidden, model.encoder.moments], weights, batch_size)
+        self.decoder = _layers([model.decoder.hidden, model.decoder.output], weights, batch_size)
+
+        # Each in float32 next to its form in the precision of products; in float32 the two are one.
+        latent, decoded = self.decoder[0].input_gradient, self.decoder[-1].output
+        self.x = torch.empty_like(decoded, dtype=torch.float32)
+        self.x_copy = self.x.to(decoded.dtype)
+        self.moments = self.encoder[-1].output.to(torch.float32)
+        self.z = torch.empty_like(latent, dtype=torch.float32)
+        self.z_copy = self.z.to(latent.dtype)
+        self.logits = decoded.to(torch.float32)
+        self.logits_gradient_copy = torch.empty_like(decoded)
+        self.z_gradient = latent.to(torch.float32)
+        self.moments_gradient = torch.empty_like(self.moments)
+        self.moments_gradient_copy = self.moments_gradient.to(latent.dtype)
+
+    def __call__(self, images: Tensor, noise: Tensor, losses: Tensor) -> None:
+        """Compute the gradient of a batch, into ``weights``.
+
+        Args:
+            images: uint8 (B, pixels).
+            noise: ε, standard normal (B, D).
+            losses: where the sums over the batch of reconstruction and KL go, in nats: float32 (2,).
+        """
+        torch.div(images, 255, out=self.x)
+        hidden = self.x_copy.copy_(self.x)
+        for layer in self.encoder:
+            hidden = layer.forward(hidden)
+        mean, log_variance = self.moments.copy_(hidden).chunk(2, dim=1)
+
+        scaled_noise = torch.exp(0.5 * log_variance).mul_(noise)
+        torch.add(mean, scaled_noise, out=self.z)
+        hidden = self.z_copy.copy_(self.z)
+        for layer in self.decoder:
+            hidden = layer.forward(hidden)
+        self.logits.copy_(hidden)
+
+        self._likelihood(losses[0])
+        self._latent(mean, log_variance, scaled_noise, losses[1])
+
+    def _likelihood(self, loss: Tensor) -> None:
+        """The reconstruction, and its gradient back to z."""
+        x, logits = self.x.view(self.image_shape), self.logits.view(self.image_shape)
+        torch.sum(self.likelihood.log_density(x, logits), 0, out=loss).neg_()
+        gradient = self.likelihood.log_density_gradient(x, logits).mul_(-1 / len(x))
+        gradient = self.logits_gradient_copy.copy_(gradient.view(self.x.shape))
+        for layer in reversed(self.decoder):
+            gradient = layer.backward_to_input(gradient)
+        self.z_gradient.copy_(gradient)
+
+    def _latent(self, mean: Tensor, log_variance: Tensor, scaled_noise: Tensor, loss: Tensor) -> None:
+        """The KL, and the gradient of both terms back to the encoder's weights."""
+        variance_less_one = torch.expm1(log_variance)
+        torch.sum((mean.square().add_(variance_less_one)).sub_(log_variance), (0, 1), out=loss).mul_(0.5)
+
+        by_mean, by_log_variance = self.moments_gradient.chunk(2, dim=1)
+        share = 1 / len(mean)
+        torch.add(self.z_gradient, mean, alpha=share, out=by_mean)
+        torch.mul(self.z_gradient, scaled_noise, out=by_log_variance)
+        by_log_variance.add_(variance_less_one, alpha=share).mul_(0.5)
+
+        gradient = self.moments_gradient_copy.copy_(self.moments_gradient)
+        for layer in reversed(self.encoder[1:]):
+            gradient = layer.backward_to_input(gradient)
+        self.encoder[0].backward(gradient)  # nobody asks for the gradient by the image
+
+
+def _layers(modules: Iterable[nn.Module], weights: Weights, batch_size: int) -> list[AffineLayer]:
+    """A chain of affine layers, with a ReLU after each but the last."""
+    linear = [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
+    return [AffineLayer(layer, weights, batch_size, relu=layer is not linear[-1]) for layer in linear]
