@@ -6,7 +6,7 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro mnist test lint format umap lock clean-env
+.PHONY: help env repro mnist test lint format bench umap lock clean-env
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: $(READY) ## Check format, style and types alone
 format: $(READY) ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure speed and memory: a table, and benchmarks/results.json
+	$(BIN)/python -m benchmarks
 
 umap: $(READY) ## Install the optional extra behind embed.method=umap
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-umap.txt

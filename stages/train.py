@@ -44,7 +44,9 @@ def main(params: Params) -> None:
 def run_identity(params: Params, device: torch.device) -> str:
     """A digest of all that the outcome depends on: parameters, data, this project's code, and the machine."""
     settings = {"model": params.model.model_dump(), "train": params.train.model_dump(), **runtime.machine(device)}
-    return identity(settings, [paths.TRAIN_IMAGES, paths.VALIDATION_IMAGES, Path(__file__), *loaded_code("vae", "stages")])
+    return identity(
+        settings, [paths.TRAIN_IMAGES, paths.VALIDATION_IMAGES, Path(__file__), *loaded_code("vae", "stages")]
+    )
 
 
 def report(history: Sequence[Epoch]) -> None:

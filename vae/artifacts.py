@@ -46,13 +46,22 @@ def _remove_abandoned(path: Path) -> None:
     """Remove what processes that were killed left half-written of a file."""
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         process = partial.suffixes[-2].removeprefix(".")
-        if os.name == "posix" and process.isdecimal():
-            try:
-                os.kill(int(process), 0)  # asks whether it is alive
-            except ProcessLookupError:
+        if process.isdecimal() and not _is_alive(int(process)):
+            with suppress(OSError):
                 partial.unlink(missing_ok=True)
-            except (PermissionError, OverflowError):
-                continue
+
+
+def _is_alive(process: int) -> bool:
+    """Whether there is such a process on this machine; True where that cannot be told."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,11 +1,11 @@
 """The gradient of the negative ELBO, derived by hand.
 
 Automatic differentiation would give the same numbers. But on small networks the matrix products take less time than
-what it does around them: recording, allocating, a kernel for each term of each formula. Here every large result has a
-place set aside once, and the formulas are those that remain when the chain rule has been applied on paper.
+what it does around them: recording, allocating, a kernel for each term of each formula. Here matrix products write to
+memory set aside once, and the formulas are those that remain when the chain rule has been applied on paper.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ class Weights:
     Attributes:
         vector: θ (P,); the model's parameters are views of it from now on.
         gradient: ∂/∂θ of the loss (P,), as of the last ``gather_gradient``.
+        dtype: that matrix products are computed in.
     """
 
     def __init__(self, model: VAE, dtype: torch.dtype = torch.float32) -> None:
@@ -30,9 +31,10 @@ class Weights:
         self.vector = parameters_to_vector(parameters).detach()
         vector_to_parameters(self.vector, parameters)
         self.gradient = torch.zeros_like(self.vector)
+        self.dtype = dtype
         self._copy, self._copied_gradient = self.vector.to(dtype), self.gradient.to(dtype)  # themselves in float32
         sizes = [parameter.numel() for parameter in parameters]
-        self._slices = {
+        self._slices: dict[Tensor, tuple[Tensor, Tensor]] = {
             parameter: (copy.view_as(parameter), gradient.view_as(parameter))
             for parameter, copy, gradient in zip(
                 parameters, self._copy.split(sizes), self._copied_gradient.split(sizes), strict=True
@@ -63,7 +65,7 @@ class AffineLayer:
         self.bias, self.bias_gradient = weights.of(linear.bias)
         self.relu = relu
         self.output = self.weight.new_empty(batch_size, linear.out_features)
-        self.input_gradient = self.weight.new_empty(batch_size, linear.in_features)
+        self.input_gradient = self.weight.new_empty(0)  # set aside by the first product that is written to it
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) to (B, outputs)."""
@@ -97,21 +99,9 @@ class NegativeElboGradient:
     def __init__(self, model: VAE, weights: Weights, batch_size: int) -> None:
         self.image_shape = (batch_size, *model.architecture.image_shape)
         self.likelihood = model.likelihood
+        self.dtype = weights.dtype
         self.encoder = _layers([model.encoder.hidden, model.encoder.moments], weights, batch_size)
         self.decoder = _layers([model.decoder.hidden, model.decoder.output], weights, batch_size)
-
-        # Each in float32 next to its form in the precision of products; in float32 the two are one.
-        latent, decoded = self.decoder[0].input_gradient, self.decoder[-1].output
-        self.x = torch.empty_like(decoded, dtype=torch.float32)
-        self.x_copy = self.x.to(decoded.dtype)
-        self.moments = self.encoder[-1].output.to(torch.float32)
-        self.z = torch.empty_like(latent, dtype=torch.float32)
-        self.z_copy = self.z.to(latent.dtype)
-        self.logits = decoded.to(torch.float32)
-        self.logits_gradient_copy = torch.empty_like(decoded)
-        self.z_gradient = latent.to(torch.float32)
-        self.moments_gradient = torch.empty_like(self.moments)
-        self.moments_gradient_copy = self.moments_gradient.to(latent.dtype)
 
     def __call__(self, images: Tensor, noise: Tensor, losses: Tensor) -> None:
         """Compute the gradient of a batch, into ``weights``.
@@ -121,47 +111,42 @@ class NegativeElboGradient:
             noise: ε, standard normal (B, D).
             losses: where the sums over the batch of reconstruction and KL go, in nats: float32 (2,).
         """
-        torch.div(images, 255, out=self.x)
-        hidden = self.x_copy.copy_(self.x)
-        for layer in self.encoder:
-            hidden = layer.forward(hidden)
-        mean, log_variance = self.moments.copy_(hidden).chunk(2, dim=1)
-
+        x = torch.div(images, 255)
+        mean, log_variance = self._forward(self.encoder, x).chunk(2, dim=1)
         scaled_noise = torch.exp(0.5 * log_variance).mul_(noise)
-        torch.add(mean, scaled_noise, out=self.z)
-        hidden = self.z_copy.copy_(self.z)
-        for layer in self.decoder:
-            hidden = layer.forward(hidden)
-        self.logits.copy_(hidden)
+        logits = self._forward(self.decoder, mean + scaled_noise)
 
-        self._likelihood(losses[0])
-        self._latent(mean, log_variance, scaled_noise, losses[1])
+        by_logits = self._likelihood(x.view(self.image_shape), logits.view(self.image_shape), losses[0])
+        by_z = self._backward(self.decoder, by_logits)
+        by_moments = self._latent(mean, log_variance, scaled_noise, by_z, losses[1])
+        gradient = self._backward(self.encoder[1:], by_moments)
+        self.encoder[0].backward(gradient.to(self.dtype))  # nobody asks for the gradient by the image
 
-    def _likelihood(self, loss: Tensor) -> None:
-        """The reconstruction, and its gradient back to z."""
-        x, logits = self.x.view(self.image_shape), self.logits.view(self.image_shape)
+    def _forward(self, layers: Sequence[AffineLayer], x: Tensor) -> Tensor:
+        x = x.to(self.dtype)
+        for layer in layers:
+            x = layer.forward(x)
+        return x.to(torch.float32)
+
+    def _backward(self, layers: Sequence[AffineLayer], gradient: Tensor) -> Tensor:
+        gradient = gradient.to(self.dtype)
+        for layer in reversed(layers):
+            gradient = layer.backward_to_input(gradient)
+        return gradient.to(torch.float32)
+
+    def _likelihood(self, x: Tensor, logits: Tensor, loss: Tensor) -> Tensor:
+        """The reconstruction, and its gradient by the logits (B, pixels)."""
         torch.sum(self.likelihood.log_density(x, logits), 0, out=loss).neg_()
-        gradient = self.likelihood.log_density_gradient(x, logits).mul_(-1 / len(x))
-        gradient = self.logits_gradient_copy.copy_(gradient.view(self.x.shape))
-        for layer in reversed(self.decoder):
-            gradient = layer.backward_to_input(gradient)
-        self.z_gradient.copy_(gradient)
+        return self.likelihood.log_density_gradient(x, logits).mul_(-1 / len(x)).flatten(1)
 
-    def _latent(self, mean: Tensor, log_variance: Tensor, scaled_noise: Tensor, loss: Tensor) -> None:
-        """The KL, and the gradient of both terms back to the encoder's weights."""
+    def _latent(self, mean: Tensor, log_variance: Tensor, scaled_noise: Tensor, by_z: Tensor, loss: Tensor) -> Tensor:
+        """The KL, and the gradient of both terms by μ and log σ²: (B, 2·D)."""
         variance_less_one = torch.expm1(log_variance)
-        torch.sum((mean.square().add_(variance_less_one)).sub_(log_variance), (0, 1), out=loss).mul_(0.5)
-
-        by_mean, by_log_variance = self.moments_gradient.chunk(2, dim=1)
+        torch.sum(mean.square().add_(variance_less_one).sub_(log_variance), (0, 1), out=loss).mul_(0.5)
         share = 1 / len(mean)
-        torch.add(self.z_gradient, mean, alpha=share, out=by_mean)
-        torch.mul(self.z_gradient, scaled_noise, out=by_log_variance)
-        by_log_variance.add_(variance_less_one, alpha=share).mul_(0.5)
-
-        gradient = self.moments_gradient_copy.copy_(self.moments_gradient)
-        for layer in reversed(self.encoder[1:]):
-            gradient = layer.backward_to_input(gradient)
-        self.encoder[0].backward(gradient)  # nobody asks for the gradient by the image
+        by_mean = torch.add(by_z, mean, alpha=share)
+        by_log_variance = torch.mul(by_z, scaled_noise).add_(variance_less_one, alpha=share).mul_(0.5)
+        return torch.cat([by_mean, by_log_variance], 1)
 
 
 def _layers(modules: Iterable[nn.Module], weights: Weights, batch_size: int) -> list[AffineLayer]:

@@ -18,7 +18,8 @@ from vae.model import VAE
 from vae.objective import log_importance_weight, negative_elbo
 from vae.runtime import generator
 
-BATCH_SIZE = 1000
+BATCH_SIZE = 250  # what a batch of MNIST takes then fits a core's cache
+SAMPLES_AT_ONCE = 10  # per image, of the importance-weighted bound
 
 
 class Posterior(NamedTuple):
@@ -67,20 +68,24 @@ def importance_weighted_bound(
 ) -> Tensor:
     """log 1/k Σ w_i of k = ``samples`` posterior samples, in nats per image: uint8 (N, C, H, W) to float64 (N,).
 
-    The weights of one sample of every image are in memory at a time, whatever k is.
+    The noise of a few samples of every image is in memory at a time, whatever k is.
     """
     images = images.to(model.device)  # once, not once a sample
     posterior = encode(model, images, batch_size=batch_size)
     random = generator(seed, "importance noise", model.device)
     # In float64, or of a sum of many weights the next one would be rounded away.
     total = torch.full((len(images),), -torch.inf, dtype=torch.float64)
-    for _ in tqdm(range(samples), desc="importance samples", leave=False, disable=None if progress else True):
-        noise = torch.randn(posterior.mean.shape, generator=random, device=model.device)
-        for rows, x in _batches(model, images, batch_size):
-            log_weight = log_importance_weight(
-                model, x, posterior.mean[rows], posterior.log_variance[rows], noise[rows]
-            )
-            total[rows] = torch.logaddexp(total[rows], log_weight.cpu().double())
+    with tqdm(total=samples, desc="importance samples", leave=False, disable=None if progress else True) as bar:
+        for start in range(0, samples, SAMPLES_AT_ONCE):
+            shape = (min(SAMPLES_AT_ONCE, samples - start), len(images))
+            noise = [torch.randn(posterior.mean.shape, generator=random, device=model.device) for _ in range(shape[0])]
+            log_weights = torch.empty(shape, device=model.device)
+            for rows, x in _batches(model, images, batch_size):
+                mean, log_variance = posterior.mean[rows], posterior.log_variance[rows]
+                for place, epsilon in zip(log_weights, noise, strict=True):
+                    place[rows] = log_importance_weight(model, x, mean, log_variance, epsilon[rows])
+            total = torch.logaddexp(total, log_weights.cpu().double().logsumexp(0))
+            bar.update(len(noise))
     return total - log(samples)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -23,15 +24,15 @@ from vae.artifacts import ArtifactError, whole_file
 log = logging.getLogger(__name__)
 
 SHARE_OF_TIME = 0.015  # that keeping states may take; short epochs are kept now and then
-METADATA_KEY = "values"
+VALUES = "values"  # the name of the tensor that holds them, as JSON
 CHECKSUM_BYTES = 32
 
 
 class State(NamedTuple):
     """Tensors by name, and values that JSON can hold."""
 
-    tensors: dict[str, Tensor]
-    values: dict[str, Any]
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
 
 
 class Resumption:
@@ -50,22 +51,15 @@ class Resumption:
         self._given_up = False
 
     def load(self) -> State | None:
-        """What the last run of this identity kept, or None, with a line in the log where something is wrong with it."""
+        """What the last run of this identity kept, or None, with a line in the log where it cannot be used."""
         try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
+            return _read(self.path.read_bytes(), self.path.stem)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:
-            return self._pass_over(str(error.strerror or error))
-        checksum, content = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-        if hashlib.sha256(self._salt + content).digest() != checksum:
-            return self._pass_over("it is damaged, or another run's")
-        try:
-            size = int.from_bytes(content[:8], "little")
-            values = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][METADATA_KEY])
-            return State(load(content), values)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            return self._pass_over(f"it is of another form: {error}")
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            log.warning("%s: no state to go on from (%s); starting anew", self.path, reason)
+            return None
 
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Keep a state in place of the one before, unless that has taken too much of the time so far.
@@ -76,10 +70,10 @@ class Resumption:
         if self._given_up or self._spent > SHARE_OF_TIME * (start - self._started):
             return
         try:
-            content = save({name: tensor.cpu() for name, tensor in tensors.items()}, {METADATA_KEY: json.dumps(values)})
+            content = _written(State(tensors, values), self.path.stem)
             # Not through to the disk, which takes as long as many an epoch: what a power cut takes, the checksum tells.
             with whole_file(self.path) as partial:
-                partial.write_bytes(hashlib.sha256(self._salt + content).digest() + content)
+                partial.write_bytes(content)
         except ArtifactError as error:
             self._given_up = True
             log.warning("training goes on, but if interrupted it will start from the beginning: %s", error)
@@ -90,13 +84,6 @@ class Resumption:
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()
-
-    @property
-    def _salt(self) -> bytes:
-        return self.path.stem.encode()  # a state under another name is another run's
-
-    def _pass_over(self, reason: str) -> None:
-        log.warning("%s: the state of an interrupted training cannot be used (%s); starting anew", self.path, reason)
 
 
 def identity(settings: Mapping[str, Any], files: Iterable[Path]) -> str:
@@ -112,3 +99,24 @@ def loaded_code(*packages: str) -> list[Path]:
     """The source files of every module that has been imported from some packages."""
     names = [name for name in sys.modules if name.split(".")[0] in packages]
     return [Path(file) for name in sorted(names) if (file := getattr(sys.modules[name], "__file__", None))]
+
+
+def _written(state: State, run: str) -> bytes:
+    """A checksum, which another run's identity would not fit, and the state as safetensors."""
+    values = torch.frombuffer(bytearray(json.dumps(state.values).encode()), dtype=torch.uint8)
+    content = save({VALUES: values, **{name: tensor.cpu() for name, tensor in state.tensors.items()}})
+    return _checksum(content, run) + content
+
+
+def _read(written: bytes, run: str) -> State:
+    checksum, content = written[:CHECKSUM_BYTES], written[CHECKSUM_BYTES:]
+    if checksum != _checksum(content, run):
+        raise ValueError("damaged, or another run's")
+    tensors = load(content)
+    return State(tensors, json.loads(tensors.pop(VALUES).numpy().tobytes()))
+
+
+def _checksum(content: bytes, run: str) -> bytes:
+    digest = hashlib.sha256(run.encode())
+    digest.update(content)
+    return digest.digest()

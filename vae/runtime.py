@@ -19,7 +19,10 @@ class DeviceError(VAEError):
 
 
 def configure() -> None:
-    """Make every computation repeat bit for bit on the same machine."""
+    """Make every computation repeat bit for bit on the same machine, and let none take longer than it has to.
+
+    To be called before any computation: threads that were started before keep to the rules they were started with.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     # What use_deterministic_algorithms(True) does for eager code, without importing the compiler for two seconds.
     torch.set_deterministic_debug_mode("error")
@@ -60,13 +63,14 @@ def machine(device: torch.device) -> dict[str, str | int]:
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "features": " ".join(sorted(name for name, there in torch.cpu.get_capabilities().items() if there is True)),
         "threads": torch.get_num_threads(),
     }
 
 
 def fits(tensor: Tensor, on: torch.device) -> bool:
     """Whether a tensor can be kept on a device and leave half of its free memory for the work on it."""
-    if tensor.device == on or on == CPU:
+    if tensor.device == on or on.type in {"cpu", "mps"}:  # whose memory is the machine's
         return True
     free, _ = torch.accelerator.get_memory_info(on)
     return tensor.nbytes <= free / 2

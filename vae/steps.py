@@ -1,6 +1,6 @@
 """The optimisation steps of an epoch: every training image once, in random order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -48,7 +48,7 @@ class Steps:
         self._captured: dict[int, CapturedFunction] = {}
 
     @torch.no_grad()
-    def epoch(self, advance: Callable[[int], None]) -> tuple[float, float]:
+    def epoch(self, advance: Callable[[int], object]) -> tuple[float, float]:
         """Make the steps of one epoch.
 
         Args:
@@ -80,7 +80,7 @@ class Steps:
             "latent_noise": self._noise_random.get_state(),
         }
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from where a ``state`` was taken."""
         own = self.state()
         for name in ("parameters", "first_moment", "second_moment", "steps"):
@@ -90,9 +90,9 @@ class Steps:
         self.weights.refresh()
 
     def _to_device(self, images: Tensor) -> Tensor:
-        if images.device != self.device and self.device.type == "cuda":
-            images = images.pin_memory()  # so that the copy runs beside the steps before
-        return images.to(self.device, non_blocking=True)
+        if self.device.type != "cuda" or images.device == self.device:
+            return images.to(self.device)
+        return images.pin_memory().to(self.device, non_blocking=True)  # beside the steps of the chunk before
 
     def _chunk(self, images: Tensor, noise: Tensor) -> Tensor:
         """The steps of a chunk, and the sums of their losses: float32 (steps, 2)."""

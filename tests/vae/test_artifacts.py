@@ -3,6 +3,9 @@ import math
 import os
 import re
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,6 +159,101 @@ class TestUnwritable:
     def test_an_error_without_a_number_is_told_in_its_own_words(self, path: Path) -> None:
         with pytest.raises(ArtifactError, match="the wire was cut"), whole_file(path):
             raise OSError("the wire was cut")
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    assert process.wait() == 0
+    return process.pid
+
+
+class TestAbandoned:
+    """What processes that were killed left half-written."""
+
+    @pytest.mark.parametrize("name", ["file", "vae.safetensors", "losses (1) [a-z]*?.csv", ".hidden", "grüße.json"])
+    def test_half_files_of_dead_processes_vanish_when_the_file_is_written_again(
+        self, tmp_path: Path, name: str, dead: int
+    ) -> None:
+        path = tmp_path / name
+        (tmp_path / f".{name}.{dead}.partial").write_text("half")
+        write_bytes(path, b"whole")
+        assert path.read_bytes() == b"whole"
+        assert files_beside(path) == [name]
+
+    def test_half_files_of_living_processes_stay(self, tmp_path: Path, dead: int) -> None:
+        path = tmp_path / "file"
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+            living = {f".file.{number}.partial" for number in (other.pid, os.getppid())}
+            for name in (*living, f".file.{dead}.partial"):
+                (tmp_path / name).write_text("half")
+            write_bytes(path, b"whole")
+            assert set(files_beside(path)) == {"file", *living}
+            assert other.poll() is None
+            other.communicate(b"\n")
+        write_bytes(path, b"whole")
+        assert files_beside(path) == [f".file.{os.getppid()}.partial", "file"]
+
+    def test_half_files_of_processes_that_one_may_not_ask_stay(
+        self, tmp_path: Path, dead: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those of another user."""
+
+        def refuse(_process: int, _signal: int) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "kill", refuse)
+        (tmp_path / f".file.{dead}.partial").write_text("half")
+        write_bytes(tmp_path / "file", b"whole")
+        assert files_beside(tmp_path / "file") == [f".file.{dead}.partial", "file"]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            ".file.partial",
+            ".file..partial",
+            ".file.draft.partial",
+            ".file.-{dead}.partial",
+            ".file.0.partial",
+            ".file.²5.partial",
+            f".file.{10**30}.partial",
+            "file.{dead}.partial",
+            ".file.{dead}",
+            ".file.{dead}.partial.txt",
+            ".other.{dead}.partial",
+            ".profile.{dead}.partial",
+        ],
+    )
+    def test_what_is_no_half_file_of_a_dead_process_stays(self, tmp_path: Path, name: str, dead: int) -> None:
+        other = tmp_path / name.format(dead=dead)
+        other.write_text("of somebody else")
+        write_bytes(tmp_path / "file", b"whole")
+        assert other.read_text() == "of somebody else"
+
+    def test_half_files_vanish_though_the_block_raises(self, tmp_path: Path, dead: int) -> None:
+        write_bytes(tmp_path / "file", b"older")
+        (tmp_path / f".file.{dead}.partial").write_text("half")
+        with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "file"):
+            raise ZeroDivisionError
+        assert files_beside(tmp_path / "file") == ["file"]
+
+    def test_a_process_killed_while_it_writes_leaves_what_the_next_one_removes(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        write_bytes(path, b"older")
+        script = (
+            "import os, signal, sys; from pathlib import Path; from vae.artifacts import whole_file\n"
+            "with whole_file(Path(sys.argv[1])) as partial:\n"
+            "    partial.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        root = Path(__file__).parents[2]
+        killed = subprocess.run([sys.executable, "-c", script, str(path)], cwd=root)
+        assert killed.returncode == -signal.SIGKILL
+        assert len(files_beside(path)) == 2
+        assert path.read_bytes() == b"older"
+        write_bytes(path, b"newer")
+        assert path.read_bytes() == b"newer"
+        assert files_beside(path) == ["file"]
 
 
 class TestJson:

@@ -26,6 +26,9 @@ class Gaussian:
         squares = ((x - output) / NOISE_SCALE).square() + 2 * log(NOISE_SCALE) + log(2 * pi)
         return -0.5 * squares.flatten(1).sum(1)
 
+    def log_density_gradient(self, x: Tensor, output: Tensor) -> Tensor:
+        return (x - output) / NOISE_SCALE**2
+
     def mean(self, output: Tensor) -> Tensor:
         return output
 

@@ -48,6 +48,50 @@ def test_extreme_logits_that_are_wrong_still_have_a_gradient(pixel: float, logit
     assert output.grad.item() == expected
 
 
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "grey"])
+def test_log_density_gradient_is_that_of_automatic_differentiation(binary: bool) -> None:
+    x = torch.rand(SHAPE, dtype=torch.float64, generator=random(1))
+    x = x.round() if binary else x
+    output = logits().requires_grad_()
+    Bernoulli().log_density(x, output).sum().backward()
+    assert output.grad is not None
+    gradient = Bernoulli().log_density_gradient(x, output.detach())
+    torch.testing.assert_close(gradient, output.grad, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    ("pixel", "logit", "expected"),
+    [
+        (1.0, 1000.0, 0.0),
+        (0.0, -1000.0, 0.0),
+        (0.0, 1000.0, -1.0),
+        (1.0, -1000.0, 1.0),
+        (0.25, 1000.0, -0.75),
+        (0.25, -1000.0, 0.25),
+        (0.25, 0.0, -0.25),
+    ],
+)
+def test_log_density_gradient_is_exact_at_extreme_logits(
+    pixel: float, logit: float, expected: float, dtype: torch.dtype
+) -> None:
+    x, output = (torch.full((1, 1, 1, 1), value, dtype=dtype) for value in (pixel, logit))
+    gradient = Bernoulli().log_density_gradient(x, output)
+    assert gradient.item() == expected
+    assert gradient.dtype == dtype
+
+
+def test_log_density_gradient_is_a_tensor_of_its_own() -> None:
+    """Whoever asked for it may change it in place."""
+    x = torch.rand(SHAPE, dtype=torch.float64, generator=random(1))
+    output, images = logits(), x.clone()
+    gradient = Bernoulli().log_density_gradient(images, output)
+    assert gradient.shape == SHAPE
+    gradient.zero_()
+    assert torch.equal(images, x)
+    assert torch.equal(output, logits())
+
+
 def test_mean_is_the_probability_of_a_one() -> None:
     torch.testing.assert_close(Bernoulli().mean(logits()), 1 / (1 + torch.exp(-logits())), rtol=1e-14, atol=0)
 

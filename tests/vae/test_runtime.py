@@ -1,13 +1,15 @@
+import gc
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vae import runtime
-from vae.runtime import DeviceError, derive, device, generator, permutation, seeded
+from vae.runtime import CPU, DeviceError, derive, device, fits, generator, machine, permutation, seeded
 
 PURPOSES = ["initial weights", "data order", "latent noise", "test split", ""]
 SEEDS = [0, 1, 2, 10, 2**31, 2**63 - 1]
@@ -28,6 +30,8 @@ def deterministic() -> Iterator[None]:
     yield
     torch.set_deterministic_debug_mode(before)
     torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    torch.set_flush_denormal(False)
+    gc.unfreeze()
 
 
 class TestDevice:
@@ -160,8 +164,96 @@ class TestSeeded:
         assert torch.equal(torch.get_rng_state(), before)
 
 
+class TestMachine:
+    def test_it_is_a_plain_mapping_that_json_gives_back(self) -> None:
+        assert json.loads(json.dumps(machine(CPU))) == machine(CPU)
+        assert machine(CPU)["device"] == "cpu"
+        assert machine(CPU)["torch"] == torch.__version__
+
+    def test_another_number_of_threads_is_another_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = machine(CPU)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+        assert {name for name, value in machine(CPU).items() if value != before[name]} == {"threads"}
+
+    def test_another_instruction_set_is_another_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = machine(CPU)
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
+        assert machine(CPU) != before
+
+    def test_a_cuda_device_goes_by_its_model(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the model of {device}")
+        assert machine(torch.device("cuda:1"))["device"] == "the model of cuda:1"
+
+    def test_another_accelerator_goes_by_its_kind(self) -> None:
+        assert machine(torch.device("mps"))["device"] == "mps"
+
+
+class TestFits:
+    IMAGES = torch.zeros(1000, dtype=torch.uint8)
+
+    @pytest.fixture
+    def free(self, monkeypatch: pytest.MonkeyPatch) -> dict[torch.device, int]:
+        """The free memory of each device, in bytes, of a total of a million."""
+        free: dict[torch.device, int] = {}
+        monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (free[device], 1_000_000))
+        return free
+
+    def test_the_cpu_is_never_asked_for_its_memory(self, free: dict[torch.device, int]) -> None:
+        assert free == {}
+        assert fits(self.IMAGES, CPU)
+        assert fits(torch.empty(1000, device="meta"), CPU)
+
+    def test_what_lies_there_already_fits(self, free: dict[torch.device, int]) -> None:
+        there = torch.device("meta")
+        free[there] = 0
+        assert fits(torch.empty(1000, device=there), there)
+
+    @pytest.mark.parametrize(
+        ("images", "available", "expected"),
+        [
+            (IMAGES, 2000, True),
+            (IMAGES, 1999, False),
+            (IMAGES, 0, False),
+            (IMAGES.float(), 8000, True),
+            (IMAGES.float(), 7999, False),
+        ],
+        ids=["half", "more than half", "full", "half, in float32", "more than half, in float32"],
+    )
+    def test_an_accelerator_is_filled_to_half_of_its_free_memory(
+        self, free: dict[torch.device, int], images: Tensor, available: int, expected: bool
+    ) -> None:
+        free[torch.device("cuda:0")] = 1_000_000
+        free[torch.device("cuda:1")] = available
+        assert fits(images, torch.device("cuda:1")) is expected
+        assert fits(images, torch.device("cuda:0"))
+
+
 @pytest.mark.usefixtures("deterministic")
 def test_what_does_not_repeat_is_refused_once_configured() -> None:
     runtime.configure()
     with pytest.raises(RuntimeError, match="deterministic"):
         torch.zeros(2).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot flush denormal numbers")
+@pytest.mark.usefixtures("deterministic")
+def test_numbers_too_small_for_float32_become_zero_once_configured() -> None:
+    torch.set_flush_denormal(False)
+    small = torch.full((4,), 1e-30)
+    assert (small * 1e-10 != 0).all()
+    runtime.configure()
+    assert (small * 1e-10 == 0).all()
+    assert (small * 1e-7 != 0).all()  # 1e-37 is an ordinary number
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_the_garbage_collector_passes_over_what_was_there_when_configured() -> None:
+    def collected(thing: object) -> bool:
+        return any(candidate is thing for candidate in gc.get_objects())
+
+    before: list[object] = []
+    assert collected(before)
+    runtime.configure()
+    after: list[object] = []
+    assert not collected(before)
+    assert collected(after)

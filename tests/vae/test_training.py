@@ -1,6 +1,9 @@
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from torch import Tensor
 from vae import inference
 from vae.model import VAE, Architecture
 from vae.params import TrainParams
+from vae.resumption import Resumption
 from vae.runtime import generator, seeded
 from vae.steps import CHUNK
 from vae.training import DivergedError, Epoch, Training, train
@@ -49,20 +53,21 @@ def fit(
     validation_images: Tensor = NONE,
     params: TrainParams | None = None,
     report: Callable[[Sequence[Epoch]], None] = lambda _: None,
+    resumption: Resumption | None = None,
 ) -> Training:
-    return train(model, images, validation_images, params or settings(), report)
+    return train(model, images, validation_images, params or settings(), report, resumption)
 
 
 def weights(model: VAE) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
-def overfit(model: VAE) -> tuple[Training, Tensor]:
+def overfit(model: VAE, resumption: Resumption | None = None) -> tuple[Training, Tensor]:
     """Learn sparse images by heart: first that few pixels are white, which helps with others, then which ones."""
     images, validation_images = (torch.where(random_images(count, seed=count) < 64, 255, 0) for count in (24, 20))
     images, validation_images = images.to(torch.uint8), validation_images.to(torch.uint8)
     params = settings(epochs=40, batch_size=4, learning_rate=0.03)
-    return fit(model, images, validation_images, params), validation_images
+    return fit(model, images, validation_images, params, resumption=resumption), validation_images
 
 
 def reference_training(model: VAE, images: Tensor, params: TrainParams) -> list[tuple[float, float]]:
@@ -233,3 +238,229 @@ def test_untrained_loss_is_about_the_bits_of_a_coin_a_pixel() -> None:
     """Nats per image, summed over pixels: an untrained decoder says ½ nearly everywhere."""
     training = fit(build(), random_images(23), params=settings(epochs=1, batch_size=23))
     assert training.best.train.reconstruction == pytest.approx(prod(IMAGE_SHAPE) * 0.693, rel=0.1)
+
+
+# More steps than a chunk of them, the last with fewer images.
+LONG_EPOCH = random_images((CHUNK + 1) * 7 + 3)
+EPOCHS = 4
+
+
+class Interrupted(Resumption):
+    """A place for states whose run is interrupted as soon as it has kept that of an epoch."""
+
+    def __init__(self, folder: Path, name: str, after: int) -> None:
+        super().__init__(folder, name)
+        self.after = after
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        super().save(tensors, values)
+        if len(values["history"]) == self.after:
+            raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One training, interrupted or not, on the same images with the same parameters."""
+
+    folder: Path
+    validation_images: Tensor = NONE
+    precision: Literal["float32", "bfloat16"] = "float32"
+    reports: list[list[Epoch]] = field(default_factory=list)
+
+    def train(self, model: VAE, resumption: Resumption | None = None) -> Training:
+        """Collect the reports of this run."""
+        self.reports.clear()
+        return fit(
+            model,
+            LONG_EPOCH,
+            self.validation_images,
+            settings(epochs=EPOCHS, precision=self.precision),
+            lambda history: self.reports.append(list(history)),
+            resumption,
+        )
+
+    def interrupt(self, after: int) -> None:
+        """Start, or go on, with a fresh model, and stop after an epoch."""
+        with pytest.raises(KeyboardInterrupt):
+            self.train(build(), Interrupted(self.folder, "run", after))
+
+    def finish(self, name: str = "run") -> tuple[Training, Tensor]:
+        """Go on with a fresh model to the end."""
+        model = build()
+        return self.train(model, Resumption(self.folder, name)), weights(model)
+
+    def uninterrupted(self) -> tuple[Training, Tensor]:
+        """What an interruption must not change."""
+        model = build()
+        return self.train(model), weights(model)
+
+
+@pytest.fixture
+def _every_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little time an epoch takes."""
+    monkeypatch.setattr("vae.resumption.SHARE_OF_TIME", 1e9)
+
+
+@pytest.fixture(params=[NONE, random_images(9, seed=2)], ids=["alone", "with validation"])
+def validation_images(request: pytest.FixtureRequest) -> Tensor:
+    images: Tensor = request.param
+    return images
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def runs(request: pytest.FixtureRequest, validation_images: Tensor, tmp_path: Path) -> Runs:
+    return Runs(tmp_path, validation_images, request.param)
+
+
+def assert_same(outcome: tuple[Training, Tensor], expected: tuple[Training, Tensor]) -> None:
+    """Bit for bit: no tolerance, and repr tells the sign of zero."""
+    assert repr(list(outcome[0].history)) == repr(list(expected[0].history))
+    assert outcome[0].best == expected[0].best
+    assert torch.equal(outcome[1].view(torch.int32), expected[1].view(torch.int32))
+
+
+@pytest.mark.usefixtures("_every_epoch_is_kept")
+class TestInterruption:
+    @pytest.mark.parametrize("after", range(1, EPOCHS + 1))
+    def test_a_run_interrupted_after_any_epoch_comes_to_the_same_bits(self, runs: Runs, after: int) -> None:
+        """After the last one, too, when nothing is left to train but the results are not yet safe."""
+        expected = runs.uninterrupted()
+        runs.interrupt(after)
+        assert_same(runs.finish(), expected)
+        assert runs.reports == [list(expected[0].history[:count]) for count in range(after, EPOCHS + 1)]
+
+    @pytest.mark.parametrize("interruptions", [(1, 2), (1, 4), (2, 3, 4), (1, 2, 3, 4)], ids=str)
+    def test_a_run_interrupted_more_than_once_comes_to_the_same_bits(
+        self, runs: Runs, interruptions: tuple[int, ...]
+    ) -> None:
+        expected = runs.uninterrupted()
+        for after in interruptions:
+            runs.interrupt(after)
+        assert_same(runs.finish(), expected)
+        assert len(runs.reports) == 1 + EPOCHS - interruptions[-1]
+
+    @pytest.mark.parametrize("number", range(1, EPOCHS + 1))
+    def test_a_run_interrupted_before_it_has_kept_an_epoch_makes_that_epoch_again(
+        self, runs: Runs, number: int
+    ) -> None:
+        def interrupt(history: Sequence[Epoch]) -> None:
+            if len(history) == number:
+                raise KeyboardInterrupt
+
+        expected = runs.uninterrupted()
+        with pytest.raises(KeyboardInterrupt):
+            fit(
+                build(),
+                LONG_EPOCH,
+                runs.validation_images,
+                settings(epochs=EPOCHS, precision=runs.precision),
+                interrupt,
+                Resumption(runs.folder, "run"),
+            )
+        assert_same(runs.finish(), expected)
+        assert [len(report) for report in runs.reports] == list(range(max(1, number - 1), EPOCHS + 1))
+
+    def test_a_run_that_is_not_interrupted_is_not_changed_by_keeping_states(self, runs: Runs) -> None:
+        expected = runs.uninterrupted()
+        assert_same(runs.finish(), expected)
+        assert [len(report) for report in runs.reports] == [1, 2, 3, 4]
+
+    def test_the_state_outlives_training_until_the_caller_discards_it(self, runs: Runs) -> None:
+        expected = runs.finish()
+        assert_same(runs.finish(), expected)
+        assert [len(report) for report in runs.reports] == [EPOCHS]
+
+    def test_nothing_of_the_fresh_model_matters(self, runs: Runs) -> None:
+        expected = runs.uninterrupted()
+        runs.interrupt(after=2)
+        with seeded(1, "other weights"):
+            other = VAE(build().architecture)
+        training = runs.train(other, Resumption(runs.folder, "run"))
+        assert_same((training, weights(other)), expected)
+
+    def test_a_state_of_another_identity_is_not_used(self, runs: Runs) -> None:
+        expected = runs.uninterrupted()
+        runs.interrupt(after=2)
+        assert_same(runs.finish("another run"), expected)
+        assert [len(report) for report in runs.reports] == [1, 2, 3, 4]
+
+    @pytest.mark.parametrize("content", [b"", b"\0" * 5000], ids=["empty", "zeros"])
+    def test_a_damaged_state_is_not_used(self, runs: Runs, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+        expected = runs.uninterrupted()
+        runs.interrupt(after=2)
+        (state,) = runs.folder.iterdir()
+        state.write_bytes(content)
+        assert_same(runs.finish(), expected)
+        assert [len(report) for report in runs.reports] == [1, 2, 3, 4]
+        assert "starting anew" in caplog.text
+
+    @pytest.mark.parametrize("after", range(1, EPOCHS + 1))
+    def test_the_log_says_after_which_epoch_a_run_goes_on(
+        self, tmp_path: Path, after: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        runs = Runs(tmp_path)
+        runs.interrupt(after)
+        assert "going on" not in caplog.text
+        runs.finish()
+        assert caplog.text.count("going on after its epoch") == 1
+        assert caplog.messages[-1].endswith(f"going on after its epoch {after}")
+
+    @pytest.mark.parametrize("later", [0, 1, 8])
+    def test_a_best_epoch_before_the_interruption_keeps_its_weights(self, tmp_path: Path, later: int) -> None:
+        reference = build()
+        expected, _ = overfit(reference)
+        after = expected.best.number + later
+        assert 1 < after < 40
+        with pytest.raises(KeyboardInterrupt):
+            overfit(build(), Interrupted(tmp_path, "run", after))
+        model = build()
+        training, validation_images = overfit(model, Resumption(tmp_path, "run"))
+        assert_same((training, weights(model)), (expected, weights(reference)))
+        losses = inference.losses(model, validation_images, seed=SEED)
+        assert expected.best.validation == (losses.negative_elbo, losses.reconstruction, losses.kl)
+
+    def test_a_best_epoch_after_the_interruption_takes_the_place_of_an_earlier_one(self, tmp_path: Path) -> None:
+        reference = build()
+        expected, _ = overfit(reference)
+        assert expected.best.number > 2
+        with pytest.raises(KeyboardInterrupt):
+            overfit(build(), Interrupted(tmp_path, "run", after=2))
+        model = build()
+        training, _ = overfit(model, Resumption(tmp_path, "run"))
+        assert_same((training, weights(model)), (expected, weights(reference)))
+
+    def test_a_training_that_diverged_diverges_again_in_the_same_epoch(self, tmp_path: Path) -> None:
+        """A state that leads to no result is no worse than none."""
+        messages = []
+        for _ in range(2):
+            with pytest.raises(DivergedError, match="in epoch 2") as caught:
+                fit(
+                    build(),
+                    random_images(7),
+                    params=settings(learning_rate=1e30),
+                    resumption=Resumption(tmp_path, "run"),
+                )
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
+
+
+def test_a_run_whose_last_epochs_were_not_kept_makes_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keeping states has no time at all but for the first."""
+    monkeypatch.setattr("vae.resumption.SHARE_OF_TIME", 0)
+    runs = Runs(tmp_path, random_images(9, seed=2))
+    expected = runs.uninterrupted()
+    runs.interrupt(after=3)
+    assert_same(runs.finish(), expected)
+    assert [len(report) for report in runs.reports] == [1, 2, 3, 4]
+
+
+def test_a_run_goes_on_whatever_becomes_of_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "a file where a folder belongs"
+    folder.write_text("")
+    runs = Runs(folder, random_images(9, seed=2))
+    expected = runs.uninterrupted()
+    assert_same(runs.finish(), expected)
+    assert "cannot be written" in caplog.text

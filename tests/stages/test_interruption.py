@@ -1,0 +1,326 @@
+"""Trainings killed at any moment and started again: nothing is lost, and nothing differs."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+
+import psutil  # type: ignore[import-untyped]  # comes with DVC
+import pytest
+
+from tests.projects import Project
+from vae.resumption import Resumption
+
+EPOCHS = 80
+PARAMETERS = {"train.epochs": str(EPOCHS), "train.batch_size": "64"}  # more steps an epoch than a chunk of them
+TRAIN = (sys.executable, "-m", "stages.train")
+WRITTEN_BY_TRAIN = ("models/vae.safetensors", "metrics/train.json", "plots/train/losses.csv")
+ALONE = {"OMP_NUM_THREADS": "1"}  # where others keep the processors busy, two threads wait for each other
+DEADLINE = 300  # seconds, for machines that have much else to do
+
+
+class Run:
+    """A command in a project's folder, at work while a test goes on."""
+
+    def __init__(self, project: Project, *command: str) -> None:
+        self.project = project
+        self.log = project.folder.with_name(f"{time.monotonic_ns()}.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=project.folder,
+                env={**project.environment(), **ALONE},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that it has reported, 0 before the first."""
+        return max(map(int, re.findall(r"^epoch (\d+): ", self.output, re.MULTILINE)), default=0)
+
+    @property
+    def went_on_after(self) -> int | None:
+        """The epoch that it said it went on after."""
+        numbers = re.findall(r"going on after its epoch (\d+)$", self.output, re.MULTILINE)
+        return int(numbers[0]) if numbers else None
+
+    def wait_for(self, moment: Callable[[], object]) -> None:
+        """Wait until something holds, or the process has ended."""
+        deadline = time.monotonic() + DEADLINE
+        while not moment() and self.process.poll() is None:
+            assert time.monotonic() < deadline, f"waited in vain:\n{self.output}"
+            time.sleep(0.002)
+
+    def wait_for_epoch(self, epoch: int) -> None:
+        """Wait until so many epochs are reported."""
+        self.wait_for(lambda: self.epoch >= epoch)
+
+    def wait_for_state(self, epoch: int) -> None:
+        """Wait until so many epochs are reported, and some of them kept."""
+        self.wait_for(lambda: self.epoch >= epoch and states(self.project))
+
+    def kill(self) -> None:
+        """End it and the processes it has started, without a word to them."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def finish(self, status: int = 0) -> str:
+        """Wait until it ends by itself, and return what it printed."""
+        assert self.process.wait(DEADLINE) == status, self.output
+        return self.output
+
+
+@contextmanager
+def running(project: Project, *command: str) -> Iterator[Run]:
+    """Start a command, and let nothing of it outlive the block."""
+    run = Run(project, *command)
+    try:
+        yield run
+    finally:
+        run.kill()
+
+
+def finish(project: Project) -> Run:
+    """Train to the end."""
+    with running(project, *TRAIN) as run:
+        run.finish()
+    return run
+
+
+def states(project: Project) -> list[Path]:
+    return sorted((project.folder / ".dvc/tmp/train").glob("*.state"))
+
+
+def kept_epochs(project: Project) -> int | None:
+    """The epochs in the one state that is kept, which has to be whole; None without one."""
+    for path in states(project):
+        state = Resumption(path.parent, path.stem).load()
+        assert state is not None
+        return len(state.values["history"])
+    return None
+
+
+def outputs(project: Project) -> dict[str, bytes]:
+    """Everything beside the outputs of training too: nothing half-written may be left there."""
+    return project.files("models", "metrics", "plots")
+
+
+def assert_whole(project: Project, expected: Project) -> None:
+    """What there is of the outputs is as it will be, but for epochs that are yet to come."""
+    for name in WRITTEN_BY_TRAIN:
+        path = project.folder / name
+        if path.exists() and path.suffix == ".csv":
+            assert path.read_bytes().endswith(b"\n")
+            assert expected.read(name).startswith(path.read_bytes())
+        elif path.exists():
+            assert path.read_bytes() == expected.read(name)
+
+
+def training_process(run: Run) -> psutil.Process:
+    """The process of the stage among those that DVC has started."""
+    found = []
+    for process in psutil.Process(run.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.cmdline()[1:] == ["-m", "stages.train"]:
+                found.append(process)
+    (training,) = found
+    return training
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a training that nothing has interrupted, by DVC."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "project"
+    project = Project(shutil.copytree(reproduced.folder, folder, symlinks=True))
+    project.set(PARAMETERS)
+    project.run("dvc", "repro", "train", env=ALONE)
+    return project
+
+
+@pytest.fixture
+def untrained(workspace: Project) -> Project:
+    """The project with the parameters of this module and without the outputs of training."""
+    workspace.set(PARAMETERS)
+    for name in WRITTEN_BY_TRAIN:
+        (workspace.folder / name).unlink()
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def killed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a training that was killed and has left a state; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("killed") / "project"
+    project = Project(shutil.copytree(reproduced.folder, folder, symlinks=True))
+    project.set(PARAMETERS)
+    for name in WRITTEN_BY_TRAIN:
+        (project.folder / name).unlink()
+    with running(project, *TRAIN) as run:
+        run.wait_for_state(EPOCHS // 2)
+        run.kill()
+    assert kept_epochs(project)
+    # As if it had been at work on each of these.
+    for path in (*states(project), *(project.folder / name for name in WRITTEN_BY_TRAIN)):
+        path.with_name(f".{path.name}.{run.process.pid}.partial").write_bytes(b"half")
+    return project
+
+
+@pytest.fixture
+def interrupted(killed: Project, tmp_path: Path) -> Project:
+    """The same, to go on from."""
+    return Project(shutil.copytree(killed.folder, tmp_path / "interrupted", symlinks=True))
+
+
+def test_a_training_killed_again_and_again_ends_with_the_same_bytes(untrained: Project, uninterrupted: Project) -> None:
+    """At moments some seconds after the start, which may be anywhere, and at some epochs."""
+    random = Random(20)
+    seconds = [0.0, *(random.uniform(0, 2) for _ in range(3))]
+    first, *later = (1, *sorted(random.sample(range(2, EPOCHS), 5)), EPOCHS)
+    kept = None
+    resumed = 0
+    for moment in (*seconds[:2], first, *seconds[2:], *later):
+        with running(untrained, *TRAIN) as run:
+            if isinstance(moment, float):
+                time.sleep(moment)
+            else:
+                run.wait_for_state(moment)
+                time.sleep(random.uniform(0, 0.02))  # anywhere in an epoch
+            run.kill()
+        assert_whole(untrained, uninterrupted)
+        if run.epoch:
+            assert run.went_on_after == kept
+            resumed += kept is not None
+        before, kept = kept, kept_epochs(untrained)
+        if before is not None and kept is None:
+            assert outputs(untrained) == outputs(uninterrupted), "a state is discarded when all outputs are safe"
+        elif before is not None and kept is not None:
+            assert kept >= before
+    assert resumed >= 3
+
+    assert finish(untrained).went_on_after == kept
+    assert outputs(untrained) == outputs(uninterrupted)
+    assert not (untrained.folder / ".dvc/tmp/train").exists()
+
+
+def test_other_parameters_data_or_code_start_anew_and_going_back_to_them_goes_on(
+    interrupted: Project, uninterrupted: Project
+) -> None:
+    kept, (state,) = kept_epochs(interrupted), states(interrupted)
+    content = state.read_bytes()
+
+    def another_pixel(images: bytes) -> bytes:
+        return images[:-1] + bytes([images[-1] ^ 1])
+
+    changes: dict[str, Callable[[bytes], bytes]] = {
+        "params.yaml": lambda text: text.replace(b"learning_rate: 0.001", b"learning_rate: 0.002"),
+        "data/prepared/train.safetensors": another_pixel,
+        "data/prepared/validation.safetensors": another_pixel,
+        "vae/objective.py": lambda text: text + b"# changed\n",
+    }
+    for name, change in changes.items():
+        path = interrupted.folder / name
+        original = path.read_bytes()
+        path.write_bytes(change(original))
+        assert path.read_bytes() != original
+        with running(interrupted, *TRAIN) as run:
+            run.wait_for_epoch(1)
+            run.kill()
+        assert "\nepoch 1: " in run.output, f"{name}: {run.output}"
+        assert run.went_on_after is None, name
+        path.write_bytes(original)
+    assert state.read_bytes() == content
+    for path in state.parent.iterdir():
+        if state.name not in path.name:  # of those other runs
+            path.unlink()
+
+    interrupted.set({"evaluate.importance_samples": "6", "embed.points": "50"})
+    assert finish(interrupted).went_on_after == kept
+    assert outputs(interrupted) == outputs(uninterrupted)
+    assert not state.parent.exists()
+
+
+def test_a_truncated_state_costs_a_line_and_time_only(interrupted: Project, uninterrupted: Project) -> None:
+    (state,) = states(interrupted)
+    os.truncate(state, state.stat().st_size * 2 // 3)
+    run = finish(interrupted)
+    (line,) = [line for line in run.output.splitlines() if "starting anew" in line]
+    assert state.name in line
+    assert run.went_on_after is None
+    assert outputs(interrupted) == outputs(uninterrupted)
+    assert not state.parent.exists()
+
+
+def test_a_place_for_states_that_cannot_be_written_costs_a_line_only(
+    untrained: Project, uninterrupted: Project
+) -> None:
+    place = untrained.folder / ".dvc/tmp/train"
+    place.write_text("a file where a folder belongs")
+    run = finish(untrained)
+    assert run.output.count("cannot be written") == 1
+    assert outputs(untrained) == outputs(uninterrupted)
+    assert place.read_text() == "a file where a folder belongs"
+
+
+def test_two_trainings_at_once_both_end_well_and_with_the_same_bytes(
+    untrained: Project, uninterrupted: Project
+) -> None:
+    with running(untrained, *TRAIN) as first, running(untrained, *TRAIN) as second:
+        first.finish()
+        second.finish()
+    assert outputs(untrained) == outputs(uninterrupted)
+    assert not (untrained.folder / ".dvc/tmp/train").exists()
+
+
+def test_a_repro_that_was_killed_goes_on_and_locks_the_same_bytes(untrained: Project, uninterrupted: Project) -> None:
+    with running(untrained, "dvc", "repro", "train") as run:
+        run.wait_for_state(EPOCHS // 4)
+        run.kill()
+    assert run.process.returncode == -signal.SIGKILL, run.output
+    kept = kept_epochs(untrained)
+    assert kept
+    assert_whole(untrained, uninterrupted)
+
+    with running(untrained, "dvc", "repro", "train") as run:
+        run.finish()
+    assert run.went_on_after == kept
+    assert outputs(untrained) == outputs(uninterrupted)
+    assert untrained.read("dvc.lock") == uninterrupted.read("dvc.lock")
+    assert not (untrained.folder / ".dvc/tmp/train").exists()
+
+
+def test_a_temporary_experiment_whose_training_was_killed_goes_on_in_the_next_one(
+    workspace: Project, uninterrupted: Project
+) -> None:
+    """Each has a folder of its own, which DVC deletes when it fails."""
+    settings = [argument for key, value in PARAMETERS.items() for argument in ("-S", f"{key}={value}")]
+    command = ("dvc", "exp", "run", "--temp", "--name", "killed-once", *settings, "train")
+    with running(workspace, *command) as run:
+        run.wait_for(lambda: states(workspace))
+        training_process(run).kill()
+        assert run.process.wait(DEADLINE) != 0
+    kept = kept_epochs(workspace)
+    assert kept
+
+    with running(workspace, *command) as run:
+        run.finish()
+    assert run.went_on_after == kept
+    assert not (workspace.folder / ".dvc/tmp/train").exists()
+    (experiment,) = workspace.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/killed-once").split()
+    for name in ("metrics/train.json", "plots/train/losses.csv", "dvc.lock"):
+        assert workspace.run("git", "show", f"{experiment}:{name}").encode() == uninterrupted.read(name)
+    assert json.loads(uninterrupted.read("metrics/train.json"))["epochs"] == EPOCHS
