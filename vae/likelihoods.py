@@ -38,7 +38,7 @@ class Bernoulli:
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x given z) in nats per image, from logits: a sigmoid before the logarithm would saturate."""
-        return torch.addcmul(F.softplus(output), x, output, value=-1).flatten(1).sum(1).neg_()
+        return F.softplus(output).addcmul_(x, output, value=-1).flatten(1).sum(1).neg_()
 
     def log_density_gradient(self, x: Tensor, output: Tensor) -> Tensor:
         """x - sigmoid(l)."""

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SHARE_OF_TIME = 0.015  # that keeping states may take; short epochs are kept now and then
 VALUES = "values"  # the name of the tensor that holds them, as JSON
-CHECKSUM_BYTES = 32
+CHECKSUM_BYTES = 4
 
 
 class State(NamedTuple):
@@ -117,6 +118,5 @@ def _read(written: bytes, run: str) -> State:
 
 
 def _checksum(content: bytes, run: str) -> bytes:
-    digest = hashlib.sha256(run.encode())
-    digest.update(content)
-    return digest.digest()
+    """CRC-32: against accidents, at half the time of a cryptographic digest."""
+    return zlib.crc32(content, zlib.crc32(run.encode())).to_bytes(CHECKSUM_BYTES, "little")

@@ -123,7 +123,7 @@ class _Progress:
         state = resumption.load()
         if state is not None:
             steps.restore(state.tensors)
-            progress.best_weights.copy_(state.tensors["best_weights"])
+            progress.best_weights.copy_(state.tensors.get("best_weights", state.tensors["parameters"]))
             progress.best_number = state.values["best"]
             for number, train, validation in state.values["history"]:
                 progress.history.append(Epoch(number, Terms(*train), validation and Terms(*validation)))
@@ -144,7 +144,9 @@ class _Progress:
 
     def keep(self, resumption: Resumption) -> None:
         """Write all of this down."""
-        tensors = {**self.steps.state(), "best_weights": self.best_weights}
+        tensors = self.steps.state()
+        if self.best_number < len(self.history):
+            tensors["best_weights"] = self.best_weights
         resumption.save(tensors, {"history": self.history, "best": self.best_number})
 
 

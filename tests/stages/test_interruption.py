@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
-import psutil  # type: ignore[import-untyped]  # comes with DVC
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.projects import Project

@@ -1,0 +1,89 @@
+"""The command line: ``python -m benchmarks [NAME …] [--quick] [--repeats N] [--epochs N] [--output PATH]``."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from types import FrameType
+from typing import Any
+
+from benchmarks import embedding, evaluation, fidelity, growth, resumption, start_up, table, training
+from benchmarks.measurement import Settings, machine
+from benchmarks.processes import ROOT, FailedProcessError
+from benchmarks.table import Section
+from vae import runtime
+from vae.artifacts import write_json
+from vae.errors import VAEError
+
+BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
+    "training": training.run,
+    "fidelity": fidelity.run,
+    "evaluation": evaluation.run,
+    "start-up": start_up.run,
+    "growth": growth.run,
+    "resumption": resumption.run,
+    "embedding": embedding.run,
+}
+
+
+def main() -> None:
+    """Run the benchmarks that are asked for; print a table, and write all figures as JSON."""
+    arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        runtime.configure()
+        settings = Settings(runtime.device(), arguments.quick, arguments.repeats, arguments.epochs)
+        _run([name for name in BENCHMARKS if name in (arguments.names or BENCHMARKS)], settings, arguments.output)
+    except (VAEError, FailedProcessError) as error:
+        sys.exit(f"benchmarks: {error}")
+    except KeyboardInterrupt:
+        print("benchmarks: interrupted; no temporary files are left behind", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _run(names: list[str], settings: Settings, output: Path) -> None:
+    here = machine(settings.device)
+    sections: list[Section] = []
+    for name in names:
+        start = perf_counter()
+        sections.append(BENCHMARKS[name](settings))
+        seconds = perf_counter() - start
+        print(f"{name}: {table.goals_met(sections[-1])}, in {seconds:.0f} s", flush=True)
+        results: dict[str, Any] = {section.name: table.values(section) for section in sections}
+        # After each: who interrupts the next one keeps what there is.
+        write_json(output, {"quick": settings.quick, "machine": here, "benchmarks": results})
+    print(f"\n{table.text(here, sections, quick=settings.quick)}\n\nwritten to {output}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the project, next to its goals.")
+    parser.add_argument(
+        "names", nargs="*", type=_name, metavar="NAME", help=f"what to run, of {', '.join(BENCHMARKS)}; all if none"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer images and rounds, to try the suite")
+    parser.add_argument("--repeats", type=_count, metavar="N", help="rounds of each benchmark, in place of its own")
+    parser.add_argument("--epochs", type=_count, metavar="N", help="of the trainings that fidelity compares")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results.json", metavar="PATH")
+    return parser
+
+
+def _name(text: str) -> str:
+    if text not in BENCHMARKS:
+        raise argparse.ArgumentTypeError(f"no benchmark {text!r}; there are {', '.join(BENCHMARKS)}")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
+    return int(text)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The images and the model that most benchmarks share."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from vae import runtime
+from vae.datasets import LabelledImages
+from vae.model import VAE, Architecture
+from vae.params import TrainParams
+from vae.sources import Splits, data_home, load_source
+from vae.steps import Steps
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+BATCH_SIZE = 128
+LEARNING_RATE = 1e-3
+QUICK_IMAGES = 6000
+ABOUT_THE_MODEL = f"784-400-20, batches of {BATCH_SIZE}"
+
+
+@cache
+def splits() -> Splits:
+    """MNIST as the project has it."""
+    return load_source("mnist", 0)
+
+
+def training_images(*, quick: bool) -> Tensor:
+    """uint8 (N, 1, 28, 28): all 60,000, or the first few."""
+    images = splits().train.images
+    return images[:QUICK_IMAGES] if quick else images
+
+
+def as_the_tutorial_reads_it(count: int) -> Dataset[tuple[Tensor, int]]:
+    """The first training images, by way of torchvision: float32 (1, 28, 28), with their labels."""
+    from torchvision.datasets import MNIST
+    from torchvision.transforms import ToTensor
+
+    splits()  # the archives are there from now on
+    with tempfile.TemporaryDirectory(prefix="vae-bench-") as root:
+        raw = Path(root, "MNIST", "raw")
+        raw.mkdir(parents=True)
+        for archive, _ in MNIST.resources:
+            (raw / archive).symlink_to((data_home() / "MNIST" / "raw" / archive).resolve())
+        images = MNIST(root, train=True, download=True, transform=ToTensor())
+    return images if count == len(images) else Subset(images, range(count))
+
+
+def new_model(device: torch.device) -> VAE:
+    """The untrained model, the same every time."""
+    with runtime.seeded(0, "initial weights"):
+        return VAE(Architecture(image_shape=(1, 28, 28), hidden_dims=(400,), latent_dim=20)).to(device)
+
+
+def settings(precision: Precision = "float32", epochs: int = 1) -> TrainParams:
+    """The parameters of its training."""
+    return TrainParams(epochs=epochs, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, precision=precision, seed=0)
+
+
+def precisions(device: torch.device) -> tuple[Precision, ...]:
+    """Those that differ on a device."""
+    return ("float32", "tf32", "bfloat16") if device.type == "cuda" else ("float32", "bfloat16")
+
+
+@cache
+def trained_model(device: torch.device) -> VAE:
+    """The model after an epoch, good enough to take the time of what is done with it."""
+    model = new_model(device)
+    Steps(model, splits().train.images, settings()).epoch(lambda _: None)
+    return model
+
+
+def test_images() -> LabelledImages:
+    """The 10,000 test images."""
+    return splits().test

@@ -1,0 +1,68 @@
+"""``resumption``: the share of a training's time that goes into keeping its state."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import mnist
+from benchmarks.measurement import Settings, Spread, interleave, timed
+from benchmarks.table import Row, Section, at_most
+from vae.params import TrainParams
+from vae.resumption import Resumption
+from vae.training import train
+
+ROUNDS = 3
+EPOCHS, EPOCHS_ON_AN_ACCELERATOR, QUICK_EPOCHS = 10, 30, 5
+PERCENT = 2.0
+
+
+class TimedResumption(Resumption):
+    """Keeps states as ever, and count of the time.
+
+    Attributes:
+        seconds: within ``save``, the calls included that decide not to.
+    """
+
+    seconds = 0.0
+
+    def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Keep a state."""
+        start = perf_counter()
+        super().save(tensors, values)
+        self.seconds += perf_counter() - start
+
+
+def run(settings: Settings) -> Section:
+    """Train in float32, and in bfloat16, where an epoch is shorter and a state as large; on all images always."""
+    images, device = mnist.training_images(quick=False), settings.device
+    epochs = EPOCHS if device.type == "cpu" else EPOCHS_ON_AN_ACCELERATOR
+    if settings.quick:
+        epochs = QUICK_EPOCHS
+    works = {
+        precision: share_of(images, mnist.settings(precision, epochs), device) for precision in ("float32", "bfloat16")
+    }
+    measured = interleave(works, settings.rounds(ROUNDS), "resumption")
+    rows = []
+    for precision, rounds in measured.items():
+        total, percent = (Spread(values) for values in zip(*rounds, strict=True))
+        rows.append(Row(f"training, {precision}", total, "s"))
+        rows.append(Row("of it, keeping the state", percent, "%", goal=at_most(percent.median, PERCENT, "%")))
+    return Section("resumption", f"trained on {epochs} × {len(images):,} MNIST images, {mnist.ABOUT_THE_MODEL}", rows)
+
+
+def share_of(images: Tensor, params: TrainParams, device: torch.device) -> Callable[[], tuple[float, float]]:
+    """A training that returns its seconds, and the percentage that went into keeping its state."""
+
+    def measure() -> tuple[float, float]:
+        with tempfile.TemporaryDirectory(prefix="vae-bench-") as folder:
+            resumption = TimedResumption(Path(folder), "benchmark")
+            model = mnist.new_model(device)
+            seconds = timed(lambda: train(model, images, images[:0], params, lambda _: None, resumption), device)()
+            return seconds, 100 * resumption.seconds / seconds
+
+    return measure

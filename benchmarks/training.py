@@ -1,0 +1,87 @@
+"""``training``: seconds per epoch on MNIST.
+
+Compared are the tutorial's loop, this project's ``Steps.epoch`` in each precision, and the bare matrix products of an
+epoch's steps. Ours is measured after a few epochs, when pixels that are never white have driven numbers close to zero.
+"""
+
+from collections.abc import Callable
+from itertools import product
+
+import torch
+
+from benchmarks import mnist, products
+from benchmarks.measurement import Settings, Spread, interleave, ratio, spreads, timed
+from benchmarks.mnist import Precision
+from benchmarks.table import Row, Section, at_least, at_most, compared
+from benchmarks.tutorial import Tutorial
+from vae.steps import Steps
+
+ROUNDS = 5
+EPOCHS_BEFORE = 5
+EPOCHS_A_TURN_ON_AN_ACCELERATOR = 10  # one alone is over in some hundredths of a second
+
+TUTORIAL = "the tutorial's loop"
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+CPU_GOALS_OVER_PRODUCTS = {"float32": 1.35, "bfloat16": 2.4}
+CPU_GOALS_UNDER_TUTORIAL = {"float32": 2.6, "bfloat16": 4.0}
+CUDA_SECONDS = 0.03
+CUDA_GOAL_UNDER_TUTORIAL = 100.0
+
+
+def run(settings: Settings) -> Section:
+    """Measure all of it."""
+    images = mnist.training_images(quick=settings.quick)
+    device = settings.device
+    times = 1 if device.type == "cpu" else EPOCHS_A_TURN_ON_AN_ACCELERATOR
+    tutorial = Tutorial(mnist.as_the_tutorial_reads_it(len(images)), mnist.BATCH_SIZE, mnist.LEARNING_RATE, device)
+    projects = {
+        ours(precision): our_epoch(Steps(mnist.new_model(device), images, mnist.settings(precision)))
+        for precision in mnist.precisions(device)
+    }
+    bounds = {
+        bare(precision): products.training_epoch(mnist.new_model(device), len(images), mnist.BATCH_SIZE, dtype)
+        for precision, dtype in DTYPES.items()
+    }
+    works: dict[str, Callable[[], object]] = {TUTORIAL: tutorial.epoch, **projects, **bounds}
+
+    interleave(works, 1, "warm-up")
+    interleave(projects, 1 if settings.quick else EPOCHS_BEFORE - 1, "first epochs")
+    clocks = {name: timed(work, device, 1 if name == TUTORIAL else times) for name, work in works.items()}
+    measured = spreads(clocks, settings.rounds(ROUNDS), "training")
+    return Section(
+        "training", f"an epoch of {len(images):,} MNIST images, {mnist.ABOUT_THE_MODEL}", rows(measured, device)
+    )
+
+
+def rows(measured: dict[str, Spread], device: torch.device) -> list[Row]:
+    """Seconds, then ratios, with the goals of the device."""
+    on_cuda = device.type == "cuda"
+    lines = []
+    for name, seconds in measured.items():
+        goal = at_most(seconds.median, CUDA_SECONDS, "s") if on_cuda and name.startswith("ours") else None
+        lines.append(Row(name, seconds, "s", goal=goal))
+    for precision, reference in product(mnist.precisions(device), ("products", "tutorial")):
+        if reference == "tutorial":
+            found = ratio(measured[TUTORIAL], measured[ours(precision)])
+            limit = CUDA_GOAL_UNDER_TUTORIAL if on_cuda else CPU_GOALS_UNDER_TUTORIAL[precision]
+            lines.append(compared(f"{TUTORIAL} / {ours(precision)}", found, at_least(found.median, limit)))
+        elif precision in DTYPES:
+            found = ratio(measured[ours(precision)], measured[bare(precision)])
+            goal = None if on_cuda else at_most(found.median, CPU_GOALS_OVER_PRODUCTS[precision])
+            lines.append(compared(f"{ours(precision)} / {bare(precision)}", found, goal))
+    return lines
+
+
+def ours(precision: Precision) -> str:
+    """What the project's epoch is called."""
+    return f"ours, {precision}"
+
+
+def bare(precision: Precision) -> str:
+    """What the products of an epoch are called."""
+    return f"bare products, {precision}"
+
+
+def our_epoch(steps: Steps) -> Callable[[], object]:
+    """An epoch without a progress bar."""
+    return lambda: steps.epoch(lambda _: None)
