@@ -59,14 +59,19 @@ class Steps:
             device that works by itself is waited for here alone, at the end of the epoch.
         """
         order = torch.randperm(len(self.images), generator=self._order_random).to(self.images.device)
-        losses = []
+        # Set aside at once: a small tensor that each chunk leaves behind would keep the memory of its images from
+        # being used again, and take in the end as much as all of them.
+        losses = torch.empty(-(-len(order) // self.batch_size), 2, device=self.device)
+        done = 0
         with _products_in(self.precision):
             for rows in order.split(CHUNK * self.batch_size):
                 images = self._to_device(self.images.index_select(0, rows))
                 noise = torch.randn(len(rows), self.latent_dim, generator=self._noise_random, device=self.device)
-                losses.append(self._chunk(images, noise))
-                advance(len(losses[-1]))
-        reconstruction, kl = (torch.cat(losses).cpu().double().sum(0) / len(self.images)).tolist()
+                count = -(-len(rows) // self.batch_size)
+                losses[done : done + count] = self._chunk(images, noise)
+                done += count
+                advance(count)
+        reconstruction, kl = (losses.cpu().double().sum(0) / len(order)).tolist()
         return reconstruction, kl
 
     def state(self) -> dict[str, Tensor]:

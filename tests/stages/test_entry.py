@@ -172,3 +172,13 @@ def test_a_stage_starts_without_importing_what_only_some_work_needs() -> None:
     script = f"{imports}; import sys; print([name for name in {dear} if name in sys.modules])"
     output = Project(Path(__file__).parents[2]).run("python", "-c", script)
     assert output.strip() == "[]"
+
+
+def test_training_does_without_the_compiler_that_an_optimiser_would_import(workspace: Project) -> None:
+    """``torch.optim`` imports it with its first optimiser, which takes as long as importing PyTorch itself."""
+    workspace.set({"train.epochs": "1"})
+    script = (
+        "import sys; from stages import entry, train; entry.run(train.main); "
+        "print([name for name in ('torch._dynamo', 'torch._inductor') if name in sys.modules])"
+    )
+    assert workspace.run("python", "-c", script).splitlines()[-1] == "[]"
