@@ -1,15 +1,25 @@
 """Stage 1: a data set by its name to training, validation and test images."""
 
 import logging
+from dataclasses import replace
 
 import torch
 
 from stages import entry, paths
 from vae.artifacts import write_json, write_png
-from vae.datasets import DatasetError, LabelledImages, hold_out, pixels, save_images
+from vae.datasets import (
+    DatasetError,
+    LabelledImages,
+    PixelKind,
+    at_threshold,
+    black_and_white,
+    hold_out,
+    pixels,
+    save_images,
+)
 from vae.diagnostics.entropy import entropy_floor
 from vae.figures.images import image_grid
-from vae.params import Params
+from vae.params import Params, PrepareParams
 from vae.sources import load_source
 
 log = logging.getLogger(__name__)
@@ -18,14 +28,15 @@ EXAMPLES_PER_CLASS = 12
 
 
 def main(params: Params) -> None:
-    """Split the training images by a seeded permutation; write the three sets, their sizes and examples."""
+    """Split the training images by a seeded permutation, and make pixels black and white where that is asked for."""
     settings = params.prepare
     train_and_validation, test = load_source(settings.dataset, settings.seed)
     train, validation = hold_out(train_and_validation, settings.validation_fraction, settings.seed, "validation split")
-    if not len(train):
-        raise DatasetError(
-            f"{paths.PARAMS}: prepare.validation_fraction: {settings.validation_fraction} leaves no training images"
-        )
+    train = chosen(train, settings)
+    train, validation, test = (
+        binarized(data, settings, purpose)
+        for data, purpose in ((train, "training"), (validation, "validation"), (test, "test"))
+    )
 
     for path, data in (
         (paths.TRAIN_IMAGES, train),
@@ -38,17 +49,55 @@ def main(params: Params) -> None:
         paths.METRICS / "prepare.json",
         {
             "dataset": settings.dataset,
+            "binarize": settings.binarize,
             "images": images,
             "shape": "×".join(map(str, train.shape)),
             "entropy_floor": entropy_floor(test.images),
         },
     )
-    draw_examples(train, settings.dataset)
+    draw_examples(train, settings)
     log.info("%s: %s", settings.dataset, ", ".join(f"{count} {name} images" for name, count in images.items()))
 
 
-def draw_examples(train: LabelledImages, dataset: str) -> None:
-    """Show the first training images of each class."""
+def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:
+    """As many training images as are asked for; they are in random order already."""
+    if not len(train):
+        raise DatasetError(
+            f"{paths.PARAMS}: prepare.validation_fraction: {settings.validation_fraction} leaves no training images"
+        )
+    if settings.train_images == "all":
+        return train
+    if settings.train_images > len(train):
+        raise DatasetError(
+            f"{paths.PARAMS}: prepare.train_images: {settings.train_images} are asked for, but there are {len(train)} "
+            "besides the validation set; lower it, or set it to all"
+        )
+    return train[: settings.train_images]
+
+
+def binarized(data: LabelledImages, settings: PrepareParams, purpose: str) -> LabelledImages:
+    """A data set with the pixels that are asked for; in dynamic binarisation training draws those of its images."""
+    match settings.binarize:
+        case "none":
+            return data
+        case "threshold":
+            return at_threshold(data)
+        case "dynamic" if purpose == "training":
+            return replace(data, kind=PixelKind.PROBABILITIES)
+        case _:
+            return black_and_white(data, settings.seed, f"{purpose} pixels")
+
+
+def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
+    """Show the first training images of each class, as training sees them."""
+    if train.kind == PixelKind.PROBABILITIES:
+        train = black_and_white(train, settings.seed, "example pixels")
+    drawn = {
+        "none": "",
+        "threshold": ", white from ½ on",
+        "static": ", drawn once",
+        "dynamic": ", drawn afresh each time",
+    }
     rows, labels = [], []
     for index, name in enumerate(train.class_names):
         own = train.images[train.labels == index][:EXAMPLES_PER_CLASS]
@@ -57,8 +106,8 @@ def draw_examples(train: LabelledImages, dataset: str) -> None:
         labels.append(name)
     figure = image_grid(
         rows,
-        f"Training images of {dataset}",
-        f"{EXAMPLES_PER_CLASS} of each class.",
+        f"Training images of {settings.dataset}",
+        f"{EXAMPLES_PER_CLASS} of each class{drawn[settings.binarize]}.",
         row_labels=labels,
         row_axis="class",
     )

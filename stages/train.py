@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 def main(params: Params) -> None:
     """Train the model; write the best epoch's weights, its losses, and the history of all epochs."""
-    images, validation = load_images(paths.TRAIN_IMAGES), load_images(paths.VALIDATION_IMAGES)
+    data, validation = load_images(paths.TRAIN_IMAGES), load_images(paths.VALIDATION_IMAGES)
     device = runtime.device()
     with runtime.seeded(params.train.seed, "initial weights"):
-        model = VAE(Architecture(image_shape=images.shape, **params.model.model_dump()))
-    log.info("training on %s: %d images, %d for validation", device, len(images), len(validation))
+        model = VAE(Architecture(image_shape=data.shape, **params.model.model_dump()))
+    log.info("training on %s: %d images, %d for validation", device, len(data), len(validation))
 
     resumption = Resumption(paths.RESUMPTION, run_identity(params, device))
-    training = train(model.to(device), images.images, validation.images, params.train, report, resumption)
+    training = train(model.to(device), data, validation, params.train, report, resumption)
 
     save_model(paths.MODEL, model)
     best = training.best
@@ -66,7 +66,7 @@ def in_words(epoch: Epoch) -> str:
     """The losses of an epoch in one line."""
     parts = [("training", epoch.train), ("validation", epoch.validation)]
     return "; ".join(
-        f"{name} loss {terms.loss:.2f} = reconstruction {terms.reconstruction:.2f} + KL {terms.kl:.2f} nats per image"
+        f"{name} loss {terms.loss:.2f}, reconstruction {terms.reconstruction:.2f}, KL {terms.kl:.2f} nats per image"
         for name, terms in parts
         if terms is not None
     )

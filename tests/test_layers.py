@@ -10,10 +10,12 @@ from tests.imports import ROOT, imported_modules, module_file
 LAYERS = (
     {"vae.errors"},
     {"vae.adam", "vae.artifacts", "vae.cuda_graphs", "vae.latent_space", "vae.params", "vae.runtime"},
-    {"vae.datasets", "vae.likelihoods", "vae.resumption"},
-    {"vae.model", "vae.sources"},
+    {"vae.datasets", "vae.likelihoods", "vae.resumption", "vae.schedules"},
+    {"vae.networks", "vae.sources"},
+    {"vae.model"},
     {"vae.backpropagation", "vae.checkpoints", "vae.objective"},
-    {"vae.inference", "vae.steps"},
+    {"vae.differentiation", "vae.inference"},
+    {"vae.steps"},
     {"vae.diagnostics", "vae.figures", "vae.training"},
     {"stages"},
 )

@@ -2,7 +2,8 @@
 
 The package knows nothing of DVC or of the pipeline's stages. Imports point one way:
 
-    training, diagnostics, figures  ->  steps, inference  ->  backpropagation, objective, checkpoints
-    ->  model, sources  ->  likelihoods, datasets, resumption
+    training, diagnostics, figures  ->  steps  ->  inference, differentiation
+    ->  backpropagation, objective, checkpoints  ->  model  ->  networks, sources
+    ->  likelihoods, datasets, schedules, resumption
     ->  params, runtime, artifacts, adam, cuda_graphs, latent_space  ->  errors
 """

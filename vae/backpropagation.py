@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from vae.model import VAE
+from vae.likelihoods import Bernoulli
+from vae.model import VAE, Architecture
+from vae.networks.dense import DenseDecoder, DenseEncoder
+from vae.params import TrainParams
 
 
 class Weights:
@@ -89,36 +92,42 @@ class AffineLayer:
 class NegativeElboGradient:
     """The loss of a batch and its gradient by all weights, for batches of one size.
 
-        L = 1/B Σ -log p(x given z) + KL(q(z given x) ‖ p(z)),   z = μ + σ·ε
-        ∂L/∂μ = ∂L/∂z + μ/B     ∂L/∂log σ² = ½·(∂L/∂z·σ·ε + (σ² - 1)/B)
+        L = 1/B Σ -log p(x given z) + β·KL(q(z given x) ‖ p(z)),   z = μ + σ·ε
+        ∂L/∂μ = ∂L/∂z + β·μ/B     ∂L/∂log σ² = ½·(∂L/∂z·σ·ε + β·(σ² - 1)/B)
 
     The likelihood gives ∂L/∂logits in closed form, and an affine layer passes on what it gets. Products are computed
     in the precision of ``weights``; likelihood, KL and their gradients in float32.
     """
 
     def __init__(self, model: VAE, weights: Weights, batch_size: int) -> None:
+        encoder, decoder, likelihood = model.encoder, model.decoder, model.likelihood
+        assert isinstance(encoder, DenseEncoder)
+        assert isinstance(decoder, DenseDecoder)
+        assert isinstance(likelihood, Bernoulli)
         self.image_shape = (batch_size, *model.architecture.image_shape)
-        self.likelihood = model.likelihood
+        self.likelihood = likelihood
         self.dtype = weights.dtype
-        self.encoder = _layers([model.encoder.hidden, model.encoder.moments], weights, batch_size)
-        self.decoder = _layers([model.decoder.hidden, model.decoder.output], weights, batch_size)
+        self.encoder = _layers([encoder.hidden, encoder.moments], weights, batch_size)
+        self.decoder = _layers([decoder.hidden, decoder.output], weights, batch_size)
 
-    def __call__(self, images: Tensor, noise: Tensor, losses: Tensor) -> None:
+    def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor, losses: Tensor) -> None:
         """Compute the gradient of a batch, into ``weights``.
 
         Args:
             images: uint8 (B, pixels).
             noise: ε, standard normal (B, D).
-            losses: where the sums over the batch of reconstruction and KL go, in nats: float32 (2,).
+            kl_weight: β, 0-dimensional.
+            losses: where the sums over the batch of loss, reconstruction and KL go, in nats: float32 (3,).
         """
         x = torch.div(images, 255)
         mean, log_variance = self._forward(self.encoder, x).chunk(2, dim=1)
         scaled_noise = torch.exp(0.5 * log_variance).mul_(noise)
         logits = self._forward(self.decoder, mean + scaled_noise)
 
-        by_logits = self._likelihood(x.view(self.image_shape), logits.view(self.image_shape), losses[0])
+        by_logits = self._likelihood(x.view(self.image_shape), logits.view(self.image_shape), losses[1])
         by_z = self._backward(self.decoder, by_logits)
-        by_moments = self._latent(mean, log_variance, scaled_noise, by_z, losses[1])
+        by_moments = self._latent(mean, log_variance, scaled_noise, by_z, kl_weight, losses[2])
+        torch.addcmul(losses[1], losses[2], kl_weight, out=losses[0])
         gradient = self._backward(self.encoder[1:], by_moments)
         self.encoder[0].backward(gradient.to(self.dtype))  # nobody asks for the gradient by the image
 
@@ -139,14 +148,28 @@ class NegativeElboGradient:
         torch.sum(self.likelihood.log_density(x, logits), 0, out=loss).neg_()
         return self.likelihood.log_density_gradient(x, logits).mul_(-1 / len(x)).flatten(1)
 
-    def _latent(self, mean: Tensor, log_variance: Tensor, scaled_noise: Tensor, by_z: Tensor, loss: Tensor) -> Tensor:
+    def _latent(
+        self,
+        mean: Tensor,
+        log_variance: Tensor,
+        scaled_noise: Tensor,
+        by_z: Tensor,
+        kl_weight: Tensor,
+        loss: Tensor,
+    ) -> Tensor:
         """The KL, and the gradient of both terms by μ and log σ²: (B, 2·D)."""
         variance_less_one = torch.expm1(log_variance)
         torch.sum(mean.square().add_(variance_less_one).sub_(log_variance), (0, 1), out=loss).mul_(0.5)
-        share = 1 / len(mean)
-        by_mean = torch.add(by_z, mean, alpha=share)
-        by_log_variance = torch.mul(by_z, scaled_noise).add_(variance_less_one, alpha=share).mul_(0.5)
+        share = kl_weight / len(mean)
+        by_mean = torch.addcmul(by_z, mean, share)
+        by_log_variance = torch.mul(by_z, scaled_noise).addcmul_(variance_less_one, share).mul_(0.5)
         return torch.cat([by_mean, by_log_variance], 1)
+
+
+def known_by_hand(architecture: Architecture, params: TrainParams) -> bool:
+    """Whether the gradient of such a training is the one derived here."""
+    network = (architecture.network, architecture.activation, architecture.likelihood)
+    return network == ("mlp", "relu", "bernoulli") and params.importance_samples == 1 and params.free_bits == 0
 
 
 def _layers(modules: Iterable[nn.Module], weights: Weights, batch_size: int) -> list[AffineLayer]:

@@ -5,23 +5,34 @@ used and are not normalised, since a Bernoulli likelihood reads them as probabil
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Generator, Tensor
 
 from vae.artifacts import write_bytes
 from vae.errors import VAEError
-from vae.runtime import permutation
+from vae.runtime import generator, permutation
 
 ImageShape = tuple[int, int, int]
+
+METADATA_KEY = "images"
 
 
 class DatasetError(VAEError):
     """A data set cannot be had, or a prepared file is missing, damaged or of another kind."""
+
+
+class PixelKind(StrEnum):
+    """What the pixels of a data set are."""
+
+    GREY = "grey"  # intensities
+    BINARY = "binary"  # black or white: 0 or 255
+    PROBABILITIES = "probabilities"  # of white; black or white is drawn afresh whenever an image is used
 
 
 @dataclass(frozen=True)
@@ -32,11 +43,13 @@ class LabelledImages:
         images: uint8 (N, C, H, W).
         labels: int64 (N,), each an index into ``class_names``.
         class_names: the classes as people call them.
+        kind: what the pixels are.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
+    kind: PixelKind = PixelKind.GREY
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,7 +61,7 @@ class LabelledImages:
         return channels, height, width
 
     def __getitem__(self, indices: Tensor | slice) -> "LabelledImages":
-        return LabelledImages(self.images[indices], self.labels[indices], self.class_names)
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
 def hold_out(data: LabelledImages, fraction: float, seed: int, purpose: str) -> tuple[LabelledImages, LabelledImages]:
@@ -56,6 +69,24 @@ def hold_out(data: LabelledImages, fraction: float, seed: int, purpose: str) -> 
     order = permutation(len(data), seed, purpose)
     held_out = round(len(data) * fraction)
     return data[order[held_out:]], data[order[:held_out]]
+
+
+def draw_pixels(probabilities: Tensor, random: Generator) -> Tensor:
+    """Black or white pixels, 0 or 255, white with a probability of value / 255: uint8 of any shape to the same."""
+    uniform = torch.rand(probabilities.shape, generator=random, device=probabilities.device)
+    return (uniform.mul_(255) < probabilities).to(torch.uint8).mul_(255)
+
+
+def black_and_white(data: LabelledImages, seed: int, purpose: str) -> LabelledImages:
+    """A data set in which every pixel is black or white: drawn once from the intensities, unless it is so already."""
+    if data.kind == PixelKind.BINARY:
+        return data
+    return replace(data, images=draw_pixels(data.images, generator(seed, purpose)), kind=PixelKind.BINARY)
+
+
+def at_threshold(data: LabelledImages) -> LabelledImages:
+    """A data set in which every pixel from an intensity of ½ on is white, and black below."""
+    return replace(data, images=(data.images >= 128).to(torch.uint8).mul_(255), kind=PixelKind.BINARY)
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -70,7 +101,7 @@ def save_images(path: Path, data: LabelledImages) -> None:
         ArtifactError: the file cannot be written.
     """
     # A single metadata key: the order of several would change from run to run.
-    metadata = {"class_names": json.dumps(data.class_names)}
+    metadata = {METADATA_KEY: json.dumps({"class_names": data.class_names, "pixels": data.kind})}
     write_bytes(path, save({"images": data.images.contiguous(), "labels": data.labels.contiguous()}, metadata))
 
 
@@ -83,7 +114,8 @@ def load_images(path: Path) -> LabelledImages:
     try:
         with safe_open(path, framework="pt") as file:
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-            class_names = tuple(json.loads((file.metadata() or {})["class_names"]))
+            metadata = json.loads((file.metadata() or {})[METADATA_KEY])
+            class_names, kind = tuple(metadata["class_names"]), PixelKind(metadata["pixels"])
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; run dvc repro, or dvc pull, to get it") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -97,4 +129,4 @@ def load_images(path: Path) -> LabelledImages:
         raise DatasetError(
             f"{path}: expected for each image a label of one of {len(class_names)} classes; delete it and run dvc repro"
         )
-    return LabelledImages(images, labels, class_names)
+    return LabelledImages(images, labels, class_names, kind)

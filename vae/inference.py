@@ -15,10 +15,13 @@ from tqdm import tqdm
 
 from vae.datasets import pixels
 from vae.model import VAE
+from vae.networks.autoregressive import AutoregressiveDecoder
 from vae.objective import log_importance_weight, negative_elbo
 from vae.runtime import generator
 
 BATCH_SIZE = 500  # what two cores' caches hold of MNIST; of many sizes tried on a CPU as fast as any
+CONVOLUTIONAL_BATCH_SIZE = 100  # of networks that have an activity for each pixel and channel
+DRAWN_AT_ONCE = 500  # images, pixel by pixel; no parameter, since what is drawn depends on it
 SAMPLES_AT_ONCE = 10  # per image, of the importance-weighted bound
 
 
@@ -36,10 +39,12 @@ class Losses:
     Attributes:
         reconstruction: of -log p(x given z), one posterior sample an image.
         kl_per_dimension: of the KL to the prior, float64 (D,).
+        per_image: the negative ELBO of each image, float64 (N,).
     """
 
     reconstruction: float
     kl_per_dimension: Tensor
+    per_image: Tensor
 
     @property
     def kl(self) -> float:
@@ -53,18 +58,19 @@ class Losses:
 
 
 @torch.inference_mode()
-def losses(model: VAE, images: Tensor, seed: int, *, batch_size: int = BATCH_SIZE) -> Losses:
+def losses(model: VAE, images: Tensor, seed: int, *, batch_size: int | None = None) -> Losses:
     """The negative ELBO's terms, averaged over all images: uint8 (N, C, H, W)."""
     noise = _noise(model, len(images), seed, "posterior noise")
     terms = [negative_elbo(model, x, noise[rows]) for rows, x in _batches(model, images, batch_size)]
     reconstruction = torch.cat([batch.reconstruction for batch in terms])
-    kl = torch.cat([batch.kl for batch in terms])
-    return Losses(float(reconstruction.cpu().double().mean()), kl.cpu().double().mean(0))
+    reconstruction = reconstruction.cpu().double()
+    kl = torch.cat([batch.kl for batch in terms]).cpu().double()
+    return Losses(float(reconstruction.mean()), kl.mean(0), reconstruction + kl.sum(1))
 
 
 @torch.inference_mode()
 def importance_weighted_bound(
-    model: VAE, images: Tensor, samples: int, seed: int, *, batch_size: int = BATCH_SIZE, progress: bool = False
+    model: VAE, images: Tensor, samples: int, seed: int, *, batch_size: int | None = None, progress: bool = False
 ) -> Tensor:
     """log 1/k Σ w_i of k = ``samples`` posterior samples, in nats per image: uint8 (N, C, H, W) to float64 (N,).
 
@@ -90,17 +96,33 @@ def importance_weighted_bound(
 
 
 @torch.inference_mode()
-def encode(model: VAE, images: Tensor, *, batch_size: int = BATCH_SIZE) -> Posterior:
+def encode(model: VAE, images: Tensor, *, batch_size: int | None = None) -> Posterior:
     """The posterior of every image: uint8 (N, C, H, W) to twice (N, D), on the model's device."""
-    parts = [model.encoder(x) for _, x in _batches(model, images, batch_size)]
+    parts = [model.posterior(x) for _, x in _batches(model, images, batch_size)]
     return Posterior(torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts]))
 
 
 @torch.inference_mode()
-def decode(model: VAE, z: Tensor, *, batch_size: int = BATCH_SIZE) -> Tensor:
-    """The expected image of every latent code: (N, D) to intensities (N, C, H, W), on the model's device."""
+def decode(model: VAE, z: Tensor, seed: int, *, batch_size: int | None = None, progress: bool = False) -> Tensor:
+    """An image of every latent code: (N, D) to intensities (N, C, H, W), on the model's device.
+
+    It is the expected image, or where the decoder is autoregressive, one drawn pixel by pixel, which takes a while.
+    """
     z = z.to(model.device)
-    return torch.cat([model.likelihood.mean(model.decoder(part)) for part in z.split(batch_size)])
+    if isinstance(model.decoder, AutoregressiveDecoder):
+        return _draw(model, model.decoder, z, seed, progress)
+    return torch.cat([model.likelihood.mean(model.decoder(part)) for part in z.split(batch_size or _batch_size(model))])
+
+
+def _draw(model: VAE, decoder: AutoregressiveDecoder, z: Tensor, seed: int, progress: bool) -> Tensor:
+    random = generator(seed, "drawn pixels", model.device)
+    parts = z.split(DRAWN_AT_ONCE)
+    rows = model.architecture.image_shape[1] * len(parts)
+    with tqdm(total=rows, desc="drawing images", unit="row", leave=False, disable=None if progress else True) as bar:
+        images = [
+            decoder.sample(part, lambda output: model.likelihood.sample(output, random), bar.update) for part in parts
+        ]
+    return torch.cat(images)
 
 
 def _noise(model: VAE, count: int, seed: int, purpose: str) -> Tensor:
@@ -108,7 +130,12 @@ def _noise(model: VAE, count: int, seed: int, purpose: str) -> Tensor:
     return torch.randn(count, model.latent_dim, generator=random, device=model.device)
 
 
-def _batches(model: VAE, images: Tensor, batch_size: int) -> Iterator[tuple[slice, Tensor]]:
+def _batch_size(model: VAE) -> int:
+    return BATCH_SIZE if model.architecture.network == "mlp" else CONVOLUTIONAL_BATCH_SIZE
+
+
+def _batches(model: VAE, images: Tensor, batch_size: int | None) -> Iterator[tuple[slice, Tensor]]:
+    batch_size = batch_size or _batch_size(model)
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
         yield rows, pixels(images[rows].to(model.device))

@@ -1,17 +1,24 @@
-"""The networks of the VAE: q(z given x), p(x given z), and the reparameterisation between them."""
+"""The VAE: encoder, reparameterisation, decoder and likelihood, put together from an architecture."""
 
-from collections.abc import Sequence
-from itertools import pairwise
-from math import prod
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vae.datasets import ImageShape
-from vae.likelihoods import Bernoulli, Likelihood
-from vae.params import Count, Section
+from vae.errors import VAEError
+from vae.likelihoods import likelihood
+from vae.networks.autoregressive import AutoregressiveDecoder
+from vae.networks.convolutional import REDUCTION, ConvolutionalDecoder, ConvolutionalEncoder
+from vae.networks.dense import DenseDecoder, DenseEncoder
+from vae.params import Count, ModelParams
+
+Encoder = DenseEncoder | ConvolutionalEncoder
+Decoder = DenseDecoder | ConvolutionalDecoder | AutoregressiveDecoder
+
+
+class ArchitectureError(VAEError):
+    """No such network can be built for such images."""
 
 
 def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
@@ -25,70 +32,83 @@ def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     return mean + torch.exp(0.5 * log_variance) * noise
 
 
-class Encoder(nn.Module):
-    """The approximate posterior q(z given x) = N(μ(x), diag σ²(x)): an MLP with ReLU."""
-
-    def __init__(self, image_shape: ImageShape, hidden_dims: Sequence[int], latent_dim: int) -> None:
-        super().__init__()
-        widths = [prod(image_shape), *hidden_dims]
-        self.hidden = _hidden_layers(widths)
-        self.moments = nn.Linear(widths[-1], 2 * latent_dim)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Intensities (B, C, H, W) to μ and log σ², each (B, D)."""
-        mean, log_variance = self.moments(self.hidden(x.flatten(1))).chunk(2, dim=1)
-        return mean, log_variance
-
-
-class Decoder(nn.Module):
-    """The parameters of p(x given z), a number a pixel: an MLP with ReLU."""
-
-    def __init__(self, image_shape: ImageShape, hidden_dims: Sequence[int], latent_dim: int) -> None:
-        super().__init__()
-        widths = [latent_dim, *reversed(hidden_dims)]
-        self.image_shape = image_shape
-        self.hidden = _hidden_layers(widths)
-        self.output = nn.Linear(widths[-1], prod(image_shape))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Latent codes (B, D) to logits (B, C, H, W)."""
-        logits: Tensor = self.output(self.hidden(z))
-        return logits.view(len(z), *self.image_shape)
-
-
-class Architecture(Section):
-    """What a model is built from.
-
-    Attributes:
-        image_shape: channels, height and width.
-        hidden_dims: widths of the encoder's hidden layers; the decoder mirrors them. None make it linear.
-        latent_dim: D.
-    """
+class Architecture(ModelParams):
+    """What a model is built from: the parameters of its section, and ``image_shape``: channels, height and width."""
 
     image_shape: Annotated[tuple[Count, Count, Count], Field(strict=False)]
-    hidden_dims: Annotated[tuple[Count, ...], Field(strict=False)]
-    latent_dim: Count
 
 
 class VAE(nn.Module):
-    """A Variational Autoencoder (Kingma & Welling 2013): encoder, decoder, likelihood, and a standard normal prior."""
+    """A Variational Autoencoder (Kingma & Welling 2013) with a standard normal prior.
+
+    Attributes:
+        encoder: intensities (B, C, H, W) to μ and log σ² of q(z given x), each (B, D).
+        decoder: codes (B, D), and where it is autoregressive images as well, to what the likelihood takes.
+        likelihood: p(x given z), of what the decoder puts out.
+        autoregressive: whether the decoder sees the pixels before each.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
+        """Build the networks, with random weights.
+
+        Raises:
+            ArchitectureError: the image's height or width is no multiple of four, and the network has convolutions.
+        """
         super().__init__()
-        shape, hidden_dims, latent_dim = architecture.image_shape, architecture.hidden_dims, architecture.latent_dim
         self.architecture = architecture
-        self.latent_dim = latent_dim
-        self.encoder = Encoder(shape, hidden_dims, latent_dim)
-        self.decoder = Decoder(shape, hidden_dims, latent_dim)
-        self.likelihood: Likelihood = Bernoulli()
+        self.latent_dim = architecture.latent_dim
+        self.autoregressive = architecture.network == "autoregressive"
+        self.encoder: Encoder = _encoder(architecture)
+        self.decoder: Decoder = _decoder(architecture)
+        scale = None if architecture.scale == "learned" else architecture.scale
+        self.likelihood = likelihood(architecture.likelihood, scale)
 
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
-        return self.encoder.moments.weight.device
+        return next(self.parameters()).device
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and log σ² of q(z given x), each (B, D), of intensities (B, C, H, W)."""
+        mean, log_variance = self.encoder(x)
+        return _single(mean), _single(log_variance)
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x given z) in nats per image: (B, C, H, W) and (B, D) to (B,)."""
+        output = self.decoder(z, x) if self.autoregressive else self.decoder(z)
+        return self.likelihood.log_density(x, _single(output))
 
 
-def _hidden_layers(widths: Sequence[int]) -> nn.Sequential:
-    return nn.Sequential(
-        *(layer for inputs, outputs in pairwise(widths) for layer in (nn.Linear(inputs, outputs), nn.ReLU()))
-    )
+def _single(values: Tensor) -> Tensor:
+    """What autocast left in half precision in float32, in which all terms of the objective are computed."""
+    return values.float() if values.dtype in {torch.bfloat16, torch.float16} else values
+
+
+def _encoder(architecture: Architecture) -> Encoder:
+    shape, hidden_dims, latent_dim = architecture.image_shape, architecture.hidden_dims, architecture.latent_dim
+    if architecture.network == "mlp":
+        return DenseEncoder(shape, hidden_dims, latent_dim, architecture.activation)
+    _require_divisible(architecture)
+    return ConvolutionalEncoder(shape, architecture.channels, hidden_dims, latent_dim, architecture.activation)
+
+
+def _decoder(architecture: Architecture) -> Decoder:
+    shape, hidden_dims, latent_dim = architecture.image_shape, architecture.hidden_dims, architecture.latent_dim
+    channels, activation = architecture.channels, architecture.activation
+    match architecture.network:
+        case "mlp":
+            return DenseDecoder(shape, hidden_dims, latent_dim, activation)
+        case "conv":
+            return ConvolutionalDecoder(shape, channels, hidden_dims, latent_dim, activation)
+        case "autoregressive":
+            layers = architecture.masked_layers
+            return AutoregressiveDecoder(shape, channels, layers, hidden_dims, latent_dim, activation)
+
+
+def _require_divisible(architecture: Architecture) -> None:
+    _, height, width = architecture.image_shape
+    if height % REDUCTION or width % REDUCTION:
+        raise ArchitectureError(
+            f"params.yaml: model.network: {architecture.network} halves height and width twice, which images of "
+            f"{height}×{width} do not allow; set model.network=mlp"
+        )

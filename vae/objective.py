@@ -1,5 +1,6 @@
 """The objective: every term in nats per image, summed over pixels and latent dimensions, never averaged over them."""
 
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -44,9 +45,8 @@ def negative_elbo(model: VAE, x: Tensor, noise: Tensor) -> NegativeElbo:
         x: intensities in [0, 1] (B, C, H, W).
         noise: ε, standard normal (B, D).
     """
-    mean, log_variance = model.encoder(x)
-    z = reparameterize(mean, log_variance, noise)
-    reconstruction = -model.likelihood.log_density(x, model.decoder(z))
+    mean, log_variance = model.posterior(x)
+    reconstruction = -model.log_likelihood(x, reparameterize(mean, log_variance, noise))
     return NegativeElbo(reconstruction, kl_divergence(mean, log_variance))
 
 
@@ -68,5 +68,74 @@ def log_importance_weight(model: VAE, x: Tensor, mean: Tensor, log_variance: Ten
         nats per image (B,).
     """
     z = reparameterize(mean, log_variance, noise)
-    log_likelihood = model.likelihood.log_density(x, model.decoder(z))
-    return log_likelihood + 0.5 * (log_variance + noise.square() - z.square()).sum(1)
+    return model.log_likelihood(x, z) + _log_prior_over_posterior(log_variance, noise, z)
+
+
+def importance_weighted_bound(log_weights: Tensor) -> Tensor:
+    """log 1/k Σ w_i, by which k samples bound log p(x) from below: log w (B, k) to nats per image (B,).
+
+    Source: Burda, Grosse & Salakhutdinov 2015, equation 8. With k = 1 it is the ELBO.
+    """
+    return torch.logsumexp(log_weights, 1) - log(log_weights.shape[1])
+
+
+def with_free_bits(kl: Tensor, free_bits: float) -> Tensor:
+    """Σ_d max(λ, KL_d): each latent dimension carries λ nats for nothing, so that this term never drives its KL below.
+
+    Args:
+        kl: nats per latent dimension, averaged over the images of a batch (D,) (Kingma et al. 2016, section C.8: the
+            average before the maximum).
+        free_bits: λ, nats per latent dimension.
+
+    Returns:
+        nats per image, 0-dimensional.
+    """
+    return kl.clamp(min=free_bits).sum()
+
+
+class TrainingLoss(NamedTuple):
+    """What a step minimises, and the two terms at their full weight: averages over a batch, nats per image."""
+
+    loss: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def training_loss(
+    model: VAE, x: Tensor, noise: Tensor, kl_weight: Tensor | float = 1.0, free_bits: float = 0.0
+) -> TrainingLoss:
+    """The loss of a batch.
+
+        L = E[-log p(x given z)] + β Σ_d max(λ, KL_d)     or     L = -E[log 1/k Σ w_i]
+
+    Args:
+        model: the VAE.
+        x: intensities in [0, 1] (B, C, H, W).
+        noise: ε, standard normal: (B, D) for the first loss, (B, k, D) for the second, the importance-weighted one.
+        kl_weight: β of the first.
+        free_bits: λ of the first, nats per latent dimension.
+    """
+    if noise.ndim == 3:
+        return _importance_weighted_loss(model, x, noise)
+    terms = negative_elbo(model, x, noise)
+    reconstruction, kl = terms.reconstruction.mean(), terms.kl.mean(0)
+    return TrainingLoss(reconstruction + kl_weight * with_free_bits(kl, free_bits), reconstruction, kl.sum())
+
+
+def _importance_weighted_loss(model: VAE, x: Tensor, noise: Tensor) -> TrainingLoss:
+    """The images are decoded k times each; of the reconstruction the average over the k samples is reported."""
+    samples = noise.shape[1]
+    mean, log_variance = model.posterior(x)
+    mean_k, log_variance_k, x_k = (each.repeat_interleave(samples, 0) for each in (mean, log_variance, x))
+    epsilon = noise.flatten(0, 1)
+    z = reparameterize(mean_k, log_variance_k, epsilon)
+    log_likelihood = model.log_likelihood(x_k, z)
+    log_weights = log_likelihood + _log_prior_over_posterior(log_variance_k, epsilon, z)
+    bound = importance_weighted_bound(log_weights.view(len(x), samples))
+    kl = kl_divergence(mean, log_variance).sum(1)
+    return TrainingLoss(-bound.mean(), -log_likelihood.mean(), kl.mean())
+
+
+def _log_prior_over_posterior(log_variance: Tensor, noise: Tensor, z: Tensor) -> Tensor:
+    """log p(z) - log q(z given x) at z = μ + σ·ε, (B, D) thrice to (B,): the constants ½·log 2π cancel."""
+    return 0.5 * (log_variance + noise.square() - z.square()).sum(1)

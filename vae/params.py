@@ -6,9 +6,9 @@ YAML 1.2, as DVC reads it, so that ``1e-3`` is a number to both.
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -18,6 +18,10 @@ from vae.errors import VAEError
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+CONTINUOUS_LIKELIHOODS = ("continuous_bernoulli", "gaussian", "laplace")
+SCALED_LIKELIHOODS = ("gaussian", "laplace")
 
 
 class ParamsError(VAEError):
@@ -31,28 +35,83 @@ class Section(BaseModel):
 
 
 class PrepareParams(Section):
-    """Which images, and how they are split."""
+    """Which images, how many to train on, how they are split, and whether their pixels are made black and white.
+
+    ``binarize``: ``none``; ``threshold``, white from ½ on; ``static``, one draw with the intensity as the probability
+    of white; ``dynamic``, such a draw whenever a training image is used, and one for the other images.
+    """
 
     dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist"]
     validation_fraction: Annotated[float, Field(ge=0, lt=1)]
+    train_images: Count | Literal["all"]
+    binarize: Literal["none", "threshold", "static", "dynamic"]
     seed: Seed
 
 
 class ModelParams(Section):
-    """The networks: widths of the encoder's hidden layers (the decoder mirrors them) and size of the latent space."""
+    """The networks, the size of the latent space, and the distribution of pixels that the decoder gives.
 
+    Every network has dense layers of widths ``hidden_dims``, in the decoder the other way round. Those of convolutions
+    have ``channels`` of them; the autoregressive decoder has ``masked_layers``.
+    """
+
+    network: Literal["mlp", "conv", "autoregressive"]
     hidden_dims: Annotated[tuple[Count, ...], Field(strict=False)]
+    activation: Literal["relu", "tanh", "gelu", "silu"]
+    channels: Count
+    masked_layers: Count
     latent_dim: Count
+    likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian", "laplace"]
+    scale: Positive | Literal["learned"]
+
+    @model_validator(mode="after")
+    def _scale_belongs_to_the_likelihood(self) -> Self:
+        if self.scale != "learned" and self.likelihood not in SCALED_LIKELIHOODS:
+            raise ValueError(
+                f"model.scale: {self.scale} fixes the scale of gaussian and laplace, but model.likelihood is "
+                f"{self.likelihood}, which has none; set model.scale=learned or another likelihood"
+            )
+        return self
 
 
 class TrainParams(Section):
-    """The optimisation. ``learning_rate`` is Adam's; ``precision`` is that of matrix products, tf32 on CUDA only."""
+    """The objective and its optimisation by Adam.
+
+    ``beta`` weighs the KL, after a linear rise from 0 over ``kl_warmup_epochs``; ``free_bits`` are nats that a latent
+    dimension carries for nothing; more than one of ``importance_samples`` trains the importance-weighted bound of as
+    many. ``gradient_clip`` is the largest norm of a gradient, 0 for no limit; ``precision`` is that of matrix products,
+    tf32 on CUDA only.
+    """
 
     epochs: Count
     batch_size: Count
     learning_rate: Positive
+    schedule: Literal["constant", "cosine", "eight_stages"]
+    beta: NotNegative
+    kl_warmup_epochs: Annotated[int, Field(ge=0)]
+    free_bits: NotNegative
+    importance_samples: Count
+    weight_decay: NotNegative
+    gradient_clip: NotNegative
     precision: Literal["float32", "tf32", "bfloat16"]
     seed: Seed
+
+    @model_validator(mode="after")
+    def _objective_is_one_of_those_known(self) -> Self:
+        if self.kl_warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"train.kl_warmup_epochs: {self.kl_warmup_epochs} leaves none of train.epochs={self.epochs} at "
+                "the full weight of the KL; lower it"
+            )
+        neutral = {"beta": 1, "kl_warmup_epochs": 0, "free_bits": 0}
+        weighted = [name for name, value in neutral.items() if getattr(self, name) != value]
+        if self.importance_samples > 1 and weighted:
+            raise ValueError(
+                f"train.importance_samples: the importance-weighted bound of {self.importance_samples} samples has no "
+                f"KL term for train.{weighted[0]} to act on; set train.importance_samples=1, or train.beta=1, "
+                "train.kl_warmup_epochs=0 and train.free_bits=0"
+            )
+        return self
 
 
 class EvaluateParams(Section):
@@ -89,6 +148,22 @@ class Params(Section):
     generate: GenerateParams
     embed: EmbedParams
 
+    @model_validator(mode="after")
+    def _likelihood_is_one_of_such_pixels(self) -> Self:
+        likelihood, binarize = self.model.likelihood, self.prepare.binarize
+        if binarize != "none" and likelihood in CONTINUOUS_LIKELIHOODS:
+            raise ValueError(
+                f"model.likelihood: {likelihood} is a density over all intensities, without limit on the black and "
+                f"white pixels of prepare.binarize={binarize}; set model.likelihood=bernoulli or prepare.binarize=none"
+            )
+        if self.model.network == "autoregressive" and likelihood == "bernoulli" and binarize == "none":
+            raise ValueError(
+                "model.network: autoregressive learns pixels from those before them, grey ones here, but would draw "
+                "black and white ones from model.likelihood=bernoulli; binarise them by prepare.binarize, or set "
+                "another likelihood"
+            )
+        return self
+
 
 def load_params(path: Path) -> Params:
     """Read and validate the whole of a parameter file.
@@ -111,7 +186,21 @@ def load_params(path: Path) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise ParamsError("\n".join(f"{path}: {_explain(detail)}" for detail in error.errors())) from error
+        raise ParamsError("\n".join(f"{path}: {line}" for line in _explanations(error))) from error
+
+
+def _explanations(error: ValidationError) -> list[str]:
+    """A line for each parameter; one that may be of several types has an error for each, of which one line is made."""
+    first: dict[str, str] = {}
+    for detail in error.errors():
+        alternative = len(detail["loc"]) > 2 and not isinstance(detail["loc"][2], int)  # a type's name, no list index
+        key = ".".join(str(part) for part in detail["loc"][: 2 if alternative else None])
+        words = _explain(key, detail)
+        if key in first:
+            expected = words.removeprefix(f"{key}: expected ").split(", got ")[0]
+            words = first[key].replace(", got ", f", or {expected}, got ")
+        first[key] = words
+    return list(first.values())
 
 
 _PLAIN_WORDS = {
@@ -123,9 +212,8 @@ _PLAIN_WORDS = {
 }
 
 
-def _explain(error: ErrorDetails) -> str:
+def _explain(key: str, error: ErrorDetails) -> str:
     """One line about one parameter: its key, what is wrong with its value, the way out."""
-    key = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "missing":
             return f"{key}: missing; add it"
@@ -135,6 +223,8 @@ def _explain(error: ErrorDetails) -> str:
             return f"{key}: names are words, not {error['input']!r}"
         case "model_type":
             return f"{key}: expected a section with parameters, got {error['input']!r}"
+        case "value_error":  # of parameters that do not go together; the message names them
+            return str(error["ctx"]["error"])
         case _:
             expected = error["msg"].removeprefix("Input should be ")
             for pydantic_words, plain_words in _PLAIN_WORDS.items():

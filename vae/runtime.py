@@ -26,6 +26,8 @@ def configure() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     # What use_deterministic_algorithms(True) does for eager code, without importing the compiler for two seconds.
     torch.set_deterministic_debug_mode("error")
+    # CUDA's convolutions would round to TF32 unasked.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # not in the stubs
     # Numbers below 1e-38 become zero. A pixel that is never white drives its probability there, and a product with
     # such numbers takes many times as long.
     torch.set_flush_denormal(True)

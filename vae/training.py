@@ -11,10 +11,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vae import inference
+from vae.datasets import LabelledImages
 from vae.errors import VAEError
 from vae.model import VAE
+from vae.objective import with_free_bits
 from vae.params import TrainParams
 from vae.resumption import Resumption
+from vae.schedules import kl_weight
 from vae.steps import Steps
 
 log = logging.getLogger(__name__)
@@ -25,7 +28,11 @@ class DivergedError(VAEError):
 
 
 class Terms(NamedTuple):
-    """Averages over the images of an epoch, in nats per image; ``loss`` is what the optimiser minimises."""
+    """Averages over the images of an epoch, in nats per image.
+
+    ``loss`` is what the optimiser minimises: by default the sum of the other two, else with the KL weighed or with its
+    free bits, or minus the importance-weighted bound.
+    """
 
     loss: float
     reconstruction: float
@@ -50,22 +57,23 @@ class Training:
 
 def train(
     model: VAE,
-    images: Tensor,
-    validation_images: Tensor,
+    data: LabelledImages,
+    validation: LabelledImages,
     params: TrainParams,
     report: Callable[[Sequence[Epoch]], None],
     resumption: Resumption | None = None,
 ) -> Training:
-    """Minimise the negative ELBO by Adam, and leave the best epoch's weights in the model.
+    """Minimise the objective by Adam, and leave the best epoch's weights in the model.
 
-    The best epoch is that of the lowest validation negative ELBO; without validation images it is the last. The
-    training losses of an epoch are averages over its steps, each at the weights of that moment, as they come.
+    The best epoch is that of the lowest validation negative ELBO, whatever weight the KL has in training, or of the
+    highest importance-weighted bound where that is trained; without validation images it is the last. The training
+    losses of an epoch are averages over its steps, each at the weights of that moment, as they come.
 
     Args:
         model: the VAE, on the device to train on.
-        images: uint8 (N, C, H, W).
-        validation_images: uint8 (M, C, H, W); M may be 0.
-        params: epochs, batch size, learning rate, precision and seed.
+        data: the training images.
+        validation: the validation images; there may be none.
+        params: the objective, and its optimisation.
         report: called after each epoch with the history so far.
         resumption: where to keep the state of the run after each epoch, and what an interrupted one is gone on from;
             it comes to the same weights and losses, bit for bit. The caller discards it when the results are safe.
@@ -73,24 +81,24 @@ def train(
     Raises:
         DivergedError: a loss is NaN or infinite.
     """
-    validation_images = validation_images.to(model.device)
-    steps = Steps(model, images, params)
+    validation_images = validation.images.to(model.device)
+    steps = Steps(model, data.images, params, data.kind)
     progress = _Progress.start(steps) if resumption is None else _Progress.resume(steps, resumption)
     history = progress.history
     if history:
         report(tuple(history))
 
-    steps_an_epoch = -(-len(images) // params.batch_size)
+    steps_an_epoch = -(-len(data) // params.batch_size)
     with tqdm(
         total=params.epochs * steps_an_epoch, initial=len(history) * steps_an_epoch, unit="step", disable=None
     ) as bar:
         for number in range(len(history) + 1, params.epochs + 1):
             bar.set_description(f"epoch {number}/{params.epochs}")
-            reconstruction, kl = steps.epoch(bar.update)
-            validation = _evaluate(model, validation_images, params.seed) if len(validation_images) else None
-            epoch = Epoch(number, Terms(reconstruction + kl, reconstruction, kl), validation)
+            terms = Terms(*steps.epoch(number, bar.update))
+            held_out = _evaluate(model, validation_images, params, number) if len(validation_images) else None
+            epoch = Epoch(number, terms, held_out)
             _require_finite(epoch)
-            progress.add(epoch)
+            progress.add(epoch, params)
             bar.set_postfix(_shown(epoch))
             report(tuple(history))
             if resumption is not None:
@@ -98,7 +106,8 @@ def train(
 
     best = progress.best
     if best.validation is None:  # training losses are taken before each step: none has seen what the last one did
-        _require_finite(best._replace(train=_evaluate(model, images[: inference.BATCH_SIZE], params.seed)))
+        first = data.images[: inference.BATCH_SIZE]
+        _require_finite(best._replace(train=_evaluate(model, first, params, best.number)))
     steps.weights.vector.copy_(progress.best_weights)
     return Training(history, best)
 
@@ -135,10 +144,10 @@ class _Progress:
         """The epoch whose weights are kept."""
         return self.history[self.best_number - 1]
 
-    def add(self, epoch: Epoch) -> None:
+    def add(self, epoch: Epoch, params: TrainParams) -> None:
         """Take up an epoch that has ended, and its weights if they are the best so far."""
         self.history.append(epoch)
-        if self.best_number == 0 or _selects(epoch, self.best):
+        if self.best_number == 0 or _is_better(epoch, self.best, params):
             self.best_number = epoch.number
             self.best_weights.copy_(self.steps.weights.vector)
 
@@ -150,17 +159,24 @@ class _Progress:
         resumption.save(tensors, {"history": self.history, "best": self.best_number})
 
 
-def _evaluate(model: VAE, images: Tensor, seed: int) -> Terms:
+def _evaluate(model: VAE, images: Tensor, params: TrainParams, epoch: int) -> Terms:
     """The losses of the weights as they are; the same noise in every epoch, so that epochs differ by weights only."""
-    result = inference.losses(model, images, seed)
-    return Terms(result.negative_elbo, result.reconstruction, result.kl)
+    result = inference.losses(model, images, params.seed)
+    if params.importance_samples > 1:
+        bound = inference.importance_weighted_bound(model, images, params.importance_samples, params.seed)
+        return Terms(-float(bound.mean()), result.reconstruction, result.kl)
+    weighted = kl_weight(params, epoch) * float(with_free_bits(result.kl_per_dimension, params.free_bits))
+    return Terms(result.reconstruction + weighted, result.reconstruction, result.kl)
 
 
-def _selects(epoch: Epoch, best: Epoch) -> bool:
+def _is_better(epoch: Epoch, best: Epoch, params: TrainParams) -> bool:
     if epoch.validation is None or best.validation is None:
         return True
-    negative_elbo, lowest = (terms.reconstruction + terms.kl for terms in (epoch.validation, best.validation))
-    return negative_elbo < lowest
+    return _criterion(epoch.validation, params) < _criterion(best.validation, params)
+
+
+def _criterion(terms: Terms, params: TrainParams) -> float:
+    return terms.loss if params.importance_samples > 1 else terms.reconstruction + terms.kl
 
 
 def _require_finite(epoch: Epoch) -> None:
@@ -169,7 +185,7 @@ def _require_finite(epoch: Epoch) -> None:
             raise DivergedError(
                 f"training diverged in epoch {epoch.number}: the {name} loss is {terms.loss} "
                 f"(reconstruction {terms.reconstruction}, KL {terms.kl}); no model is written. "
-                "Try a lower train.learning_rate or a larger train.batch_size"
+                "Try a lower train.learning_rate, a larger train.batch_size or train.gradient_clip"
             )
 
 

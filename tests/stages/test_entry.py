@@ -17,6 +17,7 @@ import stages.prepare
 import stages.train
 from stages import entry
 from tests.projects import Project
+from vae.datasets import LabelledImages, save_images
 from vae.params import Params
 
 STAGES: dict[str, Callable[[Params], None]] = {
@@ -66,8 +67,6 @@ def test_a_damaged_model_is_named(stage: str, content: bytes, inside: Project) -
 
 @pytest.mark.parametrize("stage", ["evaluate", "generate", "embed"])
 def test_a_model_of_other_images_is_refused_with_both_shapes(stage: str, inside: Project) -> None:
-    from vae.datasets import LabelledImages, save_images
-
     images = torch.zeros(20, 1, 4, 6, dtype=torch.uint8)
     other = LabelledImages(images, torch.arange(20) % 2, ("a", "b"))
     for name in ("train", "test"):
@@ -105,6 +104,33 @@ def test_a_device_that_is_not_there_is_named(inside: Project, monkeypatch: pytes
 def test_no_training_images_left_is_refused(inside: Project) -> None:
     inside.set({"prepare.validation_fraction": "0.9999"})
     assert "prepare.validation_fraction" in refusal("prepare")
+
+
+def test_more_training_images_than_there_are_is_refused(inside: Project) -> None:
+    inside.set({"prepare.train_images": "100000"})
+    message = refusal("prepare")
+    assert "prepare.train_images: 100000" in message
+    assert "1294" in message
+
+
+def test_a_likelihood_that_does_not_go_with_the_pixels_is_refused_with_both_keys(inside: Project) -> None:
+    inside.set({"prepare.binarize": "static", "model.likelihood": "gaussian"})
+    message = refusal("prepare")
+    assert "model.likelihood: gaussian" in message
+    assert "prepare.binarize=static" in message
+
+
+@pytest.mark.parametrize("network", ["conv", "autoregressive"])
+def test_a_network_that_does_not_go_with_the_images_is_refused_with_the_way_out(network: str, inside: Project) -> None:
+    images = LabelledImages(torch.zeros(20, 1, 6, 6, dtype=torch.uint8), torch.arange(20) % 2, ("a", "b"))
+    for name in ("train", "validation"):
+        save_images(Path(f"data/prepared/{name}.safetensors"), images)
+    inside.set({"model.network": network, "model.likelihood": "continuous_bernoulli"})
+    before = outputs(inside)
+    message = refusal("train")
+    assert f"params.yaml: model.network: {network}" in message
+    assert "set model.network=mlp" in message
+    assert outputs(inside) == before
 
 
 def test_without_a_validation_set_the_last_epoch_is_kept_and_the_same_files_appear(inside: Project) -> None:

@@ -1,20 +1,26 @@
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from vae.backpropagation import AffineLayer, NegativeElboGradient, Weights
+from tests.settings import architecture, train_params
+from vae.backpropagation import AffineLayer, NegativeElboGradient, Weights, known_by_hand
 from vae.likelihoods import Bernoulli
-from vae.model import VAE, Architecture
-from vae.objective import negative_elbo
+from vae.model import VAE
+from vae.networks.dense import DenseDecoder, DenseEncoder
+from vae.objective import training_loss
 from vae.runtime import seeded
 
 IMAGE_SHAPE = (2, 3, 4)
 PIXELS = 24
 LATENT_DIM = 3
+ONE = torch.tensor(1.0)
 ROUNDING = 2**-8  # of a number in bfloat16, relative to it: of its 8 bits the last is right to a half
 HIDDEN_DIMS = pytest.mark.parametrize("hidden_dims", [(), (8,), (8, 6)], ids=str)
+KL_WEIGHTS = pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
 BATCH_SIZES = pytest.mark.parametrize("batch_size", [1, 7])
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 
@@ -25,7 +31,7 @@ def random(seed: int) -> torch.Generator:
 
 def build(hidden_dims: tuple[int, ...] = (8,)) -> VAE:
     """A model with weights so large that ReLUs are off, q depends on the image and the KL counts."""
-    model = VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=hidden_dims, latent_dim=LATENT_DIM))
+    model = VAE(architecture(image_shape=IMAGE_SHAPE, hidden_dims=hidden_dims, latent_dim=LATENT_DIM))
     with seeded(0, "weights"), torch.no_grad():
         for weight in model.parameters():
             weight.normal_(0, 0.5)
@@ -38,30 +44,41 @@ def batch(size: int, seed: int = 1) -> tuple[Tensor, Tensor]:
     return images, torch.randn(size, LATENT_DIM, generator=random(seed + 1))
 
 
-def plain_loss(model: VAE, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """The sums of reconstruction and KL over a batch, by the plain formula in float64."""
+def plain_losses(model: VAE, images: Tensor, noise: Tensor, beta: float = 1.0) -> Tensor:
+    """Loss, reconstruction and KL, averages over a batch, by the plain formula in float64 (3,)."""
     x = images.view(-1, *IMAGE_SHAPE).double() / 255
-    reconstruction, kl = negative_elbo(model, x, noise.double())
-    return reconstruction.sum(), kl.sum()
+    return torch.stack(training_loss(model, x, noise.double(), beta))
 
 
-def by_autograd(model: VAE, images: Tensor, noise: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The gradient by each parameter, and the sums of reconstruction and KL."""
-    reconstruction, kl = plain_loss(model.double(), images, noise)
-    ((reconstruction + kl) / len(images)).backward()
+def by_autograd(model: VAE, images: Tensor, noise: Tensor, beta: float = 1.0) -> tuple[list[Tensor], Tensor]:
+    """The gradient by each parameter, and the sums of loss, reconstruction and KL over the batch."""
+    losses = plain_losses(model.double(), images, noise, beta)
+    losses[0].backward()
     gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    return gradients, torch.stack([reconstruction.detach(), kl.detach()])
+    return gradients, losses.detach() * len(images)
 
 
 def by_hand(
-    model: VAE, images: Tensor, noise: Tensor, dtype: torch.dtype = torch.float32
+    model: VAE, images: Tensor, noise: Tensor, dtype: torch.dtype = torch.float32, beta: float = 1.0
 ) -> tuple[list[Tensor], Tensor]:
     """The same from ``NegativeElboGradient``."""
-    weights, losses = Weights(model, dtype), torch.empty(2)
-    NegativeElboGradient(model, weights, len(images))(images, noise, losses)
+    weights, losses = Weights(model, dtype), torch.empty(3)
+    NegativeElboGradient(model, weights, len(images))(images, noise, torch.tensor(beta), losses)
     parameters = list(model.parameters())
     parts = weights.gather_gradient().split([parameter.numel() for parameter in parameters])
     return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)], losses
+
+
+def moments(model: VAE) -> nn.Linear:
+    """The encoder's last layer."""
+    assert isinstance(model.encoder, DenseEncoder)
+    return model.encoder.moments
+
+
+def output(model: VAE) -> nn.Linear:
+    """The decoder's last layer."""
+    assert isinstance(model.decoder, DenseDecoder)
+    return model.decoder.output
 
 
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
@@ -69,13 +86,14 @@ def linear_layers(model: nn.Module) -> list[nn.Linear]:
 
 
 class TestNegativeElboGradient:
+    @KL_WEIGHTS
     @HIDDEN_DIMS
     @BATCH_SIZES
     def test_gradient_and_losses_are_those_of_automatic_differentiation(
-        self, hidden_dims: tuple[int, ...], batch_size: int
+        self, hidden_dims: tuple[int, ...], batch_size: int, beta: float
     ) -> None:
-        gradients, losses = by_hand(build(hidden_dims), *batch(batch_size))
-        expected_gradients, expected_losses = by_autograd(build(hidden_dims), *batch(batch_size))
+        gradients, losses = by_hand(build(hidden_dims), *batch(batch_size), beta=beta)
+        expected_gradients, expected_losses = by_autograd(build(hidden_dims), *batch(batch_size), beta)
         torch.testing.assert_close(losses.double(), expected_losses, rtol=3e-6, atol=0)
         assert len(gradients) == len(expected_gradients) == 2 * 2 * (len(hidden_dims) + 1)
         for gradient, expected in zip(gradients, expected_gradients, strict=True):
@@ -84,17 +102,20 @@ class TestNegativeElboGradient:
             assert size > 0.01
             torch.testing.assert_close(gradient.double(), expected, rtol=1e-5, atol=2e-6 * size)
 
+    @KL_WEIGHTS
     @HIDDEN_DIMS
-    def test_gradient_says_how_the_loss_changes_in_any_direction(self, hidden_dims: tuple[int, ...]) -> None:
+    def test_gradient_says_how_the_loss_changes_in_any_direction(
+        self, hidden_dims: tuple[int, ...], beta: float
+    ) -> None:
         images, noise = batch(7)
-        gradient = torch.cat([part.flatten() for part in by_hand(build(hidden_dims), images, noise)[0]]).double()
+        gradients, _ = by_hand(build(hidden_dims), images, noise, beta=beta)
+        gradient = torch.cat([part.flatten() for part in gradients]).double()
         model = build(hidden_dims).double()
         theta = parameters_to_vector(model.parameters()).detach()
 
         def loss(at: Tensor) -> float:
             vector_to_parameters(at, model.parameters())
-            reconstruction, kl = plain_loss(model, images, noise)
-            return (reconstruction + kl).item() / len(images)
+            return plain_losses(model, images, noise, beta)[0].item()
 
         for seed in range(5):
             direction = F.normalize(torch.randn(len(theta), dtype=torch.float64, generator=random(seed)), dim=0)
@@ -115,17 +136,47 @@ class TestNegativeElboGradient:
             assert (gradient - expected).norm() <= 2 * layers * ROUNDING * expected.norm()
 
     @PRECISIONS
+    def test_loss_is_that_of_the_weighted_kl_and_the_terms_are_not_weighted(self, dtype: torch.dtype) -> None:
+        _, plain = by_hand(build(), *batch(7), dtype)
+        _, losses = by_hand(build(), *batch(7), dtype, beta=0.3)
+        assert torch.equal(losses[1:], plain[1:])
+        torch.testing.assert_close(losses[0], plain[1] + 0.3 * plain[2])
+        torch.testing.assert_close(plain[0], plain[1] + plain[2])
+
+    def test_without_any_weight_the_kl_has_no_part_in_the_gradient(self) -> None:
+        """With a decoder that ignores z, nothing is left for the encoder to learn; with the KL there is."""
+        for beta, moves in ((0.0, False), (0.01, True)):
+            model = build(())
+            with torch.no_grad():
+                output(model).weight.zero_()
+            gradients, _ = by_hand(model, *batch(7), beta=beta)
+            assert gradients[0].any() == moves
+            assert gradients[-1].any()
+
+    def test_the_weight_of_the_kl_is_that_of_the_moment(self) -> None:
+        """One object for all steps, while the weight rises."""
+        model, beta, losses = build(), torch.tensor(0.0), torch.empty(3)
+        weights = Weights(model)
+        gradient = NegativeElboGradient(model, weights, 7)
+        for value in (0.0, 0.5, 1.0):
+            beta.fill_(value)
+            gradient(*batch(7), beta, losses)
+            alone, alone_losses = by_hand(build(), *batch(7), beta=value)
+            assert torch.equal(weights.gather_gradient(), torch.cat([part.flatten() for part in alone]))
+            assert torch.equal(losses, alone_losses)
+
+    @PRECISIONS
     @HIDDEN_DIMS
     def test_a_batch_leaves_nothing_behind_for_the_next(self, hidden_dims: tuple[int, ...], dtype: torch.dtype) -> None:
         alone, alone_losses = by_hand(build(hidden_dims), *batch(7), dtype)
         model = build(hidden_dims)
-        weights, losses = Weights(model, dtype), torch.empty(2)
+        weights, losses = Weights(model, dtype), torch.empty(3)
         gradient = NegativeElboGradient(model, weights, 7)
         gradient_of_others = NegativeElboGradient(model, weights, 5)  # writes to the same weights' gradient
         for seed in (10, 20):
-            gradient(*batch(7, seed), torch.empty(2))
-            gradient_of_others(*batch(5, seed), torch.empty(2))
-        gradient(*batch(7), losses)
+            gradient(*batch(7, seed), torch.tensor(0.5), torch.empty(3))
+            gradient_of_others(*batch(5, seed), torch.tensor(2.0), torch.empty(3))
+        gradient(*batch(7), ONE, losses)
         assert torch.equal(weights.gather_gradient(), torch.cat([part.flatten() for part in alone]))
         assert torch.equal(losses, alone_losses)
 
@@ -133,12 +184,12 @@ class TestNegativeElboGradient:
     def test_a_batch_that_overflowed_leaves_nothing_behind_either(self, dtype: torch.dtype) -> None:
         alone, _ = by_hand(build(), *batch(7), dtype)
         model = build()
-        weights, losses = Weights(model, dtype), torch.empty(2)
+        weights, losses = Weights(model, dtype), torch.empty(3)
         gradient = NegativeElboGradient(model, weights, 7)
         images, noise = batch(7)
-        gradient(images, torch.full_like(noise, torch.nan), losses)
+        gradient(images, torch.full_like(noise, torch.nan), ONE, losses)
         assert not weights.gather_gradient().isfinite().all()
-        gradient(images, noise, losses)
+        gradient(images, noise, ONE, losses)
         assert torch.equal(weights.gather_gradient(), torch.cat([part.flatten() for part in alone]))
         assert losses.isfinite().all()
 
@@ -153,12 +204,12 @@ class TestNegativeElboGradient:
 
     def test_gradient_goes_by_the_weights_of_the_moment(self) -> None:
         model = build()
-        weights, losses = Weights(model), torch.empty(2)
+        weights, losses = Weights(model), torch.empty(3)
         gradient = NegativeElboGradient(model, weights, 7)
-        gradient(*batch(7), losses)
+        gradient(*batch(7), ONE, losses)
         weights.vector.mul_(0.5)
         weights.refresh()
-        gradient(*batch(7), losses)
+        gradient(*batch(7), ONE, losses)
         halved = build()
         with torch.no_grad():
             for weight in halved.parameters():
@@ -184,18 +235,77 @@ class TestNegativeElboGradient:
         (*_, once_by_weight, once_by_bias), once = by_hand(build(()), *batch(7))
         torch.testing.assert_close(by_weight, 3 * once_by_weight, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(by_bias, 3 * once_by_bias, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(losses, once * torch.tensor([3, 1]), rtol=1e-6, atol=0)
+        torch.testing.assert_close(losses[1:], once[1:] * torch.tensor([3, 1]), rtol=1e-6, atol=0)
+        torch.testing.assert_close(losses[0], losses[1] + losses[2], rtol=1e-6, atol=0)
 
     def test_kl_of_nearly_collapsed_dimensions_keeps_its_digits(self) -> None:
         """Of log σ² = 1e-4 the KL is ½·(e^1e-4 - 1 - 1e-4) = 2.5e-9, which float32 would lose in σ² - 1 itself."""
         model = build(())
         with torch.no_grad():
-            model.encoder.moments.weight.zero_()
-            model.encoder.moments.bias.zero_()
-            model.encoder.moments.bias[LATENT_DIM:] = 1e-4
+            moments(model).weight.zero_()
+            moments(model).bias.zero_()
+            moments(model).bias[LATENT_DIM:] = 1e-4
         _, losses = by_hand(model, *batch(7))
         # The digits that are left: two terms of 1e-4, each to 6e-8 of itself.
-        assert losses[1].item() == pytest.approx(7 * LATENT_DIM * 2.5e-9, rel=3e-3)
+        assert losses[2].item() == pytest.approx(7 * LATENT_DIM * 2.5e-9, rel=3e-3)
+
+
+class TestKnownByHand:
+    def test_the_tutorials_network_and_objective_are(self) -> None:
+        assert known_by_hand(architecture(), train_params())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"hidden_dims": ()},
+            {"hidden_dims": (8, 6)},
+            {"latent_dim": 1},
+            {"image_shape": (3, 2, 2)},
+            {"channels": 1, "masked_layers": 9},  # which this network does not have
+        ],
+        ids=str,
+    )
+    def test_so_is_one_of_any_size(self, changes: dict[str, Any]) -> None:
+        assert known_by_hand(architecture(**changes), train_params())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"beta": 0.0},
+            {"beta": 4.0},
+            {"kl_warmup_epochs": 2},
+            {"schedule": "cosine"},
+            {"schedule": "eight_stages"},
+            {"weight_decay": 0.1},
+            {"gradient_clip": 1.0},
+            {"precision": "bfloat16"},
+            {"precision": "tf32"},
+        ],
+        ids=str,
+    )
+    def test_so_is_any_weight_of_the_kl_and_any_optimisation(self, changes: dict[str, Any]) -> None:
+        assert known_by_hand(architecture(), train_params(**changes))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"network": "conv"},
+            {"network": "autoregressive"},
+            {"activation": "tanh"},
+            {"activation": "gelu"},
+            {"activation": "silu"},
+            {"likelihood": "continuous_bernoulli"},
+            {"likelihood": "gaussian"},
+            {"likelihood": "laplace", "scale": 0.5},
+        ],
+        ids=str,
+    )
+    def test_no_other_network_activation_or_likelihood_is(self, changes: dict[str, Any]) -> None:
+        assert not known_by_hand(architecture(**changes), train_params())
+
+    @pytest.mark.parametrize("changes", [{"importance_samples": 2}, {"free_bits": 0.1}], ids=str)
+    def test_no_other_objective_is(self, changes: dict[str, Any]) -> None:
+        assert not known_by_hand(architecture(), train_params(**changes))
 
 
 class TestWeights:
@@ -207,7 +317,7 @@ class TestWeights:
         weights.vector.copy_(torch.arange(len(weights.vector)))
         assert torch.equal(parameters_to_vector(model.parameters()), torch.arange(len(weights.vector)).float())
         with torch.no_grad():
-            model.encoder.moments.bias.fill_(-1)
+            moments(model).bias.fill_(-1)
         assert (weights.vector == -1).sum() == 2 * LATENT_DIM
 
     def test_the_model_computes_with_what_the_vector_holds(self) -> None:
@@ -260,7 +370,7 @@ class TestWeights:
         for _ in range(8):
             weights.vector.add_(2**-10)
             weights.refresh()
-            seen.append(weights.of(model.decoder.output.bias)[0][0].item())
+            seen.append(weights.of(output(model).bias)[0][0].item())
         assert seen[0] == 1
         assert seen[-1] == 1 + 2**-7
 

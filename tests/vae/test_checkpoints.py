@@ -4,17 +4,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
+from tests.settings import architecture
 from vae.artifacts import ArtifactError
 from vae.checkpoints import METADATA_KEY, CheckpointError, load_model, save_model
 from vae.datasets import ImageShape
-from vae.model import VAE, Architecture
+from vae.model import VAE
 from vae.runtime import seeded
 
 ROOT = Path(__file__).parents[2]
@@ -22,10 +24,10 @@ CPU = torch.device("cpu")
 DIGITS: ImageShape = (1, 8, 8)
 
 
-def small_model(shape: ImageShape = DIGITS, hidden_dims: tuple[int, ...] = (6,), latent_dim: int = 3) -> VAE:
+def small_model(**changes: Any) -> VAE:
     """A model that is always the same."""
     with seeded(0, "tests of checkpoints"):
-        return VAE(Architecture(image_shape=shape, hidden_dims=hidden_dims, latent_dim=latent_dim))
+        return VAE(architecture(**{"image_shape": DIGITS, "hidden_dims": (6,), "latent_dim": 3, **changes}))
 
 
 def outputs(model: VAE) -> tuple[Tensor, Tensor, Tensor]:
@@ -34,13 +36,18 @@ def outputs(model: VAE) -> tuple[Tensor, Tensor, Tensor]:
     x = torch.rand(4, *model.architecture.image_shape, generator=random)
     z = torch.randn(4, model.latent_dim, generator=random)
     with torch.no_grad():
-        return *model.encoder(x), model.decoder(z)
+        return *model.posterior(x), model.log_likelihood(x, z)
 
 
-def as_file(weights: dict[str, Tensor], **architecture: object) -> bytes:
+def metadata(*left_out: str, **changes: object) -> dict[str, str]:
+    """The small model's architecture, or another, as a file has it."""
+    values = {**small_model().architecture.model_dump(), **changes}
+    return {METADATA_KEY: json.dumps({key: value for key, value in values.items() if key not in left_out})}
+
+
+def as_file(weights: dict[str, Tensor], **changes: object) -> bytes:
     """A model file with the small model's architecture, or another."""
-    values = {"image_shape": DIGITS, "hidden_dims": [6], "latent_dim": 3, **architecture}
-    return save(weights, {METADATA_KEY: json.dumps(values)})
+    return save(weights, metadata(**changes))
 
 
 @pytest.fixture
@@ -58,23 +65,64 @@ def saved(path: Path) -> Path:
 
 class TestFiles:
     @pytest.mark.parametrize(
-        ("shape", "hidden_dims", "latent_dim"),
-        [((1, 8, 8), (6,), 3), ((1, 28, 28), (9, 5), 1), ((3, 4, 6), (), 7)],
-        ids=["one hidden layer", "two hidden layers", "linear, with colours"],
+        "changes",
+        [
+            {},
+            {"image_shape": (1, 28, 28), "hidden_dims": (9, 5), "latent_dim": 1},
+            {"image_shape": (3, 4, 6), "hidden_dims": (), "latent_dim": 7},
+            {"activation": "gelu"},
+            {"network": "conv", "channels": 5},
+            {"network": "conv", "image_shape": (3, 8, 4), "hidden_dims": ()},
+            {"network": "autoregressive", "masked_layers": 3},
+            {"network": "autoregressive", "image_shape": (3, 8, 4), "hidden_dims": ()},
+        ],
+        ids=[
+            "one hidden layer",
+            "two hidden layers",
+            "linear, with colours",
+            "another activation",
+            "convolutions",
+            "convolutions alone, with colours",
+            "autoregressive",
+            "autoregressive, with colours",
+        ],
+    )
+    @pytest.mark.parametrize(
+        "likelihood",
+        [
+            {"likelihood": "bernoulli"},
+            {"likelihood": "continuous_bernoulli"},
+            {"likelihood": "gaussian"},
+            {"likelihood": "gaussian", "scale": 0.1},
+            {"likelihood": "laplace"},
+            {"likelihood": "laplace", "scale": 2.0},
+        ],
+        ids=lambda changes: " ".join(str(value) for value in changes.values()),
     )
     def test_a_loaded_model_has_the_saved_ones_architecture_and_outputs(
-        self, path: Path, shape: ImageShape, hidden_dims: tuple[int, ...], latent_dim: int
+        self, path: Path, changes: dict[str, Any], likelihood: dict[str, Any]
     ) -> None:
-        model = small_model(shape, hidden_dims, latent_dim)
+        model = small_model(**changes, **likelihood)
         save_model(path, model)
-        loaded = load_model(path, CPU, shape)
+        loaded = load_model(path, CPU, model.architecture.image_shape)
         assert loaded.architecture == model.architecture
         assert all(map(torch.equal, outputs(loaded), outputs(model)))
+        assert {name for name, _ in loaded.named_parameters()} == {name for name, _ in model.named_parameters()}
 
-    def test_a_loaded_model_can_be_trained_on(self, saved: Path) -> None:
-        loaded = load_model(saved, CPU, DIGITS)
-        mean, _ = loaded.encoder(torch.ones(1, *DIGITS))
-        loaded.decoder(mean).sum().backward()
+    def test_a_learned_scale_is_loaded_as_it_was_learned(self, path: Path) -> None:
+        model = small_model(likelihood="gaussian")
+        model.likelihood.log_scale = nn.Parameter(torch.tensor(-2.5))
+        save_model(path, model)
+        loaded = load_model(path, CPU, DIGITS)
+        assert dict(loaded.named_parameters())["likelihood.log_scale"].item() == -2.5
+
+    @pytest.mark.parametrize("network", ["mlp", "conv", "autoregressive"])
+    def test_a_loaded_model_can_be_trained_on(self, path: Path, network: str) -> None:
+        save_model(path, small_model(network=network, likelihood="gaussian"))
+        loaded = load_model(path, CPU, DIGITS)
+        x = torch.ones(1, *DIGITS)
+        mean, log_variance = loaded.posterior(x)
+        loaded.log_likelihood(x, mean + log_variance).sum().backward()
         gradients = [weight.grad for weight in loaded.parameters()]
         assert all(gradient is not None for gradient in gradients)
 
@@ -157,11 +205,13 @@ class TestRefusedFiles:
             {"format": "pt"},
             {METADATA_KEY: "MLP"},
             {METADATA_KEY: "[1, 8, 8]"},
-            {METADATA_KEY: '{"image_shape": [1, 8, 8], "hidden_dims": [6]}'},
-            {METADATA_KEY: '{"image_shape": [1, 8, 8], "hidden_dims": [6], "latent_dim": "3"}'},
-            {METADATA_KEY: '{"image_shape": [1, 8, 8], "hidden_dims": [6], "latent_dim": 0}'},
-            {METADATA_KEY: '{"image_shape": [8, 8], "hidden_dims": [6], "latent_dim": 3}'},
-            {METADATA_KEY: '{"image_shape": [1, 8, 8], "hidden_dims": [6], "latent_dim": 3, "beta": 4}'},
+            metadata("latent_dim"),
+            metadata(latent_dim="3"),
+            metadata(latent_dim=0),
+            metadata(image_shape=[8, 8]),
+            metadata(beta=4),
+            metadata(network="transformer"),
+            metadata(likelihood="bernoulli", scale=0.1),
         ],
         ids=[
             "none",
@@ -173,6 +223,8 @@ class TestRefusedFiles:
             "out of range",
             "no channels",
             "a key too many",
+            "an unknown network",
+            "parameters that do not go together",
         ],
     )
     def test_weights_without_a_valid_architecture_are_refused_with_their_path(
@@ -183,15 +235,41 @@ class TestRefusedFiles:
             load_model(saved, CPU, DIGITS)
 
     @pytest.mark.parametrize(
-        "architecture",
-        [{"latent_dim": 4}, {"hidden_dims": [5]}, {"hidden_dims": [6, 6]}, {"hidden_dims": []}, {"latent_dim": 10**30}],
-        ids=["latent space", "width", "a layer more", "a layer less", "beyond any memory"],
+        "changes",
+        [
+            {"latent_dim": 4},
+            {"hidden_dims": [5]},
+            {"hidden_dims": [6, 6]},
+            {"hidden_dims": []},
+            {"latent_dim": 10**30},
+            {"network": "conv"},
+            {"network": "autoregressive"},
+            {"likelihood": "gaussian"},
+        ],
+        ids=[
+            "latent space",
+            "width",
+            "a layer more",
+            "a layer less",
+            "beyond any memory",
+            "convolutions",
+            "autoregressive",
+            "a scale",
+        ],
     )
     def test_weights_of_another_architecture_are_refused_with_their_path(
-        self, saved: Path, architecture: dict[str, object]
+        self, saved: Path, changes: dict[str, object]
     ) -> None:
-        saved.write_bytes(as_file(load_file(saved), **architecture))
+        saved.write_bytes(as_file(load_file(saved), **changes))
         with pytest.raises(CheckpointError, match=re.escape(f"{saved}: damaged or no model of this version")):
+            load_model(saved, CPU, DIGITS)
+
+    def test_a_model_of_an_earlier_version_is_refused_with_the_way_out(self, saved: Path) -> None:
+        """Which had MLPs and the Bernoulli likelihood alone, and no word on them."""
+        earlier = metadata("network", "activation", "channels", "masked_layers", "likelihood", "scale")
+        saved.write_bytes(save(load_file(saved), earlier))
+        message = re.escape(f"{saved}: damaged or no model of this version") + ".*; delete it and run dvc repro train$"
+        with pytest.raises(CheckpointError, match=message):
             load_model(saved, CPU, DIGITS)
 
     @pytest.mark.parametrize("lost", ["encoder.moments.weight", "decoder.output.bias"])
@@ -224,7 +302,7 @@ class TestRefusedFiles:
     def test_a_model_of_other_images_than_the_data_is_refused_with_both_shapes(
         self, path: Path, trained: ImageShape, given: ImageShape, shown_trained: str, shown_given: str
     ) -> None:
-        save_model(path, small_model(trained))
+        save_model(path, small_model(image_shape=trained))
         message = re.escape(f"{path}: a model of {shown_trained} images") + f".* {shown_given} images"
         with pytest.raises(CheckpointError, match=message):
             load_model(path, CPU, given)

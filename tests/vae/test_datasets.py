@@ -1,7 +1,9 @@
+import json
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,20 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vae.datasets import DatasetError, LabelledImages, hold_out, load_images, pixels, save_images
+from vae.datasets import (
+    METADATA_KEY,
+    DatasetError,
+    LabelledImages,
+    PixelKind,
+    at_threshold,
+    black_and_white,
+    draw_pixels,
+    hold_out,
+    load_images,
+    pixels,
+    save_images,
+)
+from vae.runtime import generator
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("T-shirt/top", "su", 'the "σ"')
@@ -28,6 +43,18 @@ def assert_same(one: LabelledImages, other: LabelledImages) -> None:
     assert torch.equal(one.images, other.images)
     assert torch.equal(one.labels, other.labels)
     assert one.class_names == other.class_names
+    assert one.kind == other.kind
+
+
+def metadata(**values: object) -> dict[str, str]:
+    """What a file says of its images, with some of it changed."""
+    return {METADATA_KEY: json.dumps({"class_names": CLASSES, "pixels": "grey", **values})}
+
+
+def grey_levels(count: int) -> LabelledImages:
+    """Images of 256 pixels, each of another grey level from black to white."""
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    return LabelledImages(levels.expand(count, 1, 16, 16), torch.zeros(count).long(), CLASSES)
 
 
 @pytest.fixture
@@ -75,6 +102,74 @@ class TestLabelledImages:
         )
         assert_same(data[indices], expected)
 
+    @pytest.mark.parametrize("kind", PixelKind)
+    def test_a_choice_of_images_is_of_the_same_kind(self, kind: PixelKind) -> None:
+        data = replace(some_images(), kind=kind)
+        assert data[torch.tensor([1])].kind == data[:0].kind == kind
+
+
+class TestBlackAndWhite:
+    COUNT = 20_000
+
+    def test_a_draw_is_white_as_often_as_the_grey_level_says(self) -> None:
+        drawn = draw_pixels(grey_levels(self.COUNT).images, generator(0, "test"))
+        assert drawn.dtype == torch.uint8
+        assert set(drawn.unique().tolist()) == {0, 255}
+        p = torch.arange(256).double() / 255
+        share = (drawn == 255).double().mean(0).flatten()
+        assert ((share - p).abs() <= 4 * (p * (1 - p) / self.COUNT).sqrt()).all()
+
+    def test_black_stays_black_and_white_stays_white(self) -> None:
+        extremes = torch.tensor([0, 255], dtype=torch.uint8).repeat(500_000)
+        assert torch.equal(draw_pixels(extremes, generator(0, "test")), extremes)
+
+    def test_pixels_are_drawn_independently(self) -> None:
+        grey = torch.full((self.COUNT, 2), 51, dtype=torch.uint8)
+        white = (draw_pixels(grey, generator(0, "test")) == 255).double()
+        both = white.prod(1).mean().item()
+        assert both == pytest.approx(0.04, abs=4 * (0.04 * 0.96 / self.COUNT) ** 0.5)
+
+    def test_each_draw_from_a_generator_is_another(self) -> None:
+        random = generator(0, "test")
+        first, second = (draw_pixels(grey_levels(3).images, random) for _ in range(2))
+        assert not torch.equal(first, second)
+
+    def test_a_data_set_is_drawn_once_and_the_same_for_its_seed_and_purpose_only(self) -> None:
+        data = grey_levels(3)
+        first, again, other_seed, other_purpose = (
+            black_and_white(data, *ways) for ways in [(0, "a"), (0, "a"), (1, "a"), (0, "b")]
+        )
+        assert first.kind == PixelKind.BINARY
+        assert_same(first, again)
+        assert not torch.equal(first.images, other_seed.images)
+        assert not torch.equal(first.images, other_purpose.images)
+        assert torch.equal(first.images, draw_pixels(data.images, generator(0, "a")))
+
+    def test_labels_and_the_grey_images_stay_as_they_were(self) -> None:
+        data = some_images()
+        before = data.images.clone()
+        for drawn in (black_and_white(data, 0, "test"), at_threshold(data)):
+            assert torch.equal(drawn.labels, data.labels)
+            assert drawn.class_names == data.class_names
+        assert torch.equal(data.images, before)
+        assert data.kind == PixelKind.GREY
+
+    def test_what_is_black_and_white_already_is_not_drawn_again(self) -> None:
+        data = black_and_white(grey_levels(3), 0, "once")
+        assert black_and_white(data, 1, "twice") is data
+
+    def test_probabilities_are_drawn_like_grey_levels(self) -> None:
+        data = grey_levels(3)
+        probabilities = replace(data, kind=PixelKind.PROBABILITIES)
+        assert_same(black_and_white(probabilities, 0, "test"), black_and_white(data, 0, "test"))
+
+    def test_the_threshold_is_half_way_between_black_and_white(self) -> None:
+        data = at_threshold(grey_levels(1))
+        assert data.kind == PixelKind.BINARY
+        assert data.images.dtype == torch.uint8
+        expected = [255 if level / 255 >= 0.5 else 0 for level in range(256)]
+        assert data.images.flatten().tolist() == expected
+
 
 class TestFiles:
     @pytest.mark.parametrize("count", [0, 1, 5])
@@ -85,6 +180,12 @@ class TestFiles:
         loaded = load_images(path)
         assert_same(loaded, data)
         assert loaded.shape == shape
+
+    @pytest.mark.parametrize("kind", PixelKind)
+    def test_the_kind_of_pixels_is_saved_and_loaded(self, path: Path, kind: PixelKind) -> None:
+        data = replace(some_images(), kind=kind)
+        save_images(path, data)
+        assert_same(load_images(path), data)
 
     @pytest.mark.parametrize("indices", [slice(1, 4), slice(None, None, 2), torch.tensor([4, 0])])
     def test_a_choice_of_images_is_saved_and_loaded(self, path: Path, indices: Tensor | slice) -> None:
@@ -143,14 +244,29 @@ class TestRefusedFiles:
     @pytest.mark.parametrize(
         "content",
         [
-            save({"weight": torch.zeros(3)}, {"class_names": "[]"}),
-            save({"images": some_images().images}, {"class_names": "[]"}),
+            save({"weight": torch.zeros(3)}, metadata()),
+            save({"images": some_images().images}, metadata()),
             save({"images": some_images().images, "labels": some_images().labels}),
             save({"images": some_images().images, "labels": some_images().labels}, {"classes": "[]"}),
-            save({"images": some_images().images, "labels": some_images().labels}, {"class_names": "su, tsu"}),
-            save({"images": some_images().images, "labels": some_images().labels}, {"class_names": "3"}),
+            save({"images": some_images().images, "labels": some_images().labels}, {METADATA_KEY: "su, tsu"}),
+            save({"images": some_images().images, "labels": some_images().labels}, {METADATA_KEY: "[3]"}),
+            save({"images": some_images().images, "labels": some_images().labels}, metadata(class_names=3)),
+            save({"images": some_images().images, "labels": some_images().labels}, metadata(pixels="colourful")),
+            save(
+                {"images": some_images().images, "labels": some_images().labels}, {METADATA_KEY: '{"pixels": "grey"}'}
+            ),
         ],
-        ids=["weights", "no labels", "no metadata", "other metadata", "metadata that is no JSON", "a number of names"],
+        ids=[
+            "weights",
+            "no labels",
+            "no metadata",
+            "other metadata",
+            "metadata that is no JSON",
+            "metadata that is no mapping",
+            "a number of names",
+            "an unknown kind of pixels",
+            "no names",
+        ],
     )
     def test_tensors_of_another_kind_are_refused_with_their_path(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
@@ -185,6 +301,13 @@ class TestRefusedFiles:
     ) -> None:
         save_images(path, LabelledImages(images.contiguous(), labels, CLASSES))
         with pytest.raises(DatasetError, match=re.escape(f"{path}: ")):
+            load_images(path)
+
+    def test_a_file_of_an_earlier_version_is_refused_with_the_way_out(self, path: Path) -> None:
+        """Which had the names of the classes alone."""
+        tensors = {"images": some_images().images, "labels": some_images().labels}
+        path.write_bytes(save(tensors, {"class_names": json.dumps(CLASSES)}))
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: ") + ".*; delete it and run dvc repro$"):
             load_images(path)
 
 

@@ -1,39 +1,28 @@
-from math import exp, log, pi, sqrt
-from typing import NamedTuple
+from math import exp, log, sqrt
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
+from tests.settings import architecture
 from vae import inference
-from vae.datasets import pixels
-from vae.model import VAE, Architecture
+from vae.datasets import ImageShape, pixels
+from vae.likelihoods import Bernoulli
+from vae.model import VAE
+from vae.networks.autoregressive import AutoregressiveDecoder
+from vae.networks.dense import DenseDecoder, DenseEncoder
+from vae.objective import negative_elbo
 from vae.runtime import seeded
 
 IMAGE_SHAPE = (1, 3, 4)
+CONVOLVED_SHAPE = (1, 4, 8)  # which can be halved twice
 PIXELS = 12
 LATENT_DIM = 2
-BATCH_SIZES = pytest.mark.parametrize("batch_size", [1, 7, 1000])
+BATCH_SIZES = pytest.mark.parametrize("batch_size", [1, 7, 1000, None])
 NOISE_SCALE = 0.3
 IMAGES = 50
-
-
-class Gaussian:
-    """p(x given z) = N(output, s²) in every pixel, of one s for all."""
-
-    def log_density(self, x: Tensor, output: Tensor) -> Tensor:
-        squares = ((x - output) / NOISE_SCALE).square() + 2 * log(NOISE_SCALE) + log(2 * pi)
-        return -0.5 * squares.flatten(1).sum(1)
-
-    def log_density_gradient(self, x: Tensor, output: Tensor) -> Tensor:
-        return (x - output) / NOISE_SCALE**2
-
-    def mean(self, output: Tensor) -> Tensor:
-        return output
-
-    def sample(self, output: Tensor, generator: Generator) -> Tensor:
-        return output + NOISE_SCALE * torch.randn(output.shape, generator=generator)
 
 
 class LinearGaussian(NamedTuple):
@@ -50,24 +39,46 @@ class LinearGaussian(NamedTuple):
     def move_encoder(self, *, by: float, variance_times: float) -> None:
         """Make q wrong: its mean by so many posterior standard deviations, its variance by a factor."""
         with torch.no_grad():
+            assert isinstance(self.model.encoder, DenseEncoder)
             mean, log_variance = self.model.encoder.moments.bias.chunk(2)
             mean += by * self.posterior_variance.sqrt()
             log_variance += log(variance_times)
 
 
-def some_images(count: int = IMAGES) -> Tensor:
+def some_images(count: int = IMAGES, shape: ImageShape = IMAGE_SHAPE) -> Tensor:
     random = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=random)
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=random)
+
+
+def images_of(model: VAE) -> Tensor:
+    return some_images(shape=model.architecture.image_shape)
+
+
+def some_codes(count: int) -> Tensor:
+    return torch.randn(count, LATENT_DIM, generator=torch.Generator().manual_seed(3))
+
+
+def build(spread: float = 0.7, **changes: Any) -> VAE:
+    """A model with weights so large that the posterior is far from the prior, and wrong."""
+    model = VAE(architecture(**{"image_shape": IMAGE_SHAPE, "latent_dim": LATENT_DIM, **changes}))
+    with seeded(0, "weights"), torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(0, spread)
+    return model
 
 
 @pytest.fixture
 def model() -> VAE:
-    """A model with weights so large that the posterior is far from the prior, and wrong."""
-    model = VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=(8,), latent_dim=LATENT_DIM))
-    with seeded(0, "weights"), torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(0, 0.7)
-    return model
+    """The plain one."""
+    return build()
+
+
+@pytest.fixture(params=["mlp", "conv", "autoregressive"])
+def any_model(request: pytest.FixtureRequest) -> VAE:
+    """One of each network; those with more layers have smaller weights."""
+    if request.param == "mlp":
+        return build()
+    return build(0.4, network=request.param, image_shape=CONVOLVED_SHAPE)
 
 
 @pytest.fixture
@@ -78,8 +89,9 @@ def linear_gaussian() -> LinearGaussian:
     bias = torch.rand(PIXELS, dtype=torch.float64, generator=random)
     noise = NOISE_SCALE**2
 
-    model = VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=(), latent_dim=LATENT_DIM))
-    model.likelihood = Gaussian()
+    model = build(hidden_dims=(), likelihood="gaussian", scale=NOISE_SCALE)
+    assert isinstance(model.encoder, DenseEncoder)
+    assert isinstance(model.decoder, DenseDecoder)
     # The posterior's precision is WᵀW/s² + I, and its mean Wᵀ(x - b)/s² divided by that.
     variance = noise / (weight.square().sum(0) + noise)
     to_mean = (weight * variance / noise).T
@@ -105,33 +117,59 @@ def relative_variance_of_weights(shift: float, factor: float) -> float:
 
 
 @BATCH_SIZES
-def test_losses_do_not_depend_on_the_batch_size(model: VAE, batch_size: int) -> None:
-    whole = inference.losses(model, some_images(), seed=0, batch_size=IMAGES)
-    parts = inference.losses(model, some_images(), seed=0, batch_size=batch_size)
+def test_losses_do_not_depend_on_the_batch_size(any_model: VAE, batch_size: int | None) -> None:
+    whole = inference.losses(any_model, images_of(any_model), seed=0, batch_size=IMAGES)
+    parts = inference.losses(any_model, images_of(any_model), seed=0, batch_size=batch_size)
     # Matrix products of other shapes may add up in another order.
     assert parts.reconstruction == pytest.approx(whole.reconstruction, rel=1e-6)
     torch.testing.assert_close(parts.kl_per_dimension, whole.kl_per_dimension, rtol=1e-6, atol=0)
+    torch.testing.assert_close(parts.per_image, whole.per_image, rtol=1e-5, atol=0)
 
 
 @BATCH_SIZES
-def test_losses_count_every_image_once(model: VAE, batch_size: int) -> None:
+def test_losses_count_every_image_once(model: VAE, batch_size: int | None) -> None:
     """With σ = e^-20 the noise makes no difference, and a plain loop over images comes to the same numbers."""
     with torch.no_grad():
+        assert isinstance(model.encoder, DenseEncoder)
         model.encoder.moments.weight[LATENT_DIM:] = 0
         model.encoder.moments.bias[LATENT_DIM:] = -40
     reconstruction, kl = 0.0, torch.zeros(LATENT_DIM, dtype=torch.float64)
+    per_image = []
     for image in some_images():
         x = image.unsqueeze(0) / 255
         with torch.no_grad():
             mean = model.encoder(x)[0]
             logits = model.decoder(mean)
-        reconstruction += F.binary_cross_entropy_with_logits(logits, x, reduction="sum").item() / IMAGES
-        kl += (mean[0].double().square() - 1 + 40) / 2 / IMAGES
+        its_reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum").item()
+        its_kl = (mean[0].double().square() - 1 + 40) / 2
+        reconstruction += its_reconstruction / IMAGES
+        kl += its_kl / IMAGES
+        per_image.append(its_reconstruction + its_kl.sum().item())
     result = inference.losses(model, some_images(), seed=0, batch_size=batch_size)
     assert result.reconstruction == pytest.approx(reconstruction, rel=1e-6)
     torch.testing.assert_close(result.kl_per_dimension, kl, rtol=1e-6, atol=0)
     assert result.kl == pytest.approx(kl.sum().item(), rel=1e-6)
     assert result.negative_elbo == pytest.approx(reconstruction + kl.sum().item(), rel=1e-6)
+    assert result.per_image.tolist() == pytest.approx(per_image, rel=1e-5)
+
+
+def test_losses_of_single_images_average_to_the_negative_elbo(any_model: VAE) -> None:
+    result = inference.losses(any_model, images_of(any_model), seed=0)
+    assert result.per_image.shape == (IMAGES,)
+    assert result.per_image.dtype == torch.float64
+    assert result.per_image.mean().item() == pytest.approx(result.negative_elbo, rel=1e-12)
+    assert len(result.per_image.unique()) == IMAGES
+
+
+def test_losses_are_the_objective_over_all_images(any_model: VAE) -> None:
+    """With σ = e^-20 whatever noise will do."""
+    with torch.no_grad():
+        any_model.encoder.moments.weight[LATENT_DIM:] = 0
+        any_model.encoder.moments.bias[LATENT_DIM:] = -40
+        terms = negative_elbo(any_model, pixels(images_of(any_model)), torch.zeros(IMAGES, LATENT_DIM))
+    result = inference.losses(any_model, images_of(any_model), seed=0, batch_size=7)
+    assert result.reconstruction == pytest.approx(terms.reconstruction.mean().item(), rel=1e-5)
+    torch.testing.assert_close(result.kl_per_dimension, terms.kl.double().mean(0), rtol=1e-6, atol=0)
 
 
 def test_losses_repeat_with_their_seed_only(model: VAE) -> None:
@@ -148,9 +186,9 @@ def test_each_image_has_noise_of_its_own(model: VAE) -> None:
 
 
 @BATCH_SIZES
-def test_importance_weighted_bound_does_not_depend_on_the_batch_size(model: VAE, batch_size: int) -> None:
-    whole = inference.importance_weighted_bound(model, some_images(), 5, seed=0, batch_size=IMAGES)
-    parts = inference.importance_weighted_bound(model, some_images(), 5, seed=0, batch_size=batch_size)
+def test_importance_weighted_bound_does_not_depend_on_the_batch_size(any_model: VAE, batch_size: int | None) -> None:
+    whole = inference.importance_weighted_bound(any_model, images_of(any_model), 5, seed=0, batch_size=IMAGES)
+    parts = inference.importance_weighted_bound(any_model, images_of(any_model), 5, seed=0, batch_size=batch_size)
     assert parts.shape == (IMAGES,)
     torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
 
@@ -171,9 +209,10 @@ def test_bound_of_one_sample_is_the_elbo_in_expectation(model: VAE) -> None:
     assert standard_error < 0.1
 
 
-def test_bound_tightens_with_the_number_of_samples(model: VAE) -> None:
+def test_bound_tightens_with_the_number_of_samples(any_model: VAE) -> None:
     loose, tighter, tightest = (
-        inference.importance_weighted_bound(model, some_images(), samples, seed=0) for samples in (1, 10, 100)
+        inference.importance_weighted_bound(any_model, images_of(any_model), samples, seed=0)
+        for samples in (1, 10, 100)
     )
     for lower, higher in ((loose, tighter), (tighter, tightest)):
         gain = higher - lower
@@ -236,34 +275,104 @@ def test_images_in_memory_do_not_grow_with_the_number_of_samples(model: VAE, sam
     assert sum(seen["encoder"]) == IMAGES
 
 
-@BATCH_SIZES
-def test_encode_gives_the_posterior_of_every_image(model: VAE, batch_size: int) -> None:
-    posterior = inference.encode(model, some_images(), batch_size=batch_size)
+@pytest.mark.parametrize("samples", [1, 13])
+def test_bound_of_a_decoder_that_needs_no_code_is_its_log_likelihood(samples: int) -> None:
+    """An autoregressive decoder can do without; with q the prior every weight is p(x)."""
+    model = build(0.4, network="autoregressive", image_shape=CONVOLVED_SHAPE)
+    decoder, encoder = model.decoder, model.encoder
+    assert isinstance(decoder, AutoregressiveDecoder)
     with torch.no_grad():
-        mean, log_variance = model.encoder(pixels(some_images()))
-    torch.testing.assert_close(posterior.mean, mean, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(posterior.log_variance, log_variance, rtol=1e-5, atol=1e-6)
+        for weight in (*encoder.moments.parameters(), *decoder.condition.parameters()):
+            weight.zero_()
+        expected = model.log_likelihood(pixels(images_of(model)), some_codes(IMAGES)).double()
+    bound = inference.importance_weighted_bound(model, images_of(model), samples, seed=0)
+    torch.testing.assert_close(bound, expected, rtol=1e-5, atol=1e-5)
+    assert expected.std() > 0.1
+    losses = inference.losses(model, images_of(model), seed=0)
+    torch.testing.assert_close(losses.per_image, -expected, rtol=1e-5, atol=1e-5)
 
 
 @BATCH_SIZES
-def test_decode_gives_the_expected_image_of_every_code(model: VAE, batch_size: int) -> None:
-    z = torch.randn(IMAGES, LATENT_DIM, generator=torch.Generator().manual_seed(3))
-    decoded = inference.decode(model, z, batch_size=batch_size)
+def test_encode_gives_the_posterior_of_every_image(any_model: VAE, batch_size: int | None) -> None:
+    posterior = inference.encode(any_model, images_of(any_model), batch_size=batch_size)
+    with torch.no_grad():
+        mean, log_variance = any_model.encoder(pixels(images_of(any_model)))
+    torch.testing.assert_close(posterior.mean, mean, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(posterior.log_variance, log_variance, rtol=1e-5, atol=1e-5)
+
+
+@BATCH_SIZES
+@pytest.mark.parametrize(("network", "shape"), [("mlp", IMAGE_SHAPE), ("conv", CONVOLVED_SHAPE)])
+def test_decode_gives_the_expected_image_of_every_code(network: str, shape: ImageShape, batch_size: int | None) -> None:
+    model, z = build(network=network, image_shape=shape), some_codes(IMAGES)
+    decoded = inference.decode(model, z, seed=0, batch_size=batch_size)
     with torch.no_grad():
         expected = torch.sigmoid(model.decoder(z))
-    assert decoded.shape == (IMAGES, *IMAGE_SHAPE)
+    assert decoded.shape == (IMAGES, *shape)
     torch.testing.assert_close(decoded, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(decoded, inference.decode(model, z, seed=1, batch_size=batch_size))  # nothing is drawn
 
 
 def test_decode_goes_by_the_models_likelihood(linear_gaussian: LinearGaussian) -> None:
     model = linear_gaussian.model
-    z = torch.randn(3, LATENT_DIM, generator=torch.Generator().manual_seed(3))
+    z = some_codes(3)
     with torch.no_grad():
         expected = model.decoder(z)
-    torch.testing.assert_close(inference.decode(model, z), expected)
+    torch.testing.assert_close(inference.decode(model, z, seed=0), expected)
 
 
-class Constant(Gaussian):
+class TestDrawnImages:
+    """What ``decode`` gives where the decoder is autoregressive."""
+
+    @pytest.fixture
+    def model(self) -> VAE:
+        """Of black and white pixels."""
+        return build(0.4, network="autoregressive", image_shape=CONVOLVED_SHAPE)
+
+    def test_they_repeat_with_their_seed_only(self, model: VAE) -> None:
+        first, again, other = (inference.decode(model, some_codes(5), seed) for seed in (0, 0, 1))
+        assert first.shape == (5, *CONVOLVED_SHAPE)
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+    def test_they_do_not_depend_on_the_batch_size(self, model: VAE) -> None:
+        drawn = [inference.decode(model, some_codes(5), 0, batch_size=size) for size in (None, 1, 2)]
+        assert torch.equal(drawn[0], drawn[1])
+        assert torch.equal(drawn[0], drawn[2])
+
+    def test_they_are_as_many_as_codes_and_no_two_draws_are_one(
+        self, model: VAE, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inference, "DRAWN_AT_ONCE", 3)
+        z = some_codes(1).expand(8, LATENT_DIM)
+        drawn = inference.decode(model, z, seed=0)
+        assert ((drawn == 0) | (drawn == 1)).all()
+        assert len(drawn.unique(dim=0)) == 8
+
+    def test_each_pixel_is_drawn_given_those_before_it(self) -> None:
+        """With hardly any spread each pixel is the mean that the finished image gives."""
+        shape = (2, 4, 8)
+        model = build(0.3, network="autoregressive", image_shape=shape, likelihood="gaussian", scale=1e-6)
+        z = some_codes(20)
+        drawn = inference.decode(model, z, seed=0)
+        assert isinstance(model.decoder, AutoregressiveDecoder)
+        with torch.no_grad():
+            means = model.decoder(z, drawn)
+            of_black = model.decoder(z, torch.zeros(20, *shape))
+        torch.testing.assert_close(drawn, means, rtol=0, atol=1e-4)
+        assert (drawn - of_black).abs().max() > 0.1
+
+    def test_they_come_from_the_code(self, model: VAE) -> None:
+        """An image is likelier under its own code than under another."""
+        count = 400
+        z = some_codes(count)
+        drawn = inference.decode(model, z, seed=0)
+        with torch.no_grad():
+            gain = model.log_likelihood(drawn, z) - model.log_likelihood(drawn, z.flip(0))
+        assert gain.mean() > 4 * gain.std() / sqrt(count)
+
+
+class Constant(Bernoulli):
     """A likelihood that says the same of every image and code."""
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:  # noqa: ARG002

@@ -1,27 +1,30 @@
-from collections.abc import Sequence
-from itertools import pairwise
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+from torch.distributions import Bernoulli, ContinuousBernoulli, Distribution, Laplace, Normal
 
-from vae.model import VAE, Architecture, reparameterize
+from tests.settings import architecture
+from vae import likelihoods
+from vae.model import VAE, reparameterize
+from vae.networks.autoregressive import AutoregressiveDecoder
+from vae.networks.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
+from vae.networks.dense import DenseDecoder, DenseEncoder
 from vae.runtime import seeded
 
-IMAGE_SHAPE = (2, 3, 4)  # three different numbers, so that a mixed-up order shows
+IMAGE_SHAPE = (2, 8, 4)  # three different numbers, so that a mixed-up order shows
 LATENT_DIM = 3
-HIDDEN_DIMS = pytest.mark.parametrize("hidden_dims", [(), (5,), (7, 5), (7, 5, 4)], ids=str)
+NETWORKS = pytest.mark.parametrize("network", ["mlp", "conv", "autoregressive"])
 
 MEAN = torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64)
 LOG_VARIANCE = torch.tensor([-1.5, 0.0, 1.0], dtype=torch.float64)
 SIGMA = torch.exp(0.5 * LOG_VARIANCE)
 
 
-def build(hidden_dims: Sequence[int], image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> VAE:
+def build(**changes: Any) -> VAE:
     with seeded(0, "weights"):
-        return VAE(Architecture(image_shape=image_shape, hidden_dims=tuple(hidden_dims), latent_dim=LATENT_DIM))
+        return VAE(architecture(image_shape=IMAGE_SHAPE, latent_dim=LATENT_DIM, **changes))
 
 
 def images(count: int) -> Tensor:
@@ -32,71 +35,108 @@ def codes(count: int) -> Tensor:
     return torch.randn(count, LATENT_DIM, generator=torch.Generator().manual_seed(2))
 
 
+def output_of(model: VAE, x: Tensor, z: Tensor) -> Tensor:
+    """What the decoder gives to the likelihood."""
+    if isinstance(model.decoder, AutoregressiveDecoder):
+        return model.decoder.forward(z, x)
+    return model.decoder.forward(z)
+
+
 def normal(count: int) -> Tensor:
     return torch.randn(count, len(MEAN), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
 
-def linear_layers(network: nn.Module) -> list[nn.Linear]:
-    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-
-
-def mlp(network: nn.Module, inputs: Tensor) -> NDArray[np.float64]:
-    """The network in NumPy: affine maps with max(0, ·) between them and nothing after the last."""
-    activity = inputs.flatten(1).double().numpy()
-    layers = linear_layers(network)
-    for layer in layers:
-        activity = activity @ layer.weight.detach().double().numpy().T + layer.bias.detach().double().numpy()
-        if layer is not layers[-1]:
-            activity = np.maximum(activity, 0)
-    return activity
-
-
-@HIDDEN_DIMS
-def test_encoder_gives_mean_and_log_variance_of_every_latent_dimension(hidden_dims: tuple[int, ...]) -> None:
-    mean, log_variance = build(hidden_dims).encoder(images(6))
-    assert mean.shape == log_variance.shape == (6, LATENT_DIM)
-
-
-@HIDDEN_DIMS
-def test_decoder_gives_a_number_a_pixel(hidden_dims: tuple[int, ...]) -> None:
-    assert build(hidden_dims).decoder(codes(6)).shape == (6, *IMAGE_SHAPE)
-
-
-@HIDDEN_DIMS
-def test_decoder_mirrors_encoder(hidden_dims: tuple[int, ...]) -> None:
-    model = build(hidden_dims)
-    encoder = [(layer.in_features, layer.out_features) for layer in linear_layers(model.encoder)]
-    decoder = [(layer.in_features, layer.out_features) for layer in linear_layers(model.decoder)]
-    widths = [24, *hidden_dims]
-    assert encoder == [*pairwise(widths), (widths[-1], 2 * LATENT_DIM)]
-    widths = [LATENT_DIM, *hidden_dims[::-1], 24]
-    assert decoder == list(pairwise(widths))
-
-
-@HIDDEN_DIMS
-def test_encoder_is_an_mlp_whose_output_is_the_means_before_the_log_variances(hidden_dims: tuple[int, ...]) -> None:
-    model, x = build(hidden_dims), images(6)
-    mean, log_variance = model.encoder(x)
-    moments = torch.cat([mean, log_variance], dim=1).detach().numpy()
-    np.testing.assert_allclose(moments, mlp(model.encoder, x), rtol=1e-5, atol=1e-6)
-
-
-@HIDDEN_DIMS
-def test_decoder_is_an_mlp_whose_output_is_an_image_row_by_row(hidden_dims: tuple[int, ...]) -> None:
-    model, z = build(hidden_dims), codes(6)
-    expected = mlp(model.decoder, z).reshape(6, *IMAGE_SHAPE)
-    np.testing.assert_allclose(model.decoder(z).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
-
-
 def test_tutorials_model_has_652_824_parameters() -> None:
-    model = VAE(Architecture(image_shape=(1, 28, 28), hidden_dims=(400,), latent_dim=20))
+    model = VAE(architecture(image_shape=(1, 28, 28), hidden_dims=(400,), latent_dim=20))
     encoder = 784 * 400 + 400 + 2 * (400 * 20 + 20)
     decoder = 20 * 400 + 400 + 400 * 784 + 784
     assert sum(weight.numel() for weight in model.parameters()) == encoder + decoder == 652_824
 
 
-def test_device_is_where_the_weights_lie() -> None:
-    model = build((5,))
+@pytest.mark.parametrize(
+    ("network", "encoder", "decoder"),
+    [
+        ("mlp", DenseEncoder, DenseDecoder),
+        ("conv", ConvolutionalEncoder, ConvolutionalDecoder),
+        ("autoregressive", ConvolutionalEncoder, AutoregressiveDecoder),
+    ],
+)
+def test_networks_are_those_of_the_architecture(network: str, encoder: type, decoder: type) -> None:
+    model = build(network=network)
+    assert type(model.encoder) is encoder
+    assert type(model.decoder) is decoder
+    assert model.autoregressive == (network == "autoregressive")
+
+
+@pytest.mark.parametrize("scale", ["learned", 0.2])
+@pytest.mark.parametrize("name", ["gaussian", "laplace"])
+def test_a_scale_is_learned_or_fixed(name: str, scale: float | str) -> None:
+    model = build(likelihood=name, scale=scale)
+    assert isinstance(model.likelihood, likelihoods.Gaussian if name == "gaussian" else likelihoods.Laplace)
+    learned = {name for name, _ in model.named_parameters()}
+    assert ("likelihood.log_scale" in learned) == (scale == "learned")
+    assert "likelihood.log_scale" in model.state_dict()
+    if scale != "learned":
+        assert model.likelihood.log_scale.exp().item() == pytest.approx(scale)
+
+
+@NETWORKS
+def test_posterior_is_what_the_encoder_gives(network: str) -> None:
+    model, x = build(network=network), images(6)
+    mean, log_variance = model.posterior(x)
+    assert mean.shape == log_variance.shape == (6, LATENT_DIM)
+    torch.testing.assert_close((mean, log_variance), model.encoder(x))
+
+
+@NETWORKS
+@pytest.mark.parametrize(
+    ("name", "distribution"),
+    [
+        ("bernoulli", lambda output: Bernoulli(logits=output, validate_args=False)),
+        ("continuous_bernoulli", lambda output: ContinuousBernoulli(logits=output)),
+        ("gaussian", lambda output: Normal(output, 0.4)),
+        ("laplace", lambda output: Laplace(output, 0.4)),
+    ],
+)
+def test_log_likelihood_is_that_of_torch_distributions(network: str, name: str, distribution: Any) -> None:
+    model = build(network=network, likelihood=name, scale=0.4 if name in {"gaussian", "laplace"} else "learned")
+    x, z = images(6), codes(6)
+    expected: Distribution = distribution(output_of(model, x, z))
+    log_likelihood = model.log_likelihood(x, z)
+    assert log_likelihood.shape == (6,)
+    torch.testing.assert_close(log_likelihood, expected.log_prob(x).sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
+
+
+@NETWORKS
+def test_only_an_autoregressive_decoder_sees_the_image(network: str) -> None:
+    model, x, z = build(network=network), images(6), codes(6)
+    with torch.no_grad():
+        shuffled = model.log_likelihood(x.flip(0), z)
+        alone = model.likelihood.log_density(x.flip(0), output_of(model, x, z))
+    assert torch.allclose(shuffled, alone) == (network != "autoregressive")
+
+
+@NETWORKS
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_in_half_precision_only_networks_are(network: str, likelihood: str) -> None:
+    """Moments and log-likelihood are in float32, computed from what the networks gave in bfloat16."""
+    model, x, z = build(network=network, likelihood=likelihood), images(6), codes(6)
+    with torch.no_grad():
+        exact = (*model.posterior(x), model.log_likelihood(x, z))
+        with torch.autocast("cpu", torch.bfloat16):
+            mean, log_variance = model.posterior(x)
+            log_likelihood = model.log_likelihood(x, z)
+            rounded = model.likelihood.log_density(x, output_of(model, x, z).float())
+    assert mean.dtype == log_variance.dtype == log_likelihood.dtype == torch.float32
+    assert torch.equal(log_likelihood, rounded)
+    for value, expected in zip((mean, log_variance, log_likelihood), exact, strict=True):
+        torch.testing.assert_close(value, expected, rtol=0.05, atol=0.05)
+        assert not torch.equal(value, expected)
+
+
+@NETWORKS
+def test_device_is_where_the_weights_lie(network: str) -> None:
+    model = build(network=network)
     assert model.device.type == "cpu"
     assert model.to("meta").device.type == "meta"
 

@@ -1,4 +1,4 @@
-from math import expm1
+from math import expm1, log
 
 import pytest
 import torch
@@ -6,8 +6,16 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 from torch.distributions import kl_divergence as kl_of_torch
 
-from vae.model import VAE, Architecture
-from vae.objective import kl_divergence, log_importance_weight, negative_elbo
+from tests.settings import architecture
+from vae.model import VAE
+from vae.objective import (
+    importance_weighted_bound,
+    kl_divergence,
+    log_importance_weight,
+    negative_elbo,
+    training_loss,
+    with_free_bits,
+)
 from vae.runtime import seeded
 
 IMAGE_SHAPE = (1, 2, 3)
@@ -18,7 +26,7 @@ PRIOR = Normal(torch.zeros(LATENT_DIM, dtype=torch.float64), 1.0)
 @pytest.fixture
 def model() -> VAE:
     """A model in float64 with weights so large that every term of the objective is."""
-    model = VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=(8,), latent_dim=LATENT_DIM)).double()
+    model = VAE(architecture(image_shape=IMAGE_SHAPE, latent_dim=LATENT_DIM)).double()
     with seeded(0, "weights"), torch.no_grad():
         for weight in model.parameters():
             weight.normal_(0, 0.7)
@@ -141,3 +149,137 @@ def test_weights_average_to_the_marginal_likelihood(model: VAE) -> None:
     total, standard_error = weights.mean(1).sum(), (weights.var(1) / count).sum().sqrt()
     assert (total - 1).abs() < 4 * standard_error
     assert standard_error < 0.01
+
+
+def test_bound_of_one_sample_is_its_log_weight() -> None:
+    log_weights = 50 * normal(7, 1)
+    torch.testing.assert_close(importance_weighted_bound(log_weights), log_weights[:, 0], rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 1000])
+def test_bound_of_equal_weights_is_their_logarithm_however_small_they_are(samples: int) -> None:
+    log_weights = torch.tensor([[-5000.0], [0.0], [5000.0]], dtype=torch.float64).expand(3, samples)
+    torch.testing.assert_close(importance_weighted_bound(log_weights), log_weights[:, 0], rtol=1e-14, atol=1e-14)
+
+
+def test_bound_is_the_logarithm_of_the_average_weight() -> None:
+    log_weights = normal(7, 5)
+    expected = log_weights.exp().mean(1).log()
+    torch.testing.assert_close(importance_weighted_bound(log_weights), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_bound_of_all_samples_is_above_the_average_bound_of_groups_of_them(groups: int) -> None:
+    """Burda, Grosse & Salakhutdinov 2015, theorem 1, for any weights: the logarithm is concave."""
+    log_weights = normal(50, 6)
+    of_groups = torch.stack([importance_weighted_bound(part) for part in log_weights.chunk(groups, 1)])
+    assert (importance_weighted_bound(log_weights) > of_groups.mean(0)).all()
+
+
+@pytest.mark.parametrize(
+    ("free_bits", "expected"), [(0.0, 2.6), (0.1, 2.7), (0.5, 3.1), (0.6, 3.2), (1.0, 4.0), (2.0, 6.0)]
+)
+def test_each_latent_dimension_carries_its_free_bits(free_bits: float, expected: float) -> None:
+    kl = torch.tensor([0.0, 0.6, 2.0])
+    assert with_free_bits(kl, free_bits).item() == pytest.approx(expected)
+
+
+def test_free_bits_leave_no_gradient_below_and_the_whole_above() -> None:
+    kl = torch.tensor([0.1, 0.4, 0.6, 2.0], requires_grad=True)
+    with_free_bits(kl, 0.5).backward()
+    assert kl.grad is not None
+    assert kl.grad.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 4.0, torch.tensor(0.25)], ids=str)
+def test_loss_is_the_reconstruction_and_the_kl_at_its_weight(model: VAE, beta: float | Tensor) -> None:
+    x, noise = binary_images(7), normal(7, LATENT_DIM)
+    posterior = posterior_of(*model.encoder(x))
+    z = posterior.mean + posterior.stddev * noise
+    reconstruction = -Bernoulli(logits=model.decoder(z)).log_prob(x).sum((1, 2, 3)).mean()
+    kl = kl_of_torch(posterior, PRIOR).sum(1).mean()
+    loss = training_loss(model, x, noise, beta)
+    torch.testing.assert_close(loss.loss, reconstruction + beta * kl, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(loss.reconstruction, reconstruction, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(loss.kl, kl, rtol=1e-10, atol=1e-12)  # at full weight
+
+
+def test_free_bits_are_compared_with_the_average_over_the_batch(model: VAE) -> None:
+    x, noise = binary_images(7), normal(7, LATENT_DIM)
+    kl = kl_of_torch(posterior_of(*model.encoder(x)), PRIOR).detach()
+    free_bits = float(kl.mean(0).mean())  # between the two dimensions
+    assert kl.mean(0).min() < free_bits < kl.mean(0).max()
+    expected = torch.maximum(kl.mean(0), torch.tensor(free_bits, dtype=torch.float64)).sum()
+    loss = training_loss(model, x, noise, kl_weight=0.5, free_bits=free_bits)
+    torch.testing.assert_close(loss.loss, loss.reconstruction + 0.5 * expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(loss.kl, kl.sum(1).mean(), rtol=1e-10, atol=1e-12)  # without them
+    of_each_image = kl.clamp(min=free_bits).sum(1).mean()
+    assert of_each_image - expected > 0.1  # or the order of average and maximum would not show
+
+
+def test_no_free_bits_and_full_weight_are_the_negative_elbo(model: VAE) -> None:
+    x, noise = binary_images(7), normal(7, LATENT_DIM)
+    terms = negative_elbo(model, x, noise)
+    expected = (terms.reconstruction + terms.kl.sum(1)).mean()
+    torch.testing.assert_close(training_loss(model, x, noise).loss, expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_importance_weighted_loss_is_minus_the_average_bound(model: VAE, samples: int) -> None:
+    x, noise = binary_images(7), normal(7, samples, LATENT_DIM)
+    posterior = posterior_of(*model.encoder(x))
+    log_weights, log_likelihoods = [], []
+    for sample in range(samples):
+        z = posterior.mean + posterior.stddev * noise[:, sample]
+        log_weights.append(log_joint(model, x, z) - posterior.log_prob(z).sum(1))
+        log_likelihoods.append(Bernoulli(logits=model.decoder(z)).log_prob(x).sum((1, 2, 3)))
+    bound = torch.stack(log_weights).logsumexp(0) - log(samples)
+    loss = training_loss(model, x, noise)
+    torch.testing.assert_close(loss.loss, -bound.mean(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(loss.reconstruction, -torch.stack(log_likelihoods).mean(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(loss.kl, kl_of_torch(posterior, PRIOR).sum(1).mean(), rtol=1e-10, atol=1e-12)
+
+
+def test_importance_weighted_loss_of_one_sample_is_the_negative_elbo_in_expectation(model: VAE) -> None:
+    count = 20_000
+    for image in binary_images(3):
+        x = image.expand(count, *IMAGE_SHAPE)
+        with torch.no_grad():
+            terms = negative_elbo(model, x, normal(count, LATENT_DIM, seed=3))
+            elbos = terms.reconstruction + terms.kl.sum(1)
+            mean, log_variance = model.encoder(x)
+            weights = log_importance_weight(model, x, mean, log_variance, normal(count, LATENT_DIM, seed=4))
+            loss = training_loss(model, x, normal(count, 1, LATENT_DIM, seed=4)).loss
+        standard_error = ((elbos.var() + weights.var()) / count).sqrt()
+        assert (loss - elbos.mean()).abs() < 4 * standard_error
+        assert standard_error < 0.05
+
+
+def test_importance_weighted_loss_falls_with_the_number_of_samples(model: VAE) -> None:
+    """Towards -log p(x), which samples from the prior come to as well."""
+    x = binary_images(20)
+    with torch.no_grad():
+        for weight in model.encoder.parameters():
+            weight.mul_(0.5)  # nearer to the prior, whose weights vary less
+        losses = [
+            torch.stack(
+                [training_loss(model, x, normal(20, samples, LATENT_DIM, seed=seed)).loss for seed in range(40)]
+            )
+            for samples in (1, 10, 1000)
+        ]
+        z = normal(100_000, LATENT_DIM)
+        from_prior = torch.stack([Bernoulli(logits=model.decoder(z)).log_prob(image).sum((1, 2, 3)) for image in x])
+    loose, tighter, tightest = losses
+    for higher, lower in ((loose, tighter), (tighter, tightest)):
+        assert higher.mean() - lower.mean() > 4 * ((higher.var() + lower.var()) / 40).sqrt()
+    exact = -(from_prior.logsumexp(1) - log(len(z))).mean()
+    assert (tightest.mean() - exact).abs() < 0.1 * (loose.mean() - exact)
+
+
+@pytest.mark.parametrize("samples", [(), (3,)], ids=["negative ELBO", "importance-weighted"])
+def test_loss_of_a_batch_is_the_average_over_its_images(model: VAE, samples: tuple[int, ...]) -> None:
+    x, noise = binary_images(4), normal(4, *samples, LATENT_DIM)
+    alone = [training_loss(model, x[row : row + 1], noise[row : row + 1], 0.5) for row in range(4)]
+    for value, parts in zip(training_loss(model, x, noise, 0.5), zip(*alone, strict=True), strict=True):
+        assert value.ndim == 0
+        torch.testing.assert_close(value, torch.stack(parts).mean(), rtol=1e-12, atol=1e-12)

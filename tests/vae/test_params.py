@@ -84,6 +84,40 @@ def test_the_committed_parameters_are_valid_and_none_is_lost_on_the_way() -> Non
         ("model.hidden_dims", "400", "a list"),
         ("model.hidden_dims", "'400'", "a list"),
         ("model.latent_dim", "0", "a number greater than or equal to 1"),
+        ("prepare.train_images", "0", "a number greater than or equal to 1, or 'all'"),
+        ("prepare.train_images", "-5", "a number greater than or equal to 1, or 'all'"),
+        ("prepare.train_images", "1000.0", "a whole number, or 'all'"),
+        ("prepare.train_images", "most", "a whole number, or 'all'"),
+        ("prepare.train_images", "true", "a whole number, or 'all'"),
+        ("prepare.train_images", "null", "a whole number, or 'all'"),
+        ("prepare.train_images", "[100]", "a whole number, or 'all'"),
+        ("prepare.binarize", "otsu", "'none', 'threshold', 'static' or 'dynamic'"),
+        ("prepare.binarize", "true", "'none', 'threshold', 'static' or 'dynamic'"),
+        ("prepare.binarize", "null", "'none', 'threshold', 'static' or 'dynamic'"),
+        ("model.network", "cnn", "'mlp', 'conv' or 'autoregressive'"),
+        ("model.activation", "ReLU", "'relu', 'tanh', 'gelu' or 'silu'"),
+        ("model.channels", "0", "a number greater than or equal to 1"),
+        ("model.masked_layers", "0", "a number greater than or equal to 1"),
+        ("model.likelihood", "normal", "'bernoulli', 'continuous_bernoulli', 'gaussian' or 'laplace'"),
+        ("model.scale", "0", "a number greater than 0, or 'learned'"),
+        ("model.scale", "-0.1", "a number greater than 0, or 'learned'"),
+        ("model.scale", ".inf", "a finite number, or 'learned'"),
+        ("model.scale", ".nan", "a finite number, or 'learned'"),
+        ("model.scale", "'0.1'", "a number, or 'learned'"),
+        ("model.scale", "fixed", "a number, or 'learned'"),
+        ("model.scale", "null", "a number, or 'learned'"),
+        ("train.schedule", "step", "'constant', 'cosine' or 'eight_stages'"),
+        ("train.beta", "-1", "a number greater than or equal to 0"),
+        ("train.beta", ".nan", "a finite number"),
+        ("train.kl_warmup_epochs", "-1", "a number greater than or equal to 0"),
+        ("train.kl_warmup_epochs", "1.5", "a whole number"),
+        ("train.free_bits", "-0.1", "a number greater than or equal to 0"),
+        ("train.importance_samples", "0", "a number greater than or equal to 1"),
+        ("train.importance_samples", "5.0", "a whole number"),
+        ("train.weight_decay", "-0.01", "a number greater than or equal to 0"),
+        ("train.gradient_clip", "-1", "a number greater than or equal to 0"),
+        ("train.gradient_clip", "null", "a number"),
+        ("train.precision", "float16", "'float32', 'tf32' or 'bfloat16'"),
         ("evaluate.importance_samples", "0", "a number greater than or equal to 1"),
         ("generate.samples", "0", "a number greater than or equal to 1"),
         ("generate.neighbours", "0", "a number greater than or equal to 1"),
@@ -129,6 +163,138 @@ def test_no_validation_set_may_be_asked_for(path: Path) -> None:
     assert load_changed(path, prepare__validation_fraction="0").prepare.validation_fraction == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("prepare.train_images", "all", "all"),
+        ("prepare.train_images", "1", 1),
+        ("prepare.binarize", "none", "none"),
+        ("prepare.binarize", "threshold", "threshold"),
+        ("prepare.binarize", "static", "static"),
+        ("prepare.binarize", "dynamic", "dynamic"),
+        ("model.network", "mlp", "mlp"),
+        ("model.network", "conv", "conv"),
+        ("model.activation", "tanh", "tanh"),
+        ("model.activation", "gelu", "gelu"),
+        ("model.activation", "silu", "silu"),
+        ("model.channels", "1", 1),
+        ("model.masked_layers", "1", 1),
+        ("model.likelihood", "continuous_bernoulli", "continuous_bernoulli"),
+        ("model.likelihood", "gaussian", "gaussian"),
+        ("model.likelihood", "laplace", "laplace"),
+        ("train.schedule", "cosine", "cosine"),
+        ("train.schedule", "eight_stages", "eight_stages"),
+        ("train.beta", "0", 0.0),
+        ("train.beta", "4", 4.0),
+        ("train.kl_warmup_epochs", "29", 29),  # of 30
+        ("train.free_bits", "0.5", 0.5),
+        ("train.importance_samples", "50", 50),
+        ("train.weight_decay", "1e-2", 0.01),
+        ("train.gradient_clip", "5", 5.0),
+        ("train.precision", "tf32", "tf32"),
+    ],
+)
+def test_every_choice_of_networks_likelihoods_objectives_and_schedules_may_be_made(
+    path: Path, key: str, text: str, value: object
+) -> None:
+    section, name = key.split(".")
+    assert getattr(getattr(load_changed(path, **{f"{section}__{name}": text}), section), name) == value
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
+@pytest.mark.parametrize(("text", "scale"), [("learned", "learned"), ("0.1", 0.1), ("1", 1.0)])
+def test_a_scale_is_learned_or_a_number(path: Path, likelihood: str, text: str, scale: float | str) -> None:
+    params = load_changed(path, model__likelihood=likelihood, model__scale=text)
+    assert params.model.scale == scale
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prepare.binarize": "dynamic"},
+        {"prepare.binarize": "static"},
+        {"prepare.binarize": "threshold"},
+        {"model.likelihood": "gaussian"},
+        {"model.likelihood": "laplace", "model.scale": "0.1"},
+        {"model.likelihood": "continuous_bernoulli"},
+    ],
+    ids=str,
+)
+def test_an_autoregressive_decoder_may_learn_pixels_that_it_can_draw(path: Path, changes: dict[str, str]) -> None:
+    path.write_text(changed({**changes, "model.network": "autoregressive"}))
+    assert load_params(path).model.network == "autoregressive"
+
+
+# Values that do not go together, and a change that mends them with the words in which the message offers it.
+COMBINATIONS: list[tuple[dict[str, str], dict[str, str], str]] = [
+    *(
+        ({"model.scale": "0.1", "model.likelihood": likelihood}, change, words)
+        for likelihood in ("bernoulli", "continuous_bernoulli")
+        for change, words in (
+            ({"model.scale": "learned"}, "set model.scale=learned"),
+            ({"model.likelihood": "gaussian"}, "or another likelihood"),
+        )
+    ),
+    *(
+        ({"train.importance_samples": "5", key: value}, change, words)
+        for key, value, neutral in (
+            ("train.beta", "0.5", "1"),
+            ("train.beta", "0", "1"),
+            ("train.kl_warmup_epochs", "3", "0"),
+            ("train.free_bits", "0.1", "0"),
+        )
+        for change, words in (
+            ({"train.importance_samples": "1"}, "set train.importance_samples=1"),
+            ({key: neutral}, f"{key}={neutral}"),
+        )
+    ),
+    *(
+        ({"train.kl_warmup_epochs": epochs, "train.epochs": "10"}, {"train.kl_warmup_epochs": "9"}, "lower it")
+        for epochs in ("10", "11")
+    ),
+    *(
+        ({"model.likelihood": likelihood, "prepare.binarize": binarize}, change, words)
+        for likelihood in ("continuous_bernoulli", "gaussian", "laplace")
+        for binarize in ("threshold", "static", "dynamic")
+        for change, words in (
+            ({"model.likelihood": "bernoulli"}, "set model.likelihood=bernoulli"),
+            ({"prepare.binarize": "none"}, "or prepare.binarize=none"),
+        )
+    ),
+    (
+        {"model.network": "autoregressive", "model.likelihood": "bernoulli"},
+        {"prepare.binarize": "dynamic"},
+        "binarise them by prepare.binarize",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "change", "words"), COMBINATIONS, ids=str)
+def test_values_that_do_not_go_together_are_refused_with_their_keys_and_a_way_out(
+    path: Path, values: dict[str, str], change: dict[str, str], words: str
+) -> None:
+    message = refusal(path, changed(values))
+    assert len(message.splitlines()) == 1
+    assert message.startswith(f"{path}: {next(iter(values))}: ")
+    assert all(key in message for key in values)
+    reason, way_out = message.split("; ")
+    assert next(iter(values.values())) in reason
+    assert words in way_out
+    path.write_text(changed({**values, **change}))
+    load_params(path)
+
+
+def test_mistakes_in_one_section_do_not_hide_values_that_do_not_go_together_in_another(path: Path) -> None:
+    mistakes: dict[str, str | None] = {
+        "prepare.train_images": "0",
+        "model.scale": "0.1",
+        "train.importance_samples": "5",
+        "train.free_bits": "1",
+    }
+    lines = [line.removeprefix(f"{path}: ").split(": ")[0] for line in refusal(path, changed(mistakes)).splitlines()]
+    assert lines == ["prepare.train_images", "model.scale", "train.importance_samples"]
+
+
 @pytest.mark.parametrize("dataset", ["digits", "mnist", "fashion_mnist", "kmnist"])
 def test_every_data_set_may_be_named(path: Path, dataset: str) -> None:
     assert load_changed(path, prepare__dataset=dataset).prepare.dataset == dataset
@@ -149,7 +315,10 @@ def test_hidden_layers_are_a_list_in_either_style(path: Path, value: str, widths
     assert load_changed(path, model__hidden_dims=value).model.hidden_dims == widths
 
 
-@pytest.mark.parametrize("key", ["train.epochs", "model.hidden_dims", "prepare.dataset", "embed.seed"])
+@pytest.mark.parametrize(
+    "key",
+    [f"{section}.{key}" for section, keys in YAML(typ="safe", pure=True).load(COMMITTED).items() for key in keys],
+)
 def test_a_missing_parameter_is_refused_with_its_key(path: Path, key: str) -> None:
     assert refusal(path, changed({key: None})) == f"{path}: {key}: missing; add it"
 
@@ -161,7 +330,13 @@ def test_a_missing_section_is_refused_with_its_name(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "meant"),
-    [("train.epoch", "epochs"), ("train.learningrate", "learning_rate"), ("generate.neighbors", "neighbours")],
+    [
+        ("train.epoch", "epochs"),
+        ("train.learningrate", "learning_rate"),
+        ("generate.neighbors", "neighbours"),
+        ("train.warmup_epochs", "kl_warmup_epochs"),
+        ("prepare.binarise", "binarize"),
+    ],
 )
 def test_an_unknown_parameter_is_refused_with_the_name_that_was_meant(path: Path, key: str, meant: str) -> None:
     message = refusal(path, changed({key: "1"}))

@@ -459,6 +459,8 @@ class TestIdentity:
             {"model": {"hidden_dims": [400, 400], "latent_dim": 20}},
             {"model": {"hidden_dims": [], "latent_dim": 20}},
             {"model": {"hidden_dims": [400], "latent_dim": 21}},
+            {"model": {"hidden_dims": [400], "latent_dim": 20, "scale": "learned"}},
+            {"model": {"hidden_dims": [400], "latent_dim": 20, "scale": 1.0}},
             {"train": {"epochs": 31, "learning_rate": 0.001, "precision": "float32"}},
             {"train": {"epochs": 30, "learning_rate": 0.0010000000000000002, "precision": "float32"}},
             {"train": {"epochs": 30, "learning_rate": 0.001, "precision": "bfloat16"}},

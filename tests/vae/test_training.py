@@ -3,15 +3,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.settings import architecture, train_params
 from vae import inference
-from vae.model import VAE, Architecture
+from vae.datasets import LabelledImages, PixelKind
+from vae.model import VAE
+from vae.networks.dense import DenseEncoder
+from vae.objective import with_free_bits
 from vae.params import TrainParams
 from vae.resumption import Resumption
 from vae.runtime import generator, seeded
@@ -24,27 +28,22 @@ SEED = 5  # not that of the weights
 NONE = torch.empty(0, *IMAGE_SHAPE, dtype=torch.uint8)
 
 
-def build() -> VAE:
+def build(**changes: Any) -> VAE:
     with seeded(0, "weights"):
-        return VAE(Architecture(image_shape=IMAGE_SHAPE, hidden_dims=(8,), latent_dim=LATENT_DIM))
+        return VAE(architecture(**changes))
 
 
-def random_images(count: int, seed: int = 1) -> Tensor:
+def random_images(count: int, seed: int = 1, shape: tuple[int, int, int] = IMAGE_SHAPE) -> Tensor:
     random = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=random)
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=random)
 
 
-def settings(
-    *,
-    epochs: int = 3,
-    batch_size: int = 7,
-    learning_rate: float = 0.01,
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32",
-    seed: int = SEED,
-) -> TrainParams:
-    return TrainParams(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, precision=precision, seed=seed
-    )
+def settings(**changes: Any) -> TrainParams:
+    return train_params(**{"seed": SEED, **changes})
+
+
+def labelled(images: Tensor, kind: PixelKind = PixelKind.GREY) -> LabelledImages:
+    return LabelledImages(images, torch.zeros(len(images), dtype=torch.int64), ("image",), kind)
 
 
 def fit(
@@ -54,19 +53,21 @@ def fit(
     params: TrainParams | None = None,
     report: Callable[[Sequence[Epoch]], None] = lambda _: None,
     resumption: Resumption | None = None,
+    kind: PixelKind = PixelKind.GREY,
 ) -> Training:
-    return train(model, images, validation_images, params or settings(), report, resumption)
+    data, validation = labelled(images, kind), labelled(validation_images)
+    return train(model, data, validation, params or settings(), report, resumption)
 
 
 def weights(model: VAE) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
-def overfit(model: VAE, resumption: Resumption | None = None) -> tuple[Training, Tensor]:
+def overfit(model: VAE, resumption: Resumption | None = None, **changes: Any) -> tuple[Training, Tensor]:
     """Learn sparse images by heart: first that few pixels are white, which helps with others, then which ones."""
     images, validation_images = (torch.where(random_images(count, seed=count) < 64, 255, 0) for count in (24, 20))
     images, validation_images = images.to(torch.uint8), validation_images.to(torch.uint8)
-    params = settings(epochs=40, batch_size=4, learning_rate=0.03)
+    params = settings(**{"epochs": 40, "batch_size": 4, "learning_rate": 0.03, **changes})
     return fit(model, images, validation_images, params, resumption=resumption), validation_images
 
 
@@ -134,6 +135,7 @@ def test_losses_of_an_epoch_are_averages_over_images_not_batches(batch_size: int
     """With σ = e^-20 and next to no learning, every batch size has to come to the same average."""
     model, images = build(), random_images(23)
     with torch.no_grad():
+        assert isinstance(model.encoder, DenseEncoder)
         model.encoder.moments.weight[LATENT_DIM:] = 0
         model.encoder.moments.bias[LATENT_DIM:] = -40
     expected = inference.losses(model, images, seed=SEED)
@@ -179,6 +181,116 @@ def test_best_epoch_is_that_of_the_lowest_validation_negative_elbo() -> None:
     assert training.best == training.history[best]
     assert 0 < best < 39
     assert best != min(range(40), key=lambda index: validation[index].reconstruction)  # the KL has its say
+
+
+OBJECTIVES: list[dict[str, Any]] = [
+    {"beta": 4.0},
+    {"beta": 0.0},
+    {"kl_warmup_epochs": 2},
+    {"kl_warmup_epochs": 2, "beta": 0.5},
+    {"free_bits": 0.1},
+    {"free_bits": 0.1, "beta": 0.5},
+]
+
+
+@pytest.mark.parametrize("changes", OBJECTIVES, ids=str)
+def test_validation_losses_are_what_is_minimised_with_the_weight_that_the_kl_has_after_the_epoch(
+    changes: dict[str, Any],
+) -> None:
+    validation_images = random_images(9, seed=2)
+    shares = (0.5, 1, 1) if "kl_warmup_epochs" in changes else (1, 1, 1)
+    number = 0
+
+    def check(history: Sequence[Epoch]) -> None:
+        """While the model has the weights of that epoch."""
+        nonlocal number
+        number += 1
+        losses = inference.losses(model, validation_images, seed=SEED)
+        weight = changes.get("beta", 1.0) * shares[number - 1]
+        loss = losses.reconstruction + weight * float(
+            with_free_bits(losses.kl_per_dimension, changes.get("free_bits", 0.0))
+        )
+        assert history[-1].validation is not None
+        assert history[-1].validation[1:] == (losses.reconstruction, losses.kl)
+        assert history[-1].validation.loss == pytest.approx(loss, rel=1e-9)
+
+    model = build()
+    fit(model, random_images(23), validation_images, settings(**changes), check)
+    assert number == 3
+
+
+def test_training_losses_are_what_is_minimised() -> None:
+    weighed = fit(build(), random_images(23), params=settings(beta=4.0)).best.train
+    assert weighed.loss == pytest.approx(weighed.reconstruction + 4 * weighed.kl, rel=1e-6)
+    free = fit(build(), random_images(23), params=settings(free_bits=0.5)).best.train
+    assert free.kl < 0.5  # so that no dimension has more than its free bits
+    assert free.loss == pytest.approx(free.reconstruction + 0.5 * LATENT_DIM, rel=1e-6)
+
+
+def test_importance_weighted_losses_are_the_bound_with_the_terms_of_the_negative_elbo() -> None:
+    validation_images = random_images(9, seed=2)
+
+    def check(history: Sequence[Epoch]) -> None:
+        losses = inference.losses(model, validation_images, seed=SEED)
+        bound = inference.importance_weighted_bound(model, validation_images, 5, SEED)
+        assert history[-1].validation == (-float(bound.mean()), losses.reconstruction, losses.kl)
+
+    model = build()
+    training = fit(model, random_images(23), validation_images, settings(importance_samples=5), check)
+    assert len(training.history) == 3
+
+
+def values_of_epochs(training: Training) -> tuple[list[float], list[float]]:
+    """Of the validation images the loss, and the negative ELBO, after each epoch."""
+    terms = [epoch.validation for epoch in training.history if epoch.validation is not None]
+    return [each.loss for each in terms], [each.reconstruction + each.kl for each in terms]
+
+
+@pytest.mark.parametrize("changes", [{"beta": 0.0}, {"beta": 0.2}, {"free_bits": 1.5}], ids=str)
+def test_best_epoch_is_that_of_the_lowest_negative_elbo_whatever_weight_the_kl_has(changes: dict[str, Any]) -> None:
+    training, _ = overfit(build(), **changes)
+    losses, negative_elbos = values_of_epochs(training)
+    best = min(range(40), key=negative_elbos.__getitem__)
+    assert training.best == training.history[best]
+    assert best != min(range(40), key=losses.__getitem__)  # which would be another choice
+
+
+def test_best_epoch_of_importance_weighted_training_is_that_of_the_highest_bound() -> None:
+    training, _ = overfit(build(), importance_samples=3, learning_rate=0.02)
+    losses, negative_elbos = values_of_epochs(training)
+    best = min(range(40), key=losses.__getitem__)
+    assert training.best == training.history[best]
+    assert best != min(range(40), key=negative_elbos.__getitem__)
+
+
+def test_pixels_are_drawn_for_training_and_not_for_validation() -> None:
+    """Of images that are black and white already a draw changes nothing."""
+    validation_images = random_images(9, seed=2)
+    black_and_white = (random_images(23) > 127).to(torch.uint8) * 255
+    drawn, as_they_are = (
+        fit(build(), black_and_white, validation_images, kind=kind)
+        for kind in (PixelKind.PROBABILITIES, PixelKind.GREY)
+    )
+    assert drawn == as_they_are
+    grey, drawn = (
+        fit(build(), random_images(23), validation_images, kind=kind)
+        for kind in (PixelKind.GREY, PixelKind.PROBABILITIES)
+    )
+    assert grey.history[0].train != drawn.history[0].train
+
+
+@pytest.mark.parametrize("changes", [{}, {"importance_samples": 3}, {"free_bits": 0.1}], ids=str)
+@pytest.mark.parametrize("network", ["mlp", "conv", "autoregressive"])
+def test_every_network_and_objective_can_be_trained_from_beginning_to_end(
+    network: str, changes: dict[str, Any]
+) -> None:
+    shape = (1, 4, 8)
+    model = build(network=network, image_shape=shape)
+    images, validation_images = random_images(23, shape=shape), random_images(9, seed=2, shape=shape)
+    training = fit(model, images, validation_images, settings(**changes), kind=PixelKind.PROBABILITIES)
+    losses = inference.losses(model, validation_images, seed=SEED)
+    assert training.best.validation is not None
+    assert training.best.validation[1:] == (losses.reconstruction, losses.kl)
 
 
 def test_model_is_left_with_the_weights_of_the_best_epoch() -> None:
@@ -229,9 +341,17 @@ def test_divergence_that_only_validation_sees_is_found() -> None:
         fit(build(), random_images(7), random_images(9), settings(learning_rate=1e30))
 
 
-def test_divergence_in_the_very_last_step_is_found_without_validation_images() -> None:
+@pytest.mark.parametrize(
+    ("network", "changes"),
+    [({}, {}), ({"likelihood": "gaussian"}, {}), ({}, {"importance_samples": 3}), ({}, {"gradient_clip": 1.0})],
+    ids=str,
+)
+def test_divergence_in_the_very_last_step_is_found_without_validation_images(
+    network: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    params = settings(epochs=1, batch_size=7, learning_rate=1e30, **changes)
     with pytest.raises(DivergedError, match="epoch 1"):
-        fit(build(), random_images(7), params=settings(epochs=1, batch_size=7, learning_rate=1e30))
+        fit(build(**network), random_images(7), params=params)
 
 
 def test_untrained_loss_is_about_the_bits_of_a_coin_a_pixel() -> None:
@@ -264,8 +384,14 @@ class Runs:
 
     folder: Path
     validation_images: Tensor = NONE
-    precision: Literal["float32", "bfloat16"] = "float32"
+    changes: Mapping[str, Any] = field(default_factory=dict)  # of the parameters
+    kind: PixelKind = PixelKind.GREY
+    network: Mapping[str, Any] = field(default_factory=dict)
     reports: list[list[Epoch]] = field(default_factory=list)
+
+    def build(self) -> VAE:
+        """A fresh model."""
+        return build(**self.network)
 
     def train(self, model: VAE, resumption: Resumption | None = None) -> Training:
         """Collect the reports of this run."""
@@ -274,24 +400,25 @@ class Runs:
             model,
             LONG_EPOCH,
             self.validation_images,
-            settings(epochs=EPOCHS, precision=self.precision),
+            settings(epochs=EPOCHS, **self.changes),
             lambda history: self.reports.append(list(history)),
             resumption,
+            self.kind,
         )
 
     def interrupt(self, after: int) -> None:
         """Start, or go on, with a fresh model, and stop after an epoch."""
         with pytest.raises(KeyboardInterrupt):
-            self.train(build(), Interrupted(self.folder, "run", after))
+            self.train(self.build(), Interrupted(self.folder, "run", after))
 
     def finish(self, name: str = "run") -> tuple[Training, Tensor]:
         """Go on with a fresh model to the end."""
-        model = build()
+        model = self.build()
         return self.train(model, Resumption(self.folder, name)), weights(model)
 
     def uninterrupted(self) -> tuple[Training, Tensor]:
         """What an interruption must not change."""
-        model = build()
+        model = self.build()
         return self.train(model), weights(model)
 
 
@@ -309,7 +436,7 @@ def validation_images(request: pytest.FixtureRequest) -> Tensor:
 
 @pytest.fixture(params=["float32", "bfloat16"])
 def runs(request: pytest.FixtureRequest, validation_images: Tensor, tmp_path: Path) -> Runs:
-    return Runs(tmp_path, validation_images, request.param)
+    return Runs(tmp_path, validation_images, {"precision": request.param})
 
 
 def assert_same(outcome: tuple[Training, Tensor], expected: tuple[Training, Tensor]) -> None:
@@ -328,6 +455,43 @@ class TestInterruption:
         runs.interrupt(after)
         assert_same(runs.finish(), expected)
         assert runs.reports == [list(expected[0].history[:count]) for count in range(after, EPOCHS + 1)]
+
+    @pytest.mark.parametrize("after", [1, 3])
+    @pytest.mark.parametrize(
+        "variant",
+        [
+            {"kind": PixelKind.PROBABILITIES},
+            {"changes": {"schedule": "cosine", "kl_warmup_epochs": 3}},
+            {"changes": {"schedule": "eight_stages", "weight_decay": 0.1, "gradient_clip": 1.0}},
+            {"changes": {"beta": 4.0, "free_bits": 0.1}},
+            {"changes": {"importance_samples": 3}, "kind": PixelKind.PROBABILITIES},
+            {"network": {"likelihood": "gaussian", "activation": "silu"}, "changes": {"precision": "bfloat16"}},
+            {"network": {"likelihood": "laplace", "scale": 0.5}},
+        ],
+        ids=str,
+    )
+    def test_so_does_one_of_any_objective_schedule_pixels_and_likelihood(
+        self, tmp_path: Path, variant: dict[str, Any], after: int
+    ) -> None:
+        runs = Runs(tmp_path, random_images(9, seed=2), **variant)
+        expected = runs.uninterrupted()
+        runs.interrupt(after)
+        assert_same(runs.finish(), expected)
+        assert runs.reports == [list(expected[0].history[:count]) for count in range(after, EPOCHS + 1)]
+
+    @pytest.mark.parametrize("network", ["conv", "autoregressive"])
+    def test_so_does_one_of_any_network(self, tmp_path: Path, network: str) -> None:
+        shape = (1, 4, 8)
+        images, validation_images = random_images(40, shape=shape), random_images(9, seed=2, shape=shape)
+
+        def run(resumption: Resumption | None) -> tuple[Training, Tensor]:
+            model = build(network=network, image_shape=shape)
+            return fit(model, images, validation_images, settings(), resumption=resumption), weights(model)
+
+        expected = run(None)
+        with pytest.raises(KeyboardInterrupt):
+            run(Interrupted(tmp_path, "run", after=2))
+        assert_same(run(Resumption(tmp_path, "run")), expected)
 
     @pytest.mark.parametrize("interruptions", [(1, 2), (1, 4), (2, 3, 4), (1, 2, 3, 4)], ids=str)
     def test_a_run_interrupted_more_than_once_comes_to_the_same_bits(
@@ -353,7 +517,7 @@ class TestInterruption:
                 build(),
                 LONG_EPOCH,
                 runs.validation_images,
-                settings(epochs=EPOCHS, precision=runs.precision),
+                settings(epochs=EPOCHS, **runs.changes),
                 interrupt,
                 Resumption(runs.folder, "run"),
             )

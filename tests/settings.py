@@ -1,0 +1,42 @@
+"""Parameters for tests: small, plain, and each to be changed by its name."""
+
+from typing import Any
+
+from vae.model import Architecture
+from vae.params import TrainParams
+
+PLAIN_ARCHITECTURE: dict[str, Any] = {
+    "image_shape": (1, 3, 4),
+    "network": "mlp",
+    "hidden_dims": (8,),
+    "activation": "relu",
+    "channels": 4,
+    "masked_layers": 2,
+    "latent_dim": 2,
+    "likelihood": "bernoulli",
+    "scale": "learned",
+}
+PLAIN_TRAINING: dict[str, Any] = {
+    "epochs": 3,
+    "batch_size": 7,
+    "learning_rate": 0.01,
+    "schedule": "constant",
+    "beta": 1.0,
+    "kl_warmup_epochs": 0,
+    "free_bits": 0.0,
+    "importance_samples": 1,
+    "weight_decay": 0.0,
+    "gradient_clip": 0.0,
+    "precision": "float32",
+    "seed": 0,
+}
+
+
+def architecture(**changes: Any) -> Architecture:
+    """A small MLP, or what the changes make of it."""
+    return Architecture(**{**PLAIN_ARCHITECTURE, **changes})
+
+
+def train_params(**changes: Any) -> TrainParams:
+    """The plain objective, or what the changes make of it."""
+    return TrainParams(**{**PLAIN_TRAINING, **changes})
