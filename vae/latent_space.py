@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+NEARLY_PARALLEL = 1e-3  # sine of the angle; at smaller angles float32 does not tell an arc from a straight line
+
 
 def most_active(kl: Tensor, count: int) -> list[int]:
     """The latent dimensions of the highest KL, highest first: of nats per dimension (D,), at most D of them."""
@@ -36,6 +38,34 @@ def pairs_of_different_classes(labels: Tensor, order: Tensor, count: int) -> lis
 def interpolations(starts: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
     """Straight lines between codes, (1 - t)·start + t·end: twice (P, D), with t (S,), to (P, S, D)."""
     return torch.lerp(starts.unsqueeze(1), ends.unsqueeze(1), shares.unsqueeze(1))
+
+
+def spherical_interpolations(starts: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
+    """Arcs between codes, on which the lengths of the prior's draws are kept better than on straight lines.
+
+        sin((1 - t)·Ω) / sin Ω · start + sin(t·Ω) / sin Ω · end
+
+    with Ω the angle between the two codes. Where that is nearly 0 or π, or a code is zero, the line is straight.
+    Source: Shoemake 1985, for unit vectors; White 2016, for codes of any length.
+
+    Args:
+        starts: codes (P, D).
+        ends: codes (P, D).
+        shares: t (S,).
+
+    Returns:
+        (P, S, D).
+    """
+    from_directions, to_directions = (codes / codes.norm(dim=1, keepdim=True) for codes in (starts, ends))
+    # Unlike the arc cosine of the product it keeps its digits at small angles.
+    difference, total = (from_directions - to_directions).norm(dim=1), (from_directions + to_directions).norm(dim=1)
+    angle = (2 * torch.atan2(difference, total)).view(-1, 1, 1)
+    t = shares.view(-1, 1)
+    sine = torch.sin(angle)
+    from_start, from_end = torch.sin((1 - t) * angle) / sine, torch.sin(t * angle) / sine
+    arcs = from_start * starts.unsqueeze(1) + from_end * ends.unsqueeze(1)
+    # A code of zero has no direction: its angle is not a number, and above nothing.
+    return torch.where(sine > NEARLY_PARALLEL, arcs, interpolations(starts, ends, shares))
 
 
 def traversals(code: Tensor, dimensions: Sequence[int], values: Tensor) -> Tensor:

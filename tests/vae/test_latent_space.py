@@ -1,7 +1,8 @@
-from math import sqrt
+from math import pi, sqrt
 
 import pytest
 import torch
+from torch import Tensor
 
 from vae.latent_space import (
     interpolations,
@@ -9,6 +10,7 @@ from vae.latent_space import (
     pairs_of_different_classes,
     prior_grid,
     prior_quantiles,
+    spherical_interpolations,
     traversals,
 )
 
@@ -45,6 +47,61 @@ def test_interpolations_run_straight_from_one_code_to_the_other() -> None:
     starts, ends = torch.tensor([[0.0, 1.0], [2.0, 2.0]]), torch.tensor([[4.0, -1.0], [2.0, 0.0]])
     expected = [[[0.0, 1.0], [1.0, 0.5], [4.0, -1.0]], [[2.0, 2.0], [2.0, 1.5], [2.0, 0.0]]]
     assert interpolations(starts, ends, torch.tensor([0.0, 0.25, 1.0])).tolist() == expected
+
+
+SHARES = torch.tensor([0.0, 0.1, 0.5, 0.75, 1.0])
+
+
+def random_codes(count: int, dimensions: int, seed: int) -> Tensor:
+    return torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed))
+
+
+def test_spherical_interpolations_of_unit_vectors_turn_evenly_on_the_circle() -> None:
+    starts, turns = torch.tensor([0.3, 2.0, -1.0]), torch.tensor([0.01, 1.5, -3.0])
+    angles = starts.unsqueeze(1) + turns.unsqueeze(1) * SHARES
+    on_circle = [torch.stack([part.cos(), part.sin()], dim=-1) for part in (starts, starts + turns, angles)]
+    torch.testing.assert_close(spherical_interpolations(on_circle[0], on_circle[1], SHARES), on_circle[2])
+
+
+def test_spherical_interpolations_of_unit_vectors_stay_on_the_unit_sphere() -> None:
+    starts, ends = (torch.nn.functional.normalize(random_codes(50, dimensions=10, seed=seed), dim=1) for seed in (1, 2))
+    lengths = spherical_interpolations(starts, ends, SHARES).norm(dim=2)
+    torch.testing.assert_close(lengths, torch.ones(50, 5))
+    assert (interpolations(starts, ends, SHARES).norm(dim=2)[:, 2] < 0.95).all()
+
+
+def test_spherical_interpolations_begin_and_end_with_the_codes() -> None:
+    starts, ends = random_codes(100, 10, seed=1), 3 * random_codes(100, 10, seed=2)
+    between = spherical_interpolations(starts, ends, SHARES)
+    assert between.shape == (100, 5, 10)
+    assert torch.equal(between[:, 0], starts)
+    assert torch.equal(between[:, -1], ends)
+
+
+def test_spherical_interpolations_of_codes_of_different_lengths_follow_the_formula() -> None:
+    """Halfway between orthogonal codes both weigh sin 45°."""
+    between = spherical_interpolations(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]]), torch.tensor([0.5]))
+    torch.testing.assert_close(between, torch.tensor([[[sqrt(2), 2 * sqrt(2)]]]))
+
+
+@pytest.mark.parametrize("end", [[1.0, 2.0, -1.0], [2.5, 5.0, -2.5], [-1.0, -2.0, 1.0], [-0.5, -1.0, 0.5], [0.0] * 3])
+def test_spherical_interpolations_of_codes_without_an_angle_between_run_straight(end: list[float]) -> None:
+    codes = torch.tensor([[1.0, 2.0, -1.0]]), torch.tensor([end])
+    for starts, ends in (codes, codes[::-1]):
+        assert torch.equal(spherical_interpolations(starts, ends, SHARES), interpolations(starts, ends, SHARES))
+
+
+def test_spherical_interpolations_near_no_angle_go_over_into_straight_lines() -> None:
+    """On either side of the threshold; near half a turn too the arc is a unit vector's."""
+    angles = torch.tensor([0.0009, 0.0011, pi - 0.0011], dtype=torch.float64)
+    starts = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(3, 2)
+    ends = torch.stack([angles.cos(), angles.sin()], dim=1)
+    shares = SHARES.double()
+    arcs, straight = spherical_interpolations(starts, ends, shares), interpolations(starts, ends, shares)
+    torch.testing.assert_close(arcs[:2], straight[:2], rtol=0, atol=2e-7)
+    assert torch.equal(arcs[0], straight[0])
+    assert not torch.equal(arcs[1], straight[1])
+    torch.testing.assert_close(arcs[2].norm(dim=1), torch.ones(5, dtype=torch.float64))
 
 
 def test_traversals_move_one_dimension_at_a_time_and_leave_the_code_alone() -> None:

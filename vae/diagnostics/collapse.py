@@ -1,57 +1,28 @@
-"""Posterior collapse: latent dimensions that carry nothing about the image."""
+"""Posterior collapse: a posterior, or dimensions of it, that carries nothing about the image."""
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from math import log
 
+import torch
 from torch import Tensor
 
+from vae.diagnostics.verdict import Level, Verdict
+from vae.model import reparameterize
+
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse & Salakhutdinov 2015, section 5.2
+CLEARLY_ACTIVE_VARIANCE = 0.1  # ten times that: where the count changes little from one to the other, it can be trusted
+LEAST_INFORMATION = log(2)  # nats: one bit, the answer to a single yes-or-no question about the image
+LEAST_ACTIVE_SHARE = 0.5  # of the dimensions: below it most of the latent space is idle
+ROWS_AT_ONCE = 100
 
 
-class Verdict(StrEnum):
-    """How much of the latent space has collapsed."""
+class Onset(StrEnum):
+    """When the KL of training vanished."""
 
-    NONE = "none"
-    PARTIAL = "partial"
-    COMPLETE = "complete"
-
-
-class Collapse(NamedTuple):
-    """What became of the latent dimensions.
-
-    Attributes:
-        active: dimensions that carry something about the image.
-        collapsed: dimensions that carry nothing.
-    """
-
-    active: int
-    collapsed: int
-
-    @property
-    def verdict(self) -> Verdict:
-        """None, partial or complete collapse."""
-        if self.collapsed == 0:
-            return Verdict.NONE
-        return Verdict.PARTIAL if self.active else Verdict.COMPLETE
-
-    def in_words(self) -> str:
-        """The verdict as a sentence, with what it rests on and what to try."""
-        total = self.active + self.collapsed
-        basis = f"variance of the posterior mean over images above {ACTIVE_VARIANCE}"
-        carry = f"{self.active} of {total} latent dimensions carry information ({basis})"
-        match self.verdict:
-            case Verdict.NONE:
-                return f"posterior collapse: none; {carry}"
-            case Verdict.PARTIAL:
-                return (
-                    f"posterior collapse: partial; {carry}, {self.collapsed} carry nothing. "
-                    "The data may not need them: a smaller model.latent_dim may do as well"
-                )
-            case Verdict.COMPLETE:
-                return (
-                    f"posterior collapse: complete; none of {total} latent dimensions carries information ({basis}), "
-                    "the decoder ignores its input. Try more train.epochs or a lower train.learning_rate"
-                )
+    NEVER = "never"
+    AT_THE_START = "from the start"
+    LATER = "during training"
 
 
 def mean_variances(mean: Tensor) -> Tensor:
@@ -59,14 +30,118 @@ def mean_variances(mean: Tensor) -> Tensor:
     return mean.cpu().double().var(dim=0, correction=0)
 
 
-def diagnose_collapse(variances: Tensor) -> Collapse:
-    """Count the active units: dimensions d with Var_x(μ_d(x)) > 0.01.
+def active_units(variances: Tensor, threshold: float = ACTIVE_VARIANCE) -> int:
+    """The number of active units: dimensions d with Var_x(μ_d(x)) above the threshold.
 
     Source: Burda, Grosse & Salakhutdinov 2015, section 5.2. The count depends on the threshold early in training:
     look at the whole spectrum of variances before concluding.
 
     Args:
         variances: of the posterior means over images (D,).
+        threshold: 0.01 in the paper.
     """
-    active = int((variances > ACTIVE_VARIANCE).sum())
-    return Collapse(active, len(variances) - active)
+    return int((variances > threshold).sum())
+
+
+def mutual_information(mean: Tensor, log_variance: Tensor, noise: Tensor) -> float:
+    """The information that a code carries about its image, in nats: I_q(x; z) = E_x KL(q(z given x) ‖ q(z)).
+
+        1/N Σ_i [log q(z_i given x_i) - log 1/N Σ_j q(z_i given x_j)],   z_i = μ_i + σ_i·ε_i
+
+    q(z) is the mixture of the N posteriors. It is the part of the KL to the prior that tells images apart; the rest,
+    KL(q(z) ‖ p(z)), is the same whatever the image (Hoffman & Johnson 2016; for the estimate by one sample an image
+    Chen, Li, Grosse & Duvenaud 2018). N images are told apart by log N nats: the estimate cannot exceed that, and
+    posteriors that do not overlap reach it, however much more they carry. Where they are all alike it is 0.
+
+    Args:
+        mean: μ (N, D).
+        log_variance: log σ² (N, D).
+        noise: ε, standard normal (N, D).
+    """
+    mean, log_variance, noise = (tensor.cpu().double() for tensor in (mean, log_variance, noise))
+    # It does not change when all codes are moved, and squares keep more digits near the origin.
+    mean = mean - mean.mean(0)
+    z = reparameterize(mean, log_variance, noise)
+    # -2·log q(z given x_j), up to a constant, is Σ_d z²/σ_j² - 2·z·μ_j/σ_j² + μ_j²/σ_j² + log σ_j².
+    precision = torch.exp(-log_variance)
+    squares, products = precision.T, (mean * precision).T
+    rest = (mean.square() * precision + log_variance).sum(1)
+    log_ratio = torch.empty_like(rest)  # log q(z_i) - log q(z_i given x_i), up to log N
+    for start in range(0, len(z), ROWS_AT_ONCE):
+        rows = z[start : start + ROWS_AT_ONCE]
+        surprise = torch.addmm(rest, rows.square(), squares).addmm_(rows, products, alpha=-2)
+        own = surprise.diagonal(start).clone().unsqueeze(1)
+        ratios = surprise.sub_(own).mul_(-0.5)  # log q(z_i given x_j) - log q(z_i given x_i), 0 at j = i
+        log_ratio[start : start + ROWS_AT_ONCE] = ratios.logsumexp(1)
+    return log(len(z)) - float(log_ratio.mean())
+
+
+def collapse_onset(kl_per_epoch: Sequence[float]) -> Onset:
+    """When the KL fell below one bit, judged by the epochs of training.
+
+    Never, where its last epoch is not below; from the start, where no epoch ever came above two bits; and during
+    training, where one did.
+
+    Args:
+        kl_per_epoch: the KL to the prior in nats per image, at the end of each epoch.
+    """
+    if not kl_per_epoch or kl_per_epoch[-1] >= LEAST_INFORMATION:
+        return Onset.NEVER
+    return Onset.LATER if max(kl_per_epoch) > 2 * LEAST_INFORMATION else Onset.AT_THE_START
+
+
+def judge_collapse(
+    variances: Tensor, mutual_information: float, kl_per_epoch: Sequence[float], classes: int
+) -> Verdict:
+    """Whether the posterior has collapsed.
+
+    A failure where no dimension is active or the code carries less than one bit; a warning where it carries less than
+    log(classes), too little to name the class, or where fewer than half of the dimensions are active.
+
+    Args:
+        variances: of the posterior means over images (D,).
+        mutual_information: of code and image, in nats.
+        kl_per_epoch: the KL to the prior in nats per image, at the end of each epoch of training.
+        classes: the number of classes of the data.
+    """
+    total, active = len(variances), active_units(variances)
+    few_active = active < LEAST_ACTIVE_SHARE * total
+    little_information = mutual_information < log(classes)
+    finding = (
+        f"{active} of {total} latent dimensions are active (variance of the posterior mean over images above "
+        f"{ACTIVE_VARIANCE}), {active_units(variances, CLEARLY_ACTIVE_VARIANCE)} clearly so (above "
+        f"{CLEARLY_ACTIVE_VARIANCE}); a code carries {mutual_information:.2f} nats about its image"
+    )
+    if active == 0 or not mutual_information >= LEAST_INFORMATION:
+        level = Level.FAILURE
+        finding += f"; {_in_words(collapse_onset(kl_per_epoch))}"
+        advice = [
+            "train.free_bits, e.g. 0.1 a dimension, train.kl_warmup_epochs, a lower train.beta, or a weaker decoder "
+            "(model.network)"
+        ]
+    else:
+        level = Level.WARNING if little_information or few_active else Level.HEALTHY
+        advice = ["longer training (train.epochs) or a lower train.beta"] if little_information else []
+        advice += ["a smaller model.latent_dim, which does as well, or train.free_bits"] if few_active else []
+    return Verdict(
+        subject="posterior collapse",
+        level=level,
+        finding=finding,
+        criterion=(
+            f"at least half of the dimensions active, by a variance of the posterior mean above {ACTIVE_VARIANCE} "
+            f"(Burda, Grosse & Salakhutdinov 2015, section 5.2), and no less than {log(classes):.2f} nats, the "
+            f"logarithm of {classes} classes; a failure where none is active or a code carries less than one bit, "
+            f"{LEAST_INFORMATION:.2f} nats"
+        ),
+        advice="; ".join(advice),
+    )
+
+
+def _in_words(onset: Onset) -> str:
+    match onset:
+        case Onset.NEVER:
+            return "the KL did not vanish in training"
+        case Onset.AT_THE_START:
+            return "the KL was near zero from the start of training"
+        case Onset.LATER:
+            return "the KL vanished during training"

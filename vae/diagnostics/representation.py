@@ -3,10 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from vae.diagnostics.verdict import Level, Verdict, grade
 from vae.errors import VAEError
+from vae.runtime import derive
 
 Codes = NDArray[np.float32]
 Labels = NDArray[np.int64]
+
+# Warning and failure, as shares of what lies between chance and no error at all: a judgement of this project.
+ACCURACY_ABOVE_CHANCE = (0.5, 0.2)
 
 
 class TooFewPointsError(VAEError):
@@ -84,3 +89,55 @@ def class_silhouette(codes: Codes, labels: Labels) -> float:
             "raise it"
         )
     return float(silhouette_score(codes, labels))
+
+
+def label_information(codes: Codes, labels: Labels, seed: int) -> NDArray[np.float64]:
+    """I(z_d; class), the mutual information of each latent dimension with the class: codes (N, D) to nats (D,).
+
+    Estimated from nearest neighbours, k = 3, and 0 where the estimate is below (Ross 2014). At most the
+    entropy of the classes, log K for K equally frequent ones. What only several dimensions together tell about the
+    class does not count.
+
+    Args:
+        codes: latent codes (N, D).
+        labels: their classes (N,), at least two codes of one class.
+        seed: of the tiny noise that keeps equal codes apart.
+    """
+    from sklearn.feature_selection import mutual_info_classif
+
+    random_state = derive(seed, "label information") % 2**32
+    information = mutual_info_classif(codes.astype(np.float64), labels, random_state=random_state)
+    return np.asarray(information, np.float64)
+
+
+def judge_representation(
+    neighbour_accuracy: float, linear_probe_accuracy: float, silhouette: float, largest_class_share: float
+) -> Verdict:
+    """Judge how well classes can be told from codes, by (accuracy - chance) / (1 - chance).
+
+    The better of the two accuracies counts. A healthy representation does not rule out collapse: a few living
+    dimensions are enough for it.
+
+    Args:
+        neighbour_accuracy: of a vote among nearest neighbours.
+        linear_probe_accuracy: of straight cuts.
+        silhouette: of the classes; named, not judged, since classes may be told apart that do not lie apart.
+        largest_class_share: the accuracy that can be had by chance, the share of the largest class, below 1.
+    """
+    accuracy = max(neighbour_accuracy, linear_probe_accuracy)
+    above_chance = (accuracy - largest_class_share) / (1 - largest_class_share)
+    level = grade(above_chance, *ACCURACY_ABOVE_CHANCE)
+    return Verdict(
+        subject="representation",
+        level=level,
+        finding=(
+            f"of test images {neighbour_accuracy:.1%} have the class of most of their nearest neighbours, and of "
+            f"{linear_probe_accuracy:.1%} a linear probe reads the class (by chance {largest_class_share:.1%}); "
+            f"silhouette {silhouette:.2f}"
+        ),
+        criterion=(
+            f"the better accuracy at least {ACCURACY_ABOVE_CHANCE[0]:.0%} of the way from chance to 100% (failure "
+            f"below {ACCURACY_ABOVE_CHANCE[1]:.0%}); probes as in Alain & Bengio 2016"
+        ),
+        advice="" if level is Level.HEALTHY else "a larger model.latent_dim, a lower train.beta or more train.epochs",
+    )

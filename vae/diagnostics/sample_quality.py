@@ -9,9 +9,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae.diagnostics.verdict import Level, Verdict, grade, worst
 from vae.errors import VAEError
 
 ROWS_AT_ONCE = 2000
+
+# Warning and failure, as shares of what training images reach in place of samples. No paper gives such thresholds:
+# they are a judgement of this project.
+PRECISION_SHARE = (0.8, 0.5)
+RECALL_SHARE = (0.2, 0.05)
+COVERAGE_SHARE = (0.6, 0.4)
 
 
 class TooFewImagesError(VAEError):
@@ -36,42 +43,115 @@ class SampleQuality(NamedTuple):
     coverage: float
 
 
-def sample_quality(real: Tensor, samples: Tensor, neighbours: int) -> SampleQuality:
-    """Compare samples with real images by k-nearest-neighbour balls.
+class RealImages:
+    """Real images, each with the ball that reaches to its k-th nearest neighbour among them.
+
+    The balls are found once, and then any images can be compared with them.
 
     Args:
         real: intensities (N, …).
-        samples: intensities (M, …), on the same device.
         neighbours: k.
 
     Raises:
-        TooFewImagesError: N or M is not above k.
+        TooFewImagesError: N is not above k.
     """
-    fewest = min(len(real), len(samples))
-    if fewest <= neighbours:
+
+    def __init__(self, real: Tensor, neighbours: int) -> None:
+        _require_more(len(real), neighbours)
+        self._neighbours = neighbours
+        # Distances do not change when everything is moved, and are more precise near the origin.
+        self._centre = real.flatten(1).mean(0)
+        self._real = real.flatten(1) - self._centre
+        self._radii = _radii(self._real, neighbours)
+
+    def compare(self, samples: Tensor) -> SampleQuality:
+        """Compare samples with the real images.
+
+        Args:
+            samples: intensities (M, …), on the same device.
+
+        Raises:
+            TooFewImagesError: M is not above k.
+        """
+        _require_more(len(samples), self._neighbours)
+        samples = samples.flatten(1) - self._centre
+        sample_radii = _radii(samples, self._neighbours)
+        real_balls_around = torch.zeros(len(samples), dtype=torch.int64, device=samples.device)
+        in_sample_ball, holds_sample = [], []
+        for rows, radii in zip(self._real.split(ROWS_AT_ONCE), self._radii.split(ROWS_AT_ONCE), strict=True):
+            distances = torch.cdist(rows, samples)
+            in_real_ball = distances <= radii.unsqueeze(1)
+            real_balls_around += in_real_ball.sum(0)
+            holds_sample.append(in_real_ball.any(1))
+            in_sample_ball.append((distances <= sample_radii).any(1))
+        return SampleQuality(
+            precision=_mean(real_balls_around > 0),
+            recall=_mean(torch.cat(in_sample_ball)),
+            density=_mean(real_balls_around) / self._neighbours,
+            coverage=_mean(torch.cat(holds_sample)),
+        )
+
+    def realism(self, images: Tensor) -> Tensor:
+        """How far within the balls of real images each image lies: intensities (M, …) to (M,).
+
+            R(x) = max_r radius(r) / ‖x - r‖
+
+        over the real images r whose radius is not above the median: the larger half of the balls, around images in
+        sparse regions, is left out. R ≥ 1 is within one of the others. Source: Kynkäänniemi et al. 2019, the section
+        on the quality of individual samples.
+        """
+        small = self._radii <= self._radii.median()
+        # An image that is a real one is as realistic as can be told, not infinitely so.
+        least = torch.finfo(self._radii.dtype).eps
+        centres, radii = self._real[small], self._radii[small].clamp(min=least)
+        images = images.flatten(1) - self._centre
+        return torch.cat(
+            [(radii / torch.cdist(rows, centres).clamp_(min=least)).amax(1) for rows in images.split(ROWS_AT_ONCE)]
+        )
+
+
+def judge_samples(quality: SampleQuality, ceiling: SampleQuality) -> Verdict:
+    """Judge samples by how much of the ceiling's precision and coverage they reach.
+
+    Args:
+        quality: of the samples.
+        ceiling: of as many training images in their place.
+    """
+    subject = "sample quality"
+    finding = ", ".join(
+        f"{name} {value:.2f} (of {best:.2f})"
+        for name, value, best in zip(SampleQuality._fields, quality, ceiling, strict=True)
+    )
+    criterion = (
+        f"of the ceiling in brackets, which is what training images reach in place of samples, a precision of at least "
+        f"{PRECISION_SHARE[0]:.0%} (failure below {PRECISION_SHARE[1]:.0%}), a coverage of {COVERAGE_SHARE[0]:.0%} "
+        f"({COVERAGE_SHARE[1]:.0%}) and a recall of {RECALL_SHARE[0]:.0%} ({RECALL_SHARE[1]:.0%}); measures of "
+        "Kynkäänniemi et al. 2019 and Naeem et al. 2020"
+    )
+    if not (ceiling.precision and ceiling.recall and ceiling.coverage):
+        return Verdict(subject, Level.NOT_JUDGED, f"{finding}; training images are no nearer", criterion)
+    by_precision = grade(quality.precision / ceiling.precision, *PRECISION_SHARE)
+    by_coverage = grade(quality.coverage / ceiling.coverage, *COVERAGE_SHARE)
+    by_recall = grade(quality.recall / ceiling.recall, *RECALL_SHARE)
+    advice = []
+    if by_precision is not Level.HEALTHY:
+        advice.append(
+            "against low precision (holes) a higher train.beta, a smaller model.latent_dim or more train.epochs"
+        )
+    if worst(by_coverage, by_recall) is not Level.HEALTHY:
+        advice.append(
+            "against low coverage or recall (collapse or blur) model.network=conv or a larger model.latent_dim"
+        )
+    level = worst(by_precision, by_coverage, by_recall)
+    return Verdict(subject, level, finding, criterion, "; ".join(advice))
+
+
+def _require_more(images: int, neighbours: int) -> None:
+    if images <= neighbours:
         raise TooFewImagesError(
             f"params.yaml: generate.neighbours: {neighbours} nearest neighbours need more than {neighbours} images, "
-            f"but {fewest} are compared; lower it or raise generate.samples"
+            f"but {images} are compared; lower it or raise generate.samples"
         )
-    # Distances do not change when everything is moved, and are more precise near the origin.
-    centre = real.flatten(1).mean(0)
-    real, samples = real.flatten(1) - centre, samples.flatten(1) - centre
-    real_radii, sample_radii = _radii(real, neighbours), _radii(samples, neighbours)
-
-    real_balls_around = torch.zeros(len(samples), dtype=torch.int64, device=real.device)
-    in_sample_ball, holds_sample = [], []
-    for rows, radii in zip(real.split(ROWS_AT_ONCE), real_radii.split(ROWS_AT_ONCE), strict=True):
-        distances = torch.cdist(rows, samples)
-        in_real_ball = distances <= radii.unsqueeze(1)
-        real_balls_around += in_real_ball.sum(0)
-        holds_sample.append(in_real_ball.any(1))
-        in_sample_ball.append((distances <= sample_radii).any(1))
-    return SampleQuality(
-        precision=_mean(real_balls_around > 0),
-        recall=_mean(torch.cat(in_sample_ball)),
-        density=_mean(real_balls_around) / neighbours,
-        coverage=_mean(torch.cat(holds_sample)),
-    )
 
 
 def _radii(points: Tensor, neighbours: int) -> Tensor:

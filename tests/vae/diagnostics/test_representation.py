@@ -1,4 +1,4 @@
-from math import sqrt
+from math import log, sqrt
 
 import numpy as np
 import pytest
@@ -8,10 +8,13 @@ from sklearn.manifold import trustworthiness
 from vae.diagnostics.representation import (
     TooFewPointsError,
     class_silhouette,
+    judge_representation,
+    label_information,
     linear_probe_accuracy,
     neighbour_accuracy,
     require_neighbours,
 )
+from vae.diagnostics.verdict import Level
 
 Codes = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -148,3 +151,59 @@ def test_a_silhouette_without_two_classes_and_two_codes_of_one_is_refused(labels
     codes = np.eye(4, dtype=np.float32)
     with pytest.raises(TooFewPointsError, match=r"embed\.points"):
         class_silhouette(codes, np.array(labels))
+
+
+def test_information_of_a_code_that_is_the_label_is_the_entropy_of_the_classes() -> None:
+    count = 2000
+    random = np.random.default_rng(0)
+    labels = np.arange(count) % CLASSES
+    told = labels + 0.01 * random.standard_normal(count)
+    half_told = labels // 2 + 0.01 * random.standard_normal(count)
+    nothing = random.standard_normal(count)
+    constant = np.full(count, 0.7)
+    codes = np.stack([told, half_told, nothing, constant], axis=1).astype(np.float32)
+    information = label_information(codes, labels, seed=0)
+    assert information.dtype == np.float64
+    assert information == pytest.approx([log(4), log(2), 0, 0], abs=0.03)
+
+
+def test_information_of_two_gaussians_is_that_of_numerical_integration() -> None:
+    """I = log 2 - E[H(class given z)], the classes being N(-1, 1) and N(1, 1): P(class given z) is a sigmoid of 2z."""
+    grid = np.linspace(-9, 9, 20_001)
+    density = (np.exp(-((grid - 1) ** 2) / 2) + np.exp(-((grid + 1) ** 2) / 2)) / sqrt(8 * np.pi)
+    p = 1 / (1 + np.exp(-2 * grid))
+    entropy = -p * np.log(p) - (1 - p) * np.log1p(-p)
+    expected = log(2) - (density * entropy).sum() * (grid[1] - grid[0])
+    labels = np.arange(8000) % 2
+    codes = 2 * labels - 1 + np.random.default_rng(0).standard_normal(8000)
+    information = label_information(codes[:, None].astype(np.float32), labels, seed=0)
+    assert expected == pytest.approx(0.337, abs=0.001)
+    assert information == pytest.approx([expected], abs=0.04)
+
+
+def test_information_repeats_bit_for_bit() -> None:
+    codes, labels = blobs(300, 0.5, seed=1)
+    np.testing.assert_array_equal(label_information(codes, labels, 3), label_information(codes, labels, 3))
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "chance", "level"),
+    [
+        ((0.97, 0.9), 0.1, Level.HEALTHY),
+        ((0.3, 0.6), 0.1, Level.HEALTHY),  # the better of the two counts
+        ((0.5, 0.54), 0.1, Level.WARNING),
+        ((0.27, 0.2), 0.1, Level.FAILURE),
+        ((0.65, 0.54), 0.5, Level.WARNING),  # chance being high
+        ((0.1, 0.05), 0.1, Level.FAILURE),
+    ],
+)
+def test_the_representation_is_judged_by_the_accuracy_above_chance(
+    accuracies: tuple[float, float], chance: float, level: Level
+) -> None:
+    verdict = judge_representation(*accuracies, silhouette=0.123, largest_class_share=chance)
+    assert verdict.subject == "representation"
+    assert verdict.level is level
+    assert bool(verdict.advice) == (level is not Level.HEALTHY)
+    for figure in (*accuracies, chance):
+        assert f"{figure:.1%}" in verdict.finding
+    assert "0.12" in verdict.finding

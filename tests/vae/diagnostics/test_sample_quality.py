@@ -7,12 +7,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae.diagnostics import sample_quality as module
-from vae.diagnostics.sample_quality import SampleQuality, TooFewImagesError, sample_quality
+from vae.diagnostics.sample_quality import RealImages, SampleQuality, TooFewImagesError, judge_samples
+from vae.diagnostics.verdict import Level
 
 
 def gaussian(count: int, *shape: int, seed: int) -> Tensor:
     """float64, so that rounding never decides which of two points is nearer."""
     return torch.randn(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def sample_quality(real: Tensor, samples: Tensor, neighbours: int) -> SampleQuality:
+    return RealImages(real, neighbours).compare(samples)
 
 
 def by_definition(real: Tensor, samples: Tensor, neighbours: int) -> SampleQuality:
@@ -119,3 +124,98 @@ def test_as_few_images_as_neighbours_are_refused(images: int, samples: int) -> N
 def test_one_image_more_than_neighbours_is_enough() -> None:
     real = gaussian(6, 2, seed=1)
     assert sample_quality(real, real, 5).precision == 1
+
+
+def test_several_comparisons_with_the_same_real_images_do_not_disturb_one_another() -> None:
+    real, generated, others = gaussian(40, 4, seed=1), gaussian(30, 4, seed=2), 2 * gaussian(50, 4, seed=3)
+    images = RealImages(real, 3)
+    expected = [sample_quality(real, generated, 3), sample_quality(real, others, 3)]
+    images.realism(others)
+    assert [images.compare(generated), images.compare(others)] == expected
+    assert expected[0] != expected[1]
+
+
+def realism_by_definition(real: Tensor, image: Tensor, neighbours: int) -> float:
+    points = [row.flatten() for row in real]
+    radii = [sorted(float((a - b).norm()) for b in points)[neighbours] for a in points]
+    median = sorted(radii)[(len(radii) - 1) // 2]
+    scores = [
+        radius / float((image.flatten() - point).norm())
+        for radius, point in zip(radii, points, strict=True)
+        if radius <= median
+    ]
+    return max(scores)
+
+
+@pytest.mark.parametrize("count", [30, 31])
+def test_realism_is_that_of_its_definition(count: int) -> None:
+    real, images = gaussian(count, 1, 2, 2, seed=1), 1.5 * gaussian(20, 1, 2, 2, seed=2)
+    expected = [realism_by_definition(real, image, 3) for image in images]
+    assert min(expected) < 1 < max(expected)
+    realism = RealImages(real, 3).realism(images)
+    assert realism.shape == (20,)
+    assert realism.tolist() == pytest.approx(expected, rel=1e-10)
+
+
+def test_realism_falls_as_one_over_the_distance_from_a_ball() -> None:
+    """Five images on a line at steps of 1 have radii of 1; the one at 100 has a large one, and does not count."""
+    real = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0], [100.0]], dtype=torch.float64)
+    images = torch.tensor([[-0.5], [-1.0], [-2.0], [2.5], [54.0]], dtype=torch.float64)
+    assert RealImages(real, 1).realism(images).tolist() == pytest.approx([2, 1, 0.5, 2, 1 / 50])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_realism_of_real_images_is_high_and_finite(dtype: torch.dtype) -> None:
+    real = gaussian(40, 1, 4, 4, seed=1).to(dtype)
+    realism = RealImages(real, 3).realism(real)
+    assert torch.isfinite(realism).all()
+    assert (realism > 100).sum() >= 20  # those whose balls count
+
+
+@pytest.mark.parametrize("rows", [1, 7, 29])
+def test_realism_does_not_depend_on_the_rows_at_once(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, images = gaussian(20, 4, seed=1), gaussian(30, 4, seed=2)
+    whole = RealImages(real, 3).realism(images)
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", rows)
+    torch.testing.assert_close(RealImages(real, 3).realism(images), whole, rtol=1e-10, atol=0)
+
+
+CEILING = SampleQuality(precision=0.8, recall=0.75, density=0.9, coverage=0.95)
+
+
+@pytest.mark.parametrize(
+    ("precision", "recall", "coverage", "level", "advice"),
+    [
+        (0.8, 0.75, 0.95, Level.HEALTHY, []),
+        (0.65, 0.16, 0.58, Level.HEALTHY, []),
+        (0.63, 0.75, 0.58, Level.WARNING, ["precision"]),
+        (0.65, 0.75, 0.56, Level.WARNING, ["coverage"]),
+        (0.65, 0.14, 0.58, Level.WARNING, ["coverage"]),
+        (0.63, 0.75, 0.37, Level.FAILURE, ["precision", "coverage"]),
+        (0.39, 0.75, 0.95, Level.FAILURE, ["precision"]),
+        (0.65, 0.03, 0.58, Level.FAILURE, ["coverage"]),
+    ],
+)
+def test_samples_are_judged_by_the_shares_of_the_ceiling_that_they_reach(
+    precision: float, recall: float, coverage: float, level: Level, advice: list[str]
+) -> None:
+    quality = CEILING._replace(precision=precision, recall=recall, coverage=coverage)
+    verdict = judge_samples(quality, CEILING)
+    assert verdict.subject == "sample quality"
+    assert verdict.level is level
+    assert verdict.advice.count("against low") == len(advice)
+    assert all(f"low {measure}" in verdict.advice for measure in advice)
+
+
+def test_the_verdict_on_samples_names_each_measure_with_its_ceiling() -> None:
+    finding = judge_samples(SampleQuality(0.51, 0.52, 0.53, 0.54), CEILING).finding
+    for words in ("precision 0.51 (of 0.80)", "recall 0.52 (of 0.75)", "density 0.53 (of 0.90)"):
+        assert words in finding
+    assert "coverage 0.54 (of 0.95)" in finding
+
+
+@pytest.mark.parametrize(
+    "ceiling", [CEILING._replace(**{measure: 0.0}) for measure in ("precision", "recall", "coverage")]
+)
+def test_samples_are_not_judged_where_training_images_would_do_no_better(ceiling: SampleQuality) -> None:
+    assert judge_samples(CEILING, ceiling).level is Level.NOT_JUDGED

@@ -1,0 +1,152 @@
+from itertools import pairwise
+from math import ceil
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
+from torch import Tensor
+
+from vae.diagnostics.blur import MAX_BLUR, equivalent_blur, gaussian_blur, judge_blur, sharpness
+from vae.diagnostics.verdict import Level
+
+
+def images(count: int, *shape: int, seed: int = 0) -> Tensor:
+    """Noise in [¼, ¾]: detail of every size."""
+    noise = torch.rand(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return 0.25 + 0.5 * noise
+
+
+def discs(count: int, seed: int) -> Tensor:
+    """White discs on black, of any radius and place: images with edges, as those of characters."""
+    random = torch.Generator().manual_seed(seed)
+    middle = 10 + 8 * torch.rand(count, 2, 1, 1, generator=random)
+    radius = 4 + 4 * torch.rand(count, 1, 1, generator=random)
+    rows, columns = torch.meshgrid(torch.arange(28), torch.arange(28), indexing="ij")
+    distance = ((rows - middle[:, 0]) ** 2 + (columns - middle[:, 1]) ** 2).sqrt()
+    return (distance < radius).float().unsqueeze(1)
+
+
+def test_sharpness_is_that_worked_out_by_hand() -> None:
+    """One white pixel: its Laplacian is -4, its neighbours' 1, zero elsewhere; of 4 inner pixels one, two and one."""
+    image = torch.zeros(1, 1, 4, 4)
+    image[0, 0, 1, 1] = 1
+    mean = (-4 + 1 + 1 + 0) / 4
+    expected = (16 + 1 + 1 + 0) / 4 - mean**2
+    assert sharpness(image) == pytest.approx(expected, rel=1e-6)
+    assert sharpness(torch.cat([image, torch.zeros_like(image)])) == pytest.approx(expected / 2, rel=1e-6)
+
+
+def test_a_slope_is_not_sharp() -> None:
+    slope = torch.linspace(0, 1, 9, dtype=torch.float64).expand(2, 1, 7, 9)
+    assert sharpness(slope + slope[..., :7].mT[..., :1]) == pytest.approx(0, abs=1e-30)
+
+
+def test_sharpness_is_that_of_a_plain_loop() -> None:
+    batch = images(3, 2, 5, 6)
+    expected = []
+    for image in batch.mean(1).numpy():
+        laplacian = [
+            image[r - 1, c] + image[r + 1, c] + image[r, c - 1] + image[r, c + 1] - 4 * image[r, c]
+            for r in range(1, 4)
+            for c in range(1, 5)
+        ]
+        expected.append(np.var(laplacian))
+    assert sharpness(batch) == pytest.approx(np.mean(expected), rel=1e-12)
+
+
+def test_colours_are_averaged_before_anything_else() -> None:
+    grey = images(3, 1, 6, 6)
+    colour = grey * torch.tensor([0.5, 1.0, 1.5]).view(1, 3, 1, 1)
+    assert sharpness(colour) == pytest.approx(sharpness(grey), rel=1e-12)
+
+
+def test_sharpness_does_not_depend_on_brightness_and_grows_with_the_square_of_contrast() -> None:
+    batch = images(5, 1, 8, 8)
+    assert sharpness(batch + 0.2) == pytest.approx(sharpness(batch), rel=1e-10)
+    assert sharpness(3 * batch) == pytest.approx(9 * sharpness(batch), rel=1e-10)
+
+
+def test_sharpness_falls_with_every_blur() -> None:
+    batch = images(20, 1, 16, 16)
+    measures = [sharpness(gaussian_blur(batch, sigma)) for sigma in (0, 0.3, 0.5, 0.8, 1.2, 2, 3, 4)]
+    assert all(after < before for before, after in pairwise(measures))
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.62, 1.0, 2.5, 4.0])
+@pytest.mark.parametrize("shape", [(1, 7, 9), (3, 12, 5)], ids=str)
+def test_blur_is_that_of_scipy(shape: tuple[int, int, int], sigma: float) -> None:
+    """With a kernel of the same reach, beyond the border of the image if need be."""
+    batch = images(2, *shape)
+    radius = max(1, ceil(4 * sigma))
+    expected = gaussian_filter(batch.numpy(), (0, 0, sigma, sigma), mode="nearest", radius=(0, 0, radius, radius))
+    np.testing.assert_allclose(gaussian_blur(batch, sigma).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [0, 1e-3, 0.5, 4.0])
+def test_blur_leaves_constant_images_as_they_are(sigma: float) -> None:
+    constant = torch.full((2, 3, 5, 8), 0.7)
+    blurred = gaussian_blur(constant, sigma)
+    assert blurred.dtype == constant.dtype
+    torch.testing.assert_close(blurred, constant, rtol=1e-6, atol=0)
+
+
+def test_no_blur_is_exactly_none() -> None:
+    batch = images(3, 1, 6, 6)
+    assert torch.equal(gaussian_blur(batch, 0), batch)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.03, 1.9])
+def test_equivalent_blur_is_the_blur_that_images_were_given(sigma: float) -> None:
+    real = discs(200, seed=1)
+    assert equivalent_blur(real, gaussian_blur(real, sigma)) == pytest.approx(sigma, abs=1.5e-3)
+    # Of other images of the same kind too, as with a model's.
+    assert equivalent_blur(real, gaussian_blur(discs(200, seed=2), sigma)) == pytest.approx(sigma, rel=0.04)
+
+
+def test_images_as_sharp_as_real_ones_or_sharper_are_not_blurred() -> None:
+    real = images(10, 1, 8, 8)
+    assert equivalent_blur(real, real.clone()) == 0
+    assert equivalent_blur(gaussian_blur(real, 1), real) == 0
+    assert equivalent_blur(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8)) == 0
+
+
+def test_images_without_any_detail_are_as_soft_as_can_be() -> None:
+    assert equivalent_blur(discs(20, seed=1), torch.full((5, 1, 28, 28), 0.5)) == MAX_BLUR
+
+
+@pytest.mark.parametrize(
+    ("relative_sharpness", "level"),
+    [
+        (1.1, Level.HEALTHY),
+        (0.25, Level.HEALTHY),
+        (0.24, Level.WARNING),
+        (0.12, Level.WARNING),
+        (0.11, Level.FAILURE),
+        (0.0, Level.FAILURE),
+    ],
+)
+@pytest.mark.parametrize("what", ["reconstructions", "samples"])
+def test_blur_is_graded_by_the_sharpness_that_is_left(what: str, relative_sharpness: float, level: Level) -> None:
+    verdict = judge_blur(what, 0.7, relative_sharpness, binary=False)
+    assert verdict.subject == f"blur of {what}"
+    assert verdict.level is level
+    assert bool(verdict.advice) is (level is not Level.HEALTHY)
+    assert "25%" in verdict.criterion
+    assert "12%" in verdict.criterion
+    assert ("see holes" in verdict.advice) is (what == "samples" and level is not Level.HEALTHY)
+
+
+def test_the_finding_names_width_and_sharpness() -> None:
+    finding = judge_blur("samples", 0.62, 0.478, binary=False).finding
+    assert finding == "as soft as real images under a Gaussian blur of 0.62 pixels; 48% of their sharpness"
+    assert judge_blur("samples", 0.0, 1.03, binary=False).finding.endswith("103% of their sharpness")
+    assert f"{MAX_BLUR:.2f} pixels or more" in judge_blur("samples", MAX_BLUR, 0.0, binary=False).finding
+
+
+def test_blur_of_black_and_white_data_is_not_judged() -> None:
+    verdict = judge_blur("reconstructions", 3.0, 0.1, binary=True)
+    assert verdict.level is Level.NOT_JUDGED
+    assert "3.00 pixels" in verdict.finding
+    assert "grey" in verdict.finding
+    assert not verdict.advice

@@ -1,0 +1,93 @@
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from vae.diagnostics.verdict import Level, Verdict, grade, levels, table
+
+HEALTHY = Verdict("overfitting", Level.HEALTHY, "a gap of 0.1 nats", "no more than 0.2", "more data")
+WARNING = Verdict("blur of samples", Level.WARNING, "as soft as a fog", "no more than 0.8 pixels", "model.network conv")
+FAILURE = Verdict("posterior collapse", Level.FAILURE, "no dimension is active", "half of them", "train.free_bits")
+NOT_JUDGED = Verdict("training length", Level.NOT_JUDGED, "too few epochs", "a flat end", "more epochs")
+ALL = [HEALTHY, WARNING, FAILURE, NOT_JUDGED]
+
+
+@pytest.mark.parametrize(
+    ("value", "level"),
+    [
+        (-9.0, Level.HEALTHY),
+        (0.2, Level.HEALTHY),
+        (0.2000001, Level.WARNING),
+        (0.5, Level.WARNING),
+        (0.5000001, Level.FAILURE),
+        (float("inf"), Level.FAILURE),
+    ],
+)
+def test_a_measure_is_the_worse_the_higher_where_failure_lies_above_warning(value: float, level: Level) -> None:
+    assert grade(value, 0.2, 0.5) is level
+    assert grade(-value, -0.2, -0.5) is level
+
+
+@pytest.mark.parametrize(
+    ("value", "level"),
+    [(9.0, Level.HEALTHY), (0.9, Level.HEALTHY), (0.89, Level.WARNING), (0.6, Level.WARNING), (0.59, Level.FAILURE)],
+)
+def test_a_measure_is_the_worse_the_lower_where_failure_lies_below_warning(value: float, level: Level) -> None:
+    assert grade(value, 0.9, 0.6) is level
+
+
+@pytest.mark.parametrize(("warning", "failure"), [(0.2, 0.5), (0.5, 0.2)])
+def test_what_is_no_number_is_not_judged(warning: float, failure: float) -> None:
+    assert grade(float("nan"), warning, failure) is Level.NOT_JUDGED
+
+
+def test_levels_are_metrics_by_subject() -> None:
+    assert levels(ALL) == {
+        "overfitting": "healthy",
+        "blur_of_samples": "warning",
+        "posterior_collapse": "failure",
+        "training_length": "not judged",
+    }
+    assert all(type(level) is str for level in levels(ALL).values())
+    assert levels([]) == {}
+
+
+def test_a_table_has_level_subject_and_finding_in_columns() -> None:
+    assert table([HEALTHY, NOT_JUDGED]).splitlines() == [
+        "healthy     overfitting      a gap of 0.1 nats",
+        "not judged  training length  too few epochs",
+    ]
+
+
+def test_what_is_not_healthy_comes_with_criterion_and_advice() -> None:
+    assert table([FAILURE, HEALTHY, WARNING]).splitlines() == [
+        "failure  posterior collapse  no dimension is active",
+        "                             Healthy: half of them",
+        "                             Try: train.free_bits",
+        "healthy  overfitting         a gap of 0.1 nats",
+        "warning  blur of samples     as soft as a fog",
+        "                             Healthy: no more than 0.8 pixels",
+        "                             Try: model.network conv",
+    ]
+
+
+def test_a_table_is_no_wider_than_asked_and_loses_no_word() -> None:
+    words = [f"word{index}" for index in range(60)]
+    verdict = Verdict("blur", Level.WARNING, " ".join(words[:20]), " ".join(words[20:40]), " ".join(words[40:]))
+    lines = table([verdict], width=60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert max(map(len, lines)) > 50
+    assert [word for word in " ".join(lines).split() if word.startswith("word")] == words
+
+
+def test_a_warning_without_advice_says_nothing_of_trying() -> None:
+    verdict = Verdict("blur", Level.WARNING, "soft", "sharp")
+    assert table([verdict]).splitlines() == ["warning  blur  soft", "               Healthy: sharp"]
+
+
+def test_a_table_of_nothing_is_empty() -> None:
+    assert table([]) == ""
+
+
+def test_a_verdict_stands() -> None:
+    with pytest.raises(FrozenInstanceError):
+        HEALTHY.level = Level.FAILURE  # type: ignore[misc]

@@ -1,0 +1,171 @@
+"""How training went: overfitting, a training that ended too early, and posteriors that fall short of the model."""
+
+from collections.abc import Sequence
+from statistics import linear_regression
+from typing import NamedTuple
+
+from torch import Tensor
+
+from vae.diagnostics.verdict import Level, Verdict, grade
+
+# Effect sizes that Cohen 1988, section 2.2, calls small and medium.
+SMALL_EFFECT = 0.2
+MEDIUM_EFFECT = 0.5
+
+# What a tenth more epochs would add, of the fall of the loss in all of training: conventions of this project. A
+# hundredth of that fall is hardly to be seen on a chart of the loss.
+WARNING_FURTHER_FALL = 0.01
+FAILURE_FURTHER_FALL = 0.03
+FURTHER_EPOCHS = 0.1  # of the epochs so far
+LEAST_EPOCHS = 5  # below them there is no curve to judge
+LEAST_END = 3  # epochs, of a straight line through the end: two would be at the mercy of noise
+
+# Of the KL, which is what the code costs: conventions of this project. Beyond about two thirds most of that cost is the
+# encoder's fault.
+WARNING_INFERENCE_GAP = 0.35
+FAILURE_INFERENCE_GAP = 0.7
+LEAST_KL = 1.0  # nats: a share of less would magnify the noise of the estimates
+
+
+class OverfittingGap(NamedTuple):
+    """By how much training images fare better than test images.
+
+    Attributes:
+        nats: the mean negative ELBO of test images less that of training images.
+        effect_size: the same in standard deviations of the negative ELBO between test images.
+    """
+
+    nats: float
+    effect_size: float
+
+
+def overfitting_gap(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -> OverfittingGap:
+    """The gap between training and test images, in nats and as an effect size.
+
+        d = (mean of test - mean of training) / standard deviation of test
+
+    An effect size depends neither on the scale of the loss nor on the likelihood (Cohen 1988, section 2.2; by the
+    standard deviation of one group Glass 1976).
+
+    Args:
+        train_negative_elbos: nats per image (N,).
+        test_negative_elbos: nats per image (M,), which must not be all the same.
+    """
+    train, test = train_negative_elbos.cpu().double(), test_negative_elbos.cpu().double()
+    gap = test.mean() - train.mean()
+    return OverfittingGap(float(gap), float(gap / test.std(correction=0)))
+
+
+def judge_overfitting(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -> Verdict:
+    """Whether the model has learned its training images by heart.
+
+    Args:
+        train_negative_elbos: nats per image (N,).
+        test_negative_elbos: nats per image (M,).
+    """
+    gap = overfitting_gap(train_negative_elbos, test_negative_elbos)
+    level = grade(gap.effect_size, SMALL_EFFECT, MEDIUM_EFFECT)
+    return Verdict(
+        subject="overfitting",
+        level=level,
+        finding=(
+            f"a test image costs {abs(gap.nats):.2f} nats {'more' if gap.nats > 0 else 'less'} than a training image, "
+            f"an effect size of {gap.effect_size:.2f} standard deviations"
+        ),
+        criterion=(
+            f"an effect size of no more than {SMALL_EFFECT} standard deviations, called small, a failure beyond "
+            f"{MEDIUM_EFFECT}, called medium (Cohen 1988)"
+        ),
+        advice=_unless_healthy(
+            level,
+            "more data (a lower prepare.validation_fraction; yet a validation set selects the best epoch), "
+            "train.weight_decay, fewer train.epochs, smaller model.hidden_dims or model.latent_dim",
+        ),
+    )
+
+
+def end_slope(values: Sequence[float]) -> float:
+    """The slope per epoch of the least-squares line through the last quarter of the epochs, at least three of them.
+
+    Raises:
+        ValueError: there are fewer than two epochs.
+    """
+    end = values[-max(LEAST_END, len(values) // 4) :]
+    return linear_regression(range(len(end)), end).slope
+
+
+def judge_convergence(loss_per_epoch: Sequence[float]) -> Verdict:
+    """Whether training ended while the loss was still falling.
+
+    What a tenth more epochs would gain, were the slope of the last quarter to go on, as a share of the fall to the last
+    epoch from the highest one. A curve that ends flat or rising is healthy here. Not judged on fewer than five epochs,
+    or where the loss did not fall at all.
+
+    Args:
+        loss_per_epoch: what was minimised, over the training images of each epoch, nats per image.
+    """
+    level, epochs = Level.NOT_JUDGED, len(loss_per_epoch)
+    if epochs < LEAST_EPOCHS:
+        finding = f"too few epochs to judge: {epochs}, where {LEAST_EPOCHS} are needed"
+    elif not (fall := max(loss_per_epoch) - loss_per_epoch[-1]) > 0:
+        finding = f"the loss was never higher than in the last of {epochs} epochs"
+    else:
+        further = -end_slope(loss_per_epoch) * FURTHER_EPOCHS * epochs
+        level = grade(further / fall, WARNING_FURTHER_FALL, FAILURE_FURTHER_FALL)
+        finding = f"the loss has fallen by {fall:.2f} nats in {epochs} epochs, and no longer falls"
+        if further > 0:
+            finding = (
+                f"a tenth more epochs would lower the loss by about {further:.2f} nats more, "
+                f"{100 * further / fall:.1f} % of its fall of {fall:.2f} nats in {epochs} epochs"
+            )
+    return Verdict(
+        subject="training length",
+        level=level,
+        finding=finding,
+        criterion=(
+            f"a further fall in a tenth more epochs of no more than {100 * WARNING_FURTHER_FALL:g} % of the fall so "
+            f"far, a failure beyond {100 * FAILURE_FURTHER_FALL:g} % (by the slope of the last quarter; conventions "
+            "of this project)"
+        ),
+        advice=_unless_healthy(level, "more train.epochs, or a higher train.learning_rate with train.schedule=cosine"),
+    )
+
+
+def judge_inference_gap(negative_elbo: float, negative_iw_bound: float, kl: float) -> Verdict:
+    """Whether the encoder's posteriors fall short of the model's own.
+
+    The gap log p(x) - ELBO = KL(q(z given x) ‖ p(z given x)) comes from Gaussians that cannot have the shape of the
+    true posterior and from an encoder that does not find the best of them (Cremer, Li & Duvenaud 2018). The
+    importance-weighted bound stands in for log p(x), which on average it does not exceed: the gap is no smaller than
+    that.
+
+    Args:
+        negative_elbo: nats per image.
+        negative_iw_bound: the negative importance-weighted bound of the same images, nats per image.
+        kl: to the prior, nats per image: what the gap is measured by.
+    """
+    gap = negative_elbo - negative_iw_bound
+    share = gap / max(kl, LEAST_KL)
+    level = grade(share, WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)
+    return Verdict(
+        subject="inference gap",
+        level=level,
+        finding=(
+            f"the ELBO lies {gap:.2f} nats below the importance-weighted bound, {100 * share:.0f} % of the KL of "
+            f"{kl:.2f} nats"
+        ),
+        criterion=(
+            f"a gap of no more than {100 * WARNING_INFERENCE_GAP:g} % of the KL (or of {LEAST_KL:g} nat, where that is "
+            f"more), a failure beyond {100 * FAILURE_INFERENCE_GAP:g} % (Cremer, Li & Duvenaud 2018 on what the gap "
+            "is made of; the shares are conventions of this project)"
+        ),
+        advice=_unless_healthy(
+            level,
+            "longer training (train.epochs), wider model.hidden_dims, which the encoder gains by, or "
+            "train.importance_samples",
+        ),
+    )
+
+
+def _unless_healthy(level: Level, advice: str) -> str:
+    return advice if level in {Level.WARNING, Level.FAILURE} else ""

@@ -1,0 +1,160 @@
+"""Holes in the latent space: where the prior has mass and no image is encoded.
+
+The decoder has learnt to decode codes of the aggregate posterior, q(z) = 1/N Σ_x q(z given x), and samples are
+decoded from the prior p(z). Where the two differ, samples are decoded from codes that the decoder has never met.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vae.diagnostics.verdict import Level, Verdict, grade, worst
+from vae.runtime import generator
+
+PERMUTATIONS = 200  # the smallest p-value is then 1/201
+ROWS_AT_ONCE = 1000
+
+# Warning and failure. The measures' values without any difference are known, 1 and 0; how far above is too far is a
+# judgement of this project: no paper gives such thresholds.
+DISTANCE_RATIO = (1.35, 1.8)
+SQUARED_DISCREPANCY = (0.02, 0.08)
+SIGNIFICANCE = 0.01  # a discrepancy that chance makes more often than this does not count
+
+
+class Discrepancy(NamedTuple):
+    """How far two samples are from being of one distribution.
+
+    Attributes:
+        squared: the unbiased MMD², about 0 where the distributions agree, and then as often below as above.
+        p_value: how often samples of one distribution would come out as far apart or farther.
+    """
+
+    squared: float
+    p_value: float
+
+
+def maximum_mean_discrepancy(
+    codes: Tensor, prior: Tensor, seed: int, *, bandwidth: float | None = None, permutations: int = PERMUTATIONS
+) -> Discrepancy:
+    """The squared maximum mean discrepancy of two samples, and its p-value by permutation, in float64.
+
+        MMD² = 1/(N·(N - 1)) Σ_{i≠j} k(z_i, z_j) + 1/(M·(M - 1)) Σ_{i≠j} k(p_i, p_j) - 2/(N·M) Σ_ij k(z_i, p_j)
+        k(a, b) = exp(-‖a - b‖² / (2·h²))
+
+    with h the median distance within the pooled sample. The p-value is (1 + #{permuted ≥ observed}) / (1 +
+    permutations) over random ways to split the pooled sample in two. Source: Gretton et al. 2012, equation 3 and
+    section 8 (the median heuristic).
+
+    Args:
+        codes: draws of the aggregate posterior (N, D), at least two.
+        prior: draws of the prior (M, D), at least two. Memory grows with (N + M)²: a few thousand at most.
+        seed: of the permutations.
+        bandwidth: h, where it is not to be the median.
+        permutations: how many.
+    """
+    pooled = torch.cat([codes, prior]).cpu().double()
+    count = len(pooled)
+    distances = torch.cdist(pooled, pooled)
+    itself = torch.eye(count, dtype=torch.bool)
+    if bandwidth is None:
+        # Where all codes are one any bandwidth will do, except zero.
+        bandwidth = max(float(distances[~itself].median()), torch.finfo(torch.float64).eps)
+    kernel = torch.exp(-0.5 * (distances / bandwidth).square()).masked_fill_(itself, 0)
+
+    random = generator(seed, "permutations of codes and prior")
+    orders = torch.rand(permutations, count, dtype=torch.float64, generator=random).argsort(1)
+    among_codes = torch.cat([torch.arange(count).unsqueeze(0), orders]) < len(codes)
+    observed, *permuted = _squared_discrepancies(kernel, among_codes).tolist()
+    as_far = sum(value >= observed for value in permuted)
+    return Discrepancy(observed, (1 + as_far) / (1 + permutations))
+
+
+def nearest_distances(points: Tensor, codes: Tensor) -> Tensor:
+    """The Euclidean distance of each point to the code that is nearest to it: (M, D) and (N, D) to (M,)."""
+    parts = []
+    for rows in points.split(ROWS_AT_ONCE):
+        nearest = codes[torch.cdist(rows, codes).min(1).indices]
+        # Once more, since cdist computes by matrix products and loses digits of small distances.
+        parts.append(torch.linalg.vector_norm(rows - nearest, dim=1))
+    return torch.cat(parts)
+
+
+def distance_ratio(prior: Tensor, codes: Tensor, held_out: Tensor) -> float:
+    """How much farther draws of the prior lie from the nearest code than codes of other images do.
+
+    The median distance of draws of the prior to the nearest code, divided by that of held-out codes: about 1 where
+    prior and aggregate posterior agree, above 1 where draws of the prior fall where no image is encoded. Where the
+    codes take up more room than the prior it is below 1.
+
+    Args:
+        prior: draws of the prior (M, D).
+        codes: draws of the aggregate posterior (N, D).
+        held_out: other draws of the aggregate posterior (L, D), of other images.
+    """
+    from_prior, from_codes = (
+        float(nearest_distances(points, codes).cpu().double().median()) for points in (prior, held_out)
+    )
+    return from_prior / max(from_codes, torch.finfo(torch.float32).tiny)
+
+
+def interpolation_dip(realism_by_share: Tensor) -> float:
+    """How far images lose realism on the way between two codes: the lowest inner value over the mean of the ends.
+
+    1: they do not; small: there is a hole between.
+
+    Args:
+        realism_by_share: the median realism of decoded images at each share of the way, both ends included (S,),
+            at least three.
+    """
+    realism = realism_by_share.cpu().double()
+    ends = (realism[0] + realism[-1]) / 2
+    return float(realism[1:-1].min() / ends)
+
+
+def judge_holes(discrepancy: Discrepancy, distance_ratio: float, linear_dip: float, spherical_dip: float) -> Verdict:
+    """Judge how well the prior matches the aggregate posterior.
+
+    The dips of interpolations are named, not judged: an image that is half a 1 and half an 8 need not be real.
+
+    Args:
+        discrepancy: of draws of the aggregate posterior and of the prior.
+        distance_ratio: of the same.
+        linear_dip: the dip of realism on straight lines between codes.
+        spherical_dip: that on arcs.
+    """
+    by_distance = grade(distance_ratio, *DISTANCE_RATIO)
+    significant = discrepancy.p_value < SIGNIFICANCE
+    by_discrepancy = grade(discrepancy.squared, *SQUARED_DISCREPANCY) if significant else Level.HEALTHY
+    level = worst(by_distance, by_discrepancy)
+    return Verdict(
+        subject="holes in the latent space",
+        level=level,
+        finding=(
+            f"draws of the prior lie {distance_ratio:.2f} times as far from the nearest code as codes of other images "
+            f"do; the MMD² of prior and aggregate posterior is {discrepancy.squared:.4f} "
+            f"(p = {discrepancy.p_value:.3f}); between two codes realism falls to {linear_dip:.2f} of that at the ends "
+            f"on straight lines, {spherical_dip:.2f} on arcs"
+        ),
+        criterion=(
+            f"a ratio of distances up to {DISTANCE_RATIO[0]} (failure above {DISTANCE_RATIO[1]}), and an MMD² up to "
+            f"{SQUARED_DISCREPANCY[0]} (failure above {SQUARED_DISCREPANCY[1]}) or p of {SIGNIFICANCE} or more; "
+            "MMD of Gretton et al. 2012, prior against aggregate posterior as in Hoffman & Johnson 2016 and Rosca, "
+            "Lakshminarayanan & Mohamed 2018"
+        ),
+        advice=""
+        if level is Level.HEALTHY
+        else "a higher train.beta or a smaller model.latent_dim; only after that a longer train.kl_warmup_epochs",
+    )
+
+
+def _squared_discrepancies(kernel: Tensor, among_codes: Tensor) -> Tensor:
+    """The unbiased MMD² of each of P ways to split a pooled sample: kernel (S, S), diagonal 0, and (P, S) to (P,)."""
+    first = among_codes.to(kernel.dtype)
+    n = first.sum(1)
+    m = len(kernel) - n
+    sums = first @ kernel
+    within_first = (sums * first).sum(1)
+    between = sums.sum(1) - within_first
+    within_second = kernel.sum() - within_first - 2 * between
+    return within_first / (n * (n - 1)) + within_second / (m * (m - 1)) - 2 * between / (n * m)
