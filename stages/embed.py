@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 from safetensors.torch import save
 
 from stages import entry, paths
@@ -10,7 +11,11 @@ from vae.artifacts import write_bytes, write_csv, write_json, write_png
 from vae.checkpoints import load_model
 from vae.datasets import load_images
 from vae.diagnostics import projection, representation
+from vae.diagnostics.verdict import levels, table
 from vae.figures.charts import class_scatter
+from vae.figures.diagnoses import label_information
+from vae.figures.verdicts import verdict_table
+from vae.objective import kl_divergence
 from vae.params import Params
 
 log = logging.getLogger(__name__)
@@ -32,6 +37,7 @@ def main(params: Params) -> None:
     train_codes, train_labels = inference.encode(model, train.images).mean.cpu().numpy(), train.labels.numpy()
     points = projection.project(codes[chosen], settings.method, settings.seed)
 
+    information = representation.label_information(codes[chosen], labels[chosen], settings.seed)
     measures = {
         "neighbour_accuracy": representation.neighbour_accuracy(
             train_codes, train_labels, codes, labels, settings.neighbours
@@ -40,6 +46,14 @@ def main(params: Params) -> None:
         "silhouette": representation.class_silhouette(codes[chosen], labels[chosen]),
         "trustworthiness": projection.trustworthiness(codes[chosen], points, settings.neighbours),
     }
+    verdicts = [
+        representation.judge_representation(
+            measures["neighbour_accuracy"],
+            measures["linear_probe_accuracy"],
+            measures["silhouette"],
+            float(np.bincount(labels).max() / len(labels)),
+        )
+    ]
 
     latents = {
         "mean": posterior.mean.cpu(),
@@ -54,8 +68,15 @@ def main(params: Params) -> None:
         [(float(x), float(y), name, int(image)) for (x, y), name, image in zip(points, names, chosen, strict=True)],
     )
     draw_projection(points, labels[chosen], test.class_names, projection.axis_names(model.latent_dim, settings.method))
-    write_json(paths.METRICS / "embed.json", measures)
+    kl = kl_divergence(*posterior).mean(0).cpu().double().numpy()
+    write_png(PLOTS / "label_information.png", label_information(information, kl))
+    write_png(PLOTS / "verdicts.png", verdict_table(verdicts, "Verdict on the representation"))
+    write_json(
+        paths.METRICS / "embed.json",
+        {**measures, "label_information": float(information.max()), "verdicts": levels(verdicts)},
+    )
     log.info("codes of test images: %s", ", ".join(f"{name} {value:.3f}" for name, value in measures.items()))
+    log.info(table(verdicts))
 
 
 def draw_projection(

@@ -1,6 +1,7 @@
-"""Stage 4: what the decoder makes of codes from the prior, and of codes between and around those of test images."""
+"""Stage 4: what the decoder makes of codes from the prior, of codes between and around those of test images."""
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,18 +12,23 @@ from stages import entry, paths
 from vae import inference, runtime
 from vae.artifacts import write_json, write_png
 from vae.checkpoints import load_model
-from vae.datasets import LabelledImages, load_images, pixels
-from vae.diagnostics.sample_quality import sample_quality
+from vae.datasets import LabelledImages, PixelKind, black_and_white, load_images, pixels
+from vae.diagnostics import blur, classification, holes
+from vae.diagnostics.sample_quality import RealImages, judge_samples
+from vae.diagnostics.verdict import Verdict, levels, table
+from vae.figures import diagnoses
 from vae.figures.images import image_grid
+from vae.figures.verdicts import verdict_table
 from vae.latent_space import (
     interpolations,
     most_active,
     pairs_of_different_classes,
     prior_grid,
     prior_quantiles,
+    spherical_interpolations,
     traversals,
 )
-from vae.model import VAE
+from vae.model import VAE, reparameterize
 from vae.objective import kl_divergence
 from vae.params import GenerateParams, Params
 
@@ -33,41 +39,127 @@ SAMPLE_ROWS, SAMPLE_COLUMNS = 10, 10
 INTERPOLATIONS, INTERPOLATION_STEPS = 8, 9
 TRAVERSED_DIMENSIONS, TRAVERSAL_STEPS, TRAVERSAL_REACH = 10, 11, 3.0
 MANIFOLD_SIDE = 20
+COMPARED_FOR_BLUR = 2000
+COMPARED_BY_DISCREPANCY = 1000
+JUDGED_INTERPOLATIONS = 100
+
+
+class Diagnosis(NamedTuple):
+    """Measures by their names, and the verdicts that they come to."""
+
+    measures: dict[str, object]
+    verdicts: list[Verdict]
 
 
 def main(params: Params) -> None:
-    """Sample, interpolate, traverse; measure the samples against real images; write measures and pictures."""
+    """Sample, interpolate, traverse; measure the samples against real images; write measures, verdicts and pictures."""
     settings = params.generate
     train, test = load_images(paths.TRAIN_IMAGES), load_images(paths.TEST_IMAGES)
     model = load_model(paths.MODEL, runtime.device(), test.shape)
 
     random = runtime.generator(settings.seed, "prior samples", model.device)
     count = min(settings.samples, len(train), len(test))
-    codes = torch.randn(count, model.latent_dim, generator=random, device=model.device)
-    samples = inference.decode(model, codes)
-    write_json(paths.METRICS / "generate.json", measure(samples, train, test, settings))
-
+    prior = torch.randn(count, model.latent_dim, generator=random, device=model.device)
+    samples = inference.decode(model, prior, settings.seed, progress=True)
     posterior = inference.encode(model, test.images)
+    real = pixels(test.images[runtime.permutation(len(test), settings.seed, "test images")[:count]])
+    real_images = RealImages(real.to(samples.device), settings.neighbours)
+
+    quality = compare(real_images, samples, train, settings)
+    softness = compare_sharpness(real, samples.cpu(), test.kind == PixelKind.BINARY)
+    classes = classify(samples, train, test, settings.seed)
+    gaps = find_holes(model, real_images, posterior, test.labels, prior, settings.seed)
+    verdicts = [verdict for part in (quality, softness, classes, gaps) for verdict in part.verdicts]
+    measures = {**quality.measures, **softness.measures, **classes.measures, **gaps.measures, "samples": count}
+    write_json(paths.METRICS / "generate.json", {**measures, "verdicts": levels(verdicts)})
+
     kl = kl_divergence(*posterior).mean(0)
     draw_samples(samples)
     draw_interpolations(model, test, posterior.mean, settings.seed)
     draw_traversals(model, posterior.mean, kl, settings.seed)
-    draw_manifold(model, kl)
+    draw_manifold(model, kl, settings.seed)
+    write_png(PLOTS / "verdicts.png", verdict_table(verdicts, "Verdicts on samples and the latent space"))
+    log.info(table(verdicts))
 
 
-def measure(
-    samples: Tensor, train: LabelledImages, test: LabelledImages, settings: GenerateParams
-) -> dict[str, object]:
+def compare(real_images: RealImages, samples: Tensor, train: LabelledImages, settings: GenerateParams) -> Diagnosis:
     """Compare samples with as many test images; the ceiling is what as many training images reach in their place."""
-    count = len(samples)
-    real = pixels(test.images[runtime.permutation(len(test), settings.seed, "test images")[:count]])
-    stand_ins = pixels(train.images[runtime.permutation(len(train), settings.seed, "training images")[:count]])
-    real, stand_ins = real.to(samples.device), stand_ins.to(samples.device)
-    quality = sample_quality(real, samples, settings.neighbours)._asdict()
-    ceiling = sample_quality(real, stand_ins, settings.neighbours)._asdict()
-    compared = ", ".join(f"{name} {value:.2f} (of {ceiling[name]:.2f})" for name, value in quality.items())
-    log.info("%d samples against test images (of what training images reach): %s", count, compared)
-    return {**quality, "ceiling": ceiling, "samples": count}
+    chosen = train[runtime.permutation(len(train), settings.seed, "training images")[: len(samples)]]
+    if train.kind == PixelKind.PROBABILITIES:
+        chosen = black_and_white(chosen, settings.seed, "training pixels")
+    quality = real_images.compare(samples)
+    ceiling = real_images.compare(pixels(chosen.images).to(samples.device))
+    return Diagnosis({**quality._asdict(), "ceiling": ceiling._asdict()}, [judge_samples(quality, ceiling)])
+
+
+def compare_sharpness(real: Tensor, samples: Tensor, binary: bool) -> Diagnosis:
+    """How soft samples are against real images."""
+    real, samples = real[:COMPARED_FOR_BLUR], samples[:COMPARED_FOR_BLUR]
+    softness, relative = blur.equivalent_blur(real, samples), blur.sharpness(samples) / blur.sharpness(real)
+    return Diagnosis(
+        {"sample_blur": softness, "sample_sharpness": relative},
+        [blur.judge_blur("samples", softness, relative, binary)],
+    )
+
+
+def classify(samples: Tensor, train: LabelledImages, test: LabelledImages, seed: int) -> Diagnosis:
+    """Which classes appear among the samples, by a classifier of training images, and how clearly; chart them."""
+    if train.kind == PixelKind.PROBABILITIES:
+        train = black_and_white(train, seed, "classified pixels")
+    classifier = classification.train_classifier(train.images, train.labels, len(train.class_names), seed)
+    of_samples, of_test = classifier.probabilities(samples), classifier.probabilities(pixels(test.images))
+    accuracy = classification.accuracy(of_test, test.labels.numpy())
+    shares, reference = classification.class_shares(of_samples), classification.class_shares(of_test)
+    confidence, real_confidence = classification.confidence(of_samples), classification.confidence(of_test)
+    balance = classification.balance(shares, reference)
+    figure = diagnoses.class_balance(shares, reference, test.class_names, accuracy, confidence, real_confidence)
+    write_png(PLOTS / "class_balance.png", figure)
+    return Diagnosis(
+        {
+            "class_balance": balance,
+            "class_confidence": confidence,
+            "test_confidence": real_confidence,
+            "classifier_accuracy": accuracy,
+        },
+        [classification.judge_classes(balance, confidence, real_confidence, accuracy)],
+    )
+
+
+def find_holes(
+    model: VAE, real_images: RealImages, posterior: inference.Posterior, labels: Tensor, prior: Tensor, seed: int
+) -> Diagnosis:
+    """How far the prior is from the aggregate posterior, and what lies between codes; chart both."""
+    random = runtime.generator(seed, "posterior samples", model.device)
+    noise = torch.randn(posterior.mean.shape, generator=random, device=model.device)
+    order = runtime.permutation(len(noise), seed, "split of codes").to(model.device)
+    codes, held_out = reparameterize(*posterior, noise)[order].tensor_split(2)
+    few = COMPARED_BY_DISCREPANCY
+    discrepancy = holes.maximum_mean_discrepancy(codes[:few], prior[:few], seed)
+    ratio = holes.distance_ratio(prior, codes, held_out)
+
+    pairs = pairs_of_different_classes(
+        labels, runtime.permutation(len(labels), seed, "judged interpolations"), JUDGED_INTERPOLATIONS
+    )
+    starts, ends = (posterior.mean[list(indices)] for indices in zip(*pairs, strict=True))
+    shares = torch.linspace(0, 1, INTERPOLATION_STEPS)
+    curves = []
+    for between in (interpolations, spherical_interpolations):
+        images = inference.decode(model, between(starts, ends, shares.to(starts.device)).flatten(0, 1), seed)
+        realism = real_images.realism(images).view(len(pairs), -1)
+        curves.append(torch.cat([realism, realism.flip(1)]).median(0).values.cpu())  # there and back
+    linear_dip, spherical_dip = (holes.interpolation_dip(realism) for realism in curves)
+    plotted = [holes.nearest_distances(points, codes).cpu() for points in (prior, held_out)] + [shares, *curves]
+    from_prior, from_held_out, places, linear, spherical = (values.double().numpy() for values in plotted)
+    write_png(PLOTS / "holes.png", diagnoses.holes(from_prior, from_held_out, places, linear, spherical))
+    return Diagnosis(
+        {
+            "prior_discrepancy": discrepancy.squared,
+            "prior_discrepancy_p_value": discrepancy.p_value,
+            "prior_distance_ratio": ratio,
+            "interpolation_dip": {"linear": linear_dip, "spherical": spherical_dip},
+        },
+        [holes.judge_holes(discrepancy, ratio, linear_dip, spherical_dip)],
+    )
 
 
 def draw_samples(samples: Tensor) -> None:
@@ -86,7 +178,7 @@ def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: i
     order = runtime.permutation(len(test), seed, "interpolated images")
     starts, ends = torch.tensor(pairs_of_different_classes(test.labels, order, INTERPOLATIONS)).unbind(1)
     shares = torch.linspace(0, 1, INTERPOLATION_STEPS)
-    between = decode_rows(model, interpolations(means[starts], means[ends], shares.to(means.device)))
+    between = decode_rows(model, interpolations(means[starts], means[ends], shares.to(means.device)), seed)
     first, last = (pixels(test.images[indices]).unsqueeze(1).numpy() for indices in (starts, ends))
     names = [[test.class_names[label] for label in test.labels[indices]] for indices in (starts, ends)]
     figure = image_grid(
@@ -107,7 +199,7 @@ def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
     start = means[runtime.permutation(len(means), seed, "traversed image")[0]]
     values = torch.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, TRAVERSAL_STEPS)
     figure = image_grid(
-        decode_rows(model, traversals(start, dimensions, values.to(start.device))),
+        decode_rows(model, traversals(start, dimensions, values.to(start.device)), seed),
         f"Traversals of the {len(dimensions)} most active latent dimensions",
         "A test image's code, one dimension at a time moved through the prior. Healthy: each changes something.",
         row_labels=[f"z{dimension}, {kl[dimension]:.2f}" for dimension in dimensions],
@@ -118,14 +210,14 @@ def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
     write_png(PLOTS / "traversals.png", figure)
 
 
-def draw_manifold(model: VAE, kl: Tensor) -> None:
+def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
     """Decode the prior over two dimensions, the most active where there are more."""
     quantiles = prior_quantiles(MANIFOLD_SIDE)
     dimensions = sorted(most_active(kl, 2))
     across, *up = [f"z{dimension}" for dimension in dimensions]
     others = "; the two most active dimensions, all others at 0" if model.latent_dim > 2 else ""
     figure = image_grid(
-        decode_rows(model, prior_grid(quantiles, dimensions, model.latent_dim)),
+        decode_rows(model, prior_grid(quantiles, dimensions, model.latent_dim), seed),
         f"The manifold over {' and '.join([across, *up])}",
         f"Decoded quantiles of the prior{others}. Healthy: smooth changes without smears.",
         row_labels=[signed(value) for value in quantiles.flip(0).tolist()] if up else [],
@@ -137,9 +229,9 @@ def draw_manifold(model: VAE, kl: Tensor) -> None:
     write_png(PLOTS / "manifold.png", figure)
 
 
-def decode_rows(model: VAE, codes: Tensor) -> NDArray[np.float32]:
-    """The expected images of rows of codes: (R, S, D) to (R, S, C, H, W)."""
-    images: NDArray[np.float32] = inference.decode(model, codes.flatten(0, 1)).cpu().numpy()
+def decode_rows(model: VAE, codes: Tensor, seed: int) -> NDArray[np.float32]:
+    """The images of rows of codes: (R, S, D) to (R, S, C, H, W)."""
+    images: NDArray[np.float32] = inference.decode(model, codes.flatten(0, 1), seed).cpu().numpy()
     return images.reshape(*codes.shape[:2], *images.shape[1:])
 
 

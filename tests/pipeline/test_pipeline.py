@@ -2,15 +2,29 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from tests.projects import SMALL, Project, copy_project
+from vae.diagnostics.verdict import Level
 
 STAGES = ("prepare", "train", "evaluate", "generate", "embed")
+
+# For networks that take longer.
+TINY = {
+    "model.hidden_dims": "[16]",
+    "model.channels": "4",
+    "model.masked_layers": "1",
+    "train.epochs": "1",
+    "evaluate.importance_samples": "2",
+    "generate.samples": "20",
+    "embed.points": "100",
+}
 
 
 def declared_outputs(project: Project) -> set[str]:
@@ -42,16 +56,112 @@ def test_two_copies_end_with_the_same_bytes(reproduced: Project, tmp_path: Path)
 def test_metrics_have_the_documented_keys(reproduced: Project) -> None:
     metrics = {stage: json.loads(reproduced.read(f"metrics/{stage}.json")) for stage in STAGES}
     terms = {"loss", "reconstruction", "kl"}
-    assert set(metrics["prepare"]) == {"dataset", "images", "shape", "entropy_floor"}
+    assert set(metrics["prepare"]) == {"dataset", "binarize", "images", "shape", "entropy_floor"}
     assert metrics["prepare"]["images"] == {"train": 1294, "validation": 144, "test": 359}
     assert set(metrics["train"]) == {"epochs", "best_epoch", "train", "validation"}
     assert set(metrics["train"]["train"]) == set(metrics["train"]["validation"]) == terms
+    assert set(metrics["evaluate"]) == {
+        "test",
+        "train_negative_elbo",
+        "active_units",
+        "clearly_active_units",
+        "latent_dim",
+        "mutual_information",
+        "reconstruction_blur",
+        "reconstruction_sharpness",
+        "mse_per_class",
+        "verdicts",
+    }
     assert set(metrics["evaluate"]["test"]) == {"negative_elbo", "reconstruction", "kl", "negative_iw_bound", "mse"}
-    assert {"active_units", "latent_dim"} <= set(metrics["evaluate"])
+    assert set(metrics["evaluate"]["mse_per_class"]) == set("0123456789")
     quality = {"precision", "recall", "density", "coverage"}
-    assert quality <= set(metrics["generate"])
+    assert set(metrics["generate"]) == quality | {
+        "ceiling",
+        "sample_blur",
+        "sample_sharpness",
+        "class_balance",
+        "class_confidence",
+        "test_confidence",
+        "classifier_accuracy",
+        "prior_discrepancy",
+        "prior_discrepancy_p_value",
+        "prior_distance_ratio",
+        "interpolation_dip",
+        "samples",
+        "verdicts",
+    }
     assert set(metrics["generate"]["ceiling"]) == quality
-    assert set(metrics["embed"]) == {"neighbour_accuracy", "linear_probe_accuracy", "silhouette", "trustworthiness"}
+    assert set(metrics["generate"]["interpolation_dip"]) == {"linear", "spherical"}
+    assert set(metrics["embed"]) == {
+        "neighbour_accuracy",
+        "linear_probe_accuracy",
+        "silhouette",
+        "trustworthiness",
+        "label_information",
+        "verdicts",
+    }
+
+
+def test_every_diagnosis_comes_to_a_verdict(reproduced: Project) -> None:
+    verdicts = {stage: json.loads(reproduced.read(f"metrics/{stage}.json")).get("verdicts", {}) for stage in STAGES}
+    assert {stage: set(subjects) for stage, subjects in verdicts.items()} == {
+        "prepare": set(),
+        "train": set(),
+        "evaluate": {
+            "posterior_collapse",
+            "blur_of_reconstructions",
+            "overfitting",
+            "training_length",
+            "inference_gap",
+        },
+        "generate": {"sample_quality", "blur_of_samples", "classes_of_samples", "holes_in_the_latent_space"},
+        "embed": {"representation"},
+    }
+    assert {level for subjects in verdicts.values() for level in subjects.values()} <= set(Level)
+    # Of three epochs nobody can tell where training would have gone.
+    assert verdicts["evaluate"]["training_length"] == "not judged"
+
+
+def structure(value: Any) -> Any:
+    """The keys of nested mappings."""
+    return {key: structure(each) for key, each in value.items()} if isinstance(value, dict) else None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {
+            "prepare.train_images": "400",
+            "model.network": "conv",
+            "model.likelihood": "gaussian",
+            "train.importance_samples": "2",
+            "train.schedule": "eight_stages",
+        },
+        {
+            "prepare.binarize": "dynamic",
+            "prepare.train_images": "400",
+            "model.network": "autoregressive",
+            "model.activation": "gelu",
+            "train.schedule": "cosine",
+            "train.free_bits": "0.1",
+        },
+    ],
+    ids=["conv, gaussian", "autoregressive, dynamic"],
+)
+def test_other_models_write_the_same_files_with_the_same_metrics_and_show_their_verdicts(
+    workspace: Project, parameters: dict[str, str]
+) -> None:
+    before = workspace.files("data", "models", "metrics", "plots")
+    workspace.set({**TINY, **parameters})
+    log = workspace.dvc("repro")
+    after = workspace.files("data", "models", "metrics", "plots")
+    assert set(after) == set(before) == declared_outputs(workspace)
+    for name in (name for name in after if name.endswith(".json")):
+        metrics = json.loads(after[name])
+        assert structure(metrics) == structure(json.loads(before[name])), name
+        for subject, level in metrics.get("verdicts", {}).items():
+            assert re.search(rf"^{level} +{subject.replace('_', ' ')}  ", log, re.MULTILINE), f"{name}: {subject}"
+    assert workspace.read("models/vae.safetensors") != before["models/vae.safetensors"]
 
 
 def test_the_negative_elbo_is_the_sum_of_its_terms_and_above_the_tighter_bound_and_the_floor(
@@ -86,7 +196,10 @@ def test_going_back_to_earlier_parameters_restores_instead_of_running(workspace:
     [
         ("vae/figures/charts.py", {"evaluate", "embed"}),
         ("vae/diagnostics/sample_quality.py", {"generate"}),
+        ("vae/diagnostics/fit.py", {"evaluate"}),
+        ("vae/networks/autoregressive.py", {"train", "evaluate", "generate", "embed"}),
         ("vae/objective.py", {"train", "evaluate", "generate", "embed"}),
+        ("vae/schedules.py", {"train"}),
         ("vae/sources.py", {"prepare"}),
     ],
 )

@@ -3,12 +3,14 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 120
 
 # Okabe & Ito's colours, which colour-blind readers tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
+GREEN, AMBER = "#009E73", "#E69F00"  # with ORANGE the three of a traffic light
 
 # Paul Tol's muted scheme, for up to ten classes.
 CLASS_COLOURS = (
@@ -35,3 +37,9 @@ def canvas(width: float, height: float, title: str, explanation: str) -> "Figure
     figure.suptitle(f"{title}\n", fontsize=13, fontweight="bold", x=0.02, ha="left")
     figure.text(0.02, 1 - 0.46 / height, explanation, fontsize=10, ha="left", va="center", color="#333333")
     return figure
+
+
+def leave_empty(axes: "Axes", reason: str) -> None:
+    """Axes that have nothing to show say why, in place of ticks and curves."""
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=11, color=GREY, transform=axes.transAxes)
