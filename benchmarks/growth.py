@@ -83,13 +83,13 @@ def main(path: Path, epochs: int) -> None:
     device = runtime.device()
     images = load_images(path).images
     warm_up = Steps(mnist.new_model(device), images[: 2 * CHUNK * mnist.BATCH_SIZE], mnist.settings())
-    warm_up.epoch(lambda _: None)
+    warm_up.epoch(1, lambda _: None)
 
     steps = Steps(mnist.new_model(device), images, mnist.settings())
     synchronize(device)
     start = perf_counter()
-    for _ in range(epochs):
-        steps.epoch(lambda _: None)
+    for number in range(1, epochs + 1):
+        steps.epoch(number, lambda _: None)
     synchronize(device)
     seconds = (perf_counter() - start) / (epochs * len(images))
     print(json.dumps({"seconds_per_image": seconds, "peak_bytes": peak_resident_bytes()}))

@@ -22,6 +22,17 @@ BATCH_SIZE = 128
 LEARNING_RATE = 1e-3
 QUICK_IMAGES = 6000
 ABOUT_THE_MODEL = f"784-400-20, batches of {BATCH_SIZE}"
+ARCHITECTURE = Architecture(
+    image_shape=(1, 28, 28),
+    network="mlp",
+    hidden_dims=(400,),
+    activation="relu",
+    channels=32,
+    masked_layers=6,
+    latent_dim=20,
+    likelihood="bernoulli",
+    scale="learned",
+)
 
 
 @cache
@@ -30,10 +41,10 @@ def splits() -> Splits:
     return load_source("mnist", 0)
 
 
-def training_images(*, quick: bool) -> Tensor:
-    """uint8 (N, 1, 28, 28): all 60,000, or the first few."""
-    images = splits().train.images
-    return images[:QUICK_IMAGES] if quick else images
+def training_images(*, quick: bool) -> LabelledImages:
+    """All 60,000, or the first few."""
+    train = splits().train
+    return train[:QUICK_IMAGES] if quick else train
 
 
 def as_the_tutorial_reads_it(count: int) -> Dataset[tuple[Tensor, int]]:
@@ -54,12 +65,25 @@ def as_the_tutorial_reads_it(count: int) -> Dataset[tuple[Tensor, int]]:
 def new_model(device: torch.device) -> VAE:
     """The untrained model, the same every time."""
     with runtime.seeded(0, "initial weights"):
-        return VAE(Architecture(image_shape=(1, 28, 28), hidden_dims=(400,), latent_dim=20)).to(device)
+        return VAE(ARCHITECTURE).to(device)
 
 
 def settings(precision: Precision = "float32", epochs: int = 1) -> TrainParams:
     """The parameters of its training."""
-    return TrainParams(epochs=epochs, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, precision=precision, seed=0)
+    return TrainParams(
+        epochs=epochs,
+        batch_size=BATCH_SIZE,
+        learning_rate=LEARNING_RATE,
+        schedule="constant",
+        beta=1.0,
+        kl_warmup_epochs=0,
+        free_bits=0.0,
+        importance_samples=1,
+        weight_decay=0.0,
+        gradient_clip=0.0,
+        precision=precision,
+        seed=0,
+    )
 
 
 def precisions(device: torch.device) -> tuple[Precision, ...]:
@@ -71,7 +95,7 @@ def precisions(device: torch.device) -> tuple[Precision, ...]:
 def trained_model(device: torch.device) -> VAE:
     """The model after an epoch, good enough to take the time of what is done with it."""
     model = new_model(device)
-    Steps(model, splits().train.images, settings()).epoch(lambda _: None)
+    Steps(model, splits().train.images, settings()).epoch(1, lambda _: None)
     return model
 
 

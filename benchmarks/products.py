@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vae.model import VAE
+from vae.networks.dense import DenseDecoder, DenseEncoder
 
 
 class Product(NamedTuple):
@@ -36,18 +37,15 @@ class Layer(NamedTuple):
 
 
 def step_products(model: VAE, batch_size: int, dtype: torch.dtype) -> list[Product]:
-    """The products of a training step, in its order: nobody asks for the gradient by the image."""
-    encoder = _layers([model.encoder.hidden, model.encoder.moments], batch_size, dtype)
-    decoder = _layers([model.decoder.hidden, model.decoder.output], batch_size, dtype)
-    layers = [*encoder, *decoder]
+    """The products of a training step of an MLP, in its order: nobody asks for the gradient by the image."""
+    layers = [*_layers(_of_encoder(model), batch_size, dtype), *_layers(_of_decoder(model), batch_size, dtype)]
     backward = [product for layer in reversed(layers) for product in (layer.by_weight, layer.by_input)]
     return [*(layer.forward for layer in layers), *backward[:-1]]
 
 
 def decoder_products(model: VAE, batch_size: int) -> list[Product]:
     """The products of decoding a batch of codes, in float32."""
-    layers = _layers([model.decoder.hidden, model.decoder.output], batch_size, torch.float32)
-    return [layer.forward for layer in layers]
+    return [layer.forward for layer in _layers(_of_decoder(model), batch_size, torch.float32)]
 
 
 def operations(products: Sequence[Product]) -> int:
@@ -84,6 +82,16 @@ def _in_batches(
         multiply(last)
 
     return _without_launches(compute, device)
+
+
+def _of_encoder(model: VAE) -> list[nn.Module]:
+    assert isinstance(model.encoder, DenseEncoder)
+    return [model.encoder.hidden, model.encoder.moments]
+
+
+def _of_decoder(model: VAE) -> list[nn.Module]:
+    assert isinstance(model.decoder, DenseDecoder)
+    return [model.decoder.hidden, model.decoder.output]
 
 
 def _layers(modules: Sequence[nn.Module], batch_size: int, dtype: torch.dtype) -> list[Layer]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks import mnist
 from benchmarks.measurement import Settings, Spread, interleave, timed
 from benchmarks.table import Row, Section, at_most
+from vae.datasets import LabelledImages
 from vae.params import TrainParams
 from vae.resumption import Resumption
 from vae.training import train
@@ -55,7 +56,7 @@ def run(settings: Settings) -> Section:
     return Section("resumption", f"trained on {epochs} × {len(images):,} MNIST images, {mnist.ABOUT_THE_MODEL}", rows)
 
 
-def share_of(images: Tensor, params: TrainParams, device: torch.device) -> Callable[[], tuple[float, float]]:
+def share_of(images: LabelledImages, params: TrainParams, device: torch.device) -> Callable[[], tuple[float, float]]:
     """A training that returns its seconds, and the percentage that went into keeping its state."""
 
     def measure() -> tuple[float, float]:

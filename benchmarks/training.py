@@ -35,7 +35,7 @@ def run(settings: Settings) -> Section:
     times = 1 if device.type == "cpu" else EPOCHS_A_TURN_ON_AN_ACCELERATOR
     tutorial = Tutorial(mnist.as_the_tutorial_reads_it(len(images)), mnist.BATCH_SIZE, mnist.LEARNING_RATE, device)
     projects = {
-        ours(precision): our_epoch(Steps(mnist.new_model(device), images, mnist.settings(precision)))
+        ours(precision): our_epoch(Steps(mnist.new_model(device), images.images, mnist.settings(precision)))
         for precision in mnist.precisions(device)
     }
     bounds = {
@@ -83,5 +83,5 @@ def bare(precision: Precision) -> str:
 
 
 def our_epoch(steps: Steps) -> Callable[[], object]:
-    """An epoch without a progress bar."""
-    return lambda: steps.epoch(lambda _: None)
+    """An epoch without a progress bar: always the first, since by a constant schedule all are alike."""
+    return lambda: steps.epoch(1, lambda _: None)

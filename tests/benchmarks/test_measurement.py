@@ -1,21 +1,24 @@
 """The parts of the benchmarks that can be right or wrong; how long things take is not tested."""
 
 import json
+from importlib import import_module
 from itertools import pairwise
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import growth, products, table, training
+from benchmarks import fidelity, growth, mnist, products, table, training
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measurement import Settings, Spread, interleave, ratio
+from benchmarks.stage_start import FIRST_WORK
 from benchmarks.table import Goal, Row, Section, at_least, at_most, compared, skipped
 from benchmarks.tutorial import TutorialVAE, loss_function
 from vae.backpropagation import NegativeElboGradient, Weights
-from vae.model import VAE, Architecture
+from vae.model import VAE
+from vae.networks.dense import DenseDecoder, DenseEncoder
 from vae.objective import negative_elbo
-from vae.runtime import CPU, seeded
+from vae.runtime import CPU
 
 MACHINE = {
     "cpu": "A processor",
@@ -28,8 +31,7 @@ MACHINE = {
 
 
 def build() -> VAE:
-    with seeded(0, "weights"):
-        return VAE(Architecture(image_shape=(1, 28, 28), hidden_dims=(400,), latent_dim=20))
+    return mnist.new_model(CPU)
 
 
 @pytest.mark.parametrize(
@@ -230,15 +232,18 @@ def test_each_layer_reads_what_the_one_before_it_wrote() -> None:
 
 def test_the_tutorials_step_has_the_loss_and_gradient_of_the_projects() -> None:
     model, tutorial = build(), TutorialVAE()
+    encoder, decoder = model.encoder, model.decoder
+    assert isinstance(encoder, DenseEncoder)
+    assert isinstance(decoder, DenseDecoder)
     with torch.no_grad():
         for name in ("weight", "bias"):
             theirs = {child: getattr(layer, name) for child, layer in tutorial.named_children()}
-            theirs["fc1"].copy_(getattr(model.encoder.hidden[0], name))
-            mean, log_variance = getattr(model.encoder.moments, name).chunk(2)
+            theirs["fc1"].copy_(getattr(encoder.hidden[0], name))
+            mean, log_variance = getattr(encoder.moments, name).chunk(2)
             theirs["fc21"].copy_(mean)
             theirs["fc22"].copy_(log_variance)
-            theirs["fc3"].copy_(getattr(model.decoder.hidden[0], name))
-            theirs["fc4"].copy_(getattr(model.decoder.output, name))
+            theirs["fc3"].copy_(getattr(decoder.hidden[0], name))
+            theirs["fc4"].copy_(getattr(decoder.output, name))
 
     random = torch.Generator().manual_seed(3)
     images = torch.randint(0, 256, (8, 784), dtype=torch.uint8, generator=random)
@@ -251,13 +256,35 @@ def test_the_tutorials_step_has_the_loss_and_gradient_of_the_projects() -> None:
     loss = loss_function(reconstruction, x, mean, log_variance)
     loss.backward()
 
-    weights, losses = Weights(model), torch.empty(2)
+    weights, losses = Weights(model), torch.empty(3)
     with torch.no_grad():
-        NegativeElboGradient(model, weights, 8)(images, noise, losses)
-    torch.testing.assert_close(losses.sum(), loss.detach())
+        NegativeElboGradient(model, weights, 8)(images, noise, torch.tensor(1.0), losses)
+    torch.testing.assert_close(losses[0], loss.detach())
     by_fc4 = tutorial.fc4.weight.grad
     assert by_fc4 is not None
-    torch.testing.assert_close(weights.of(model.decoder.output.weight)[1], by_fc4 / 8)  # the tutorial's loss is a sum
+    torch.testing.assert_close(weights.of(decoder.output.weight)[1], by_fc4 / 8)  # the tutorial's loss is a sum
+
+
+@pytest.mark.parametrize("equal_every_chunk", [True, False])
+def test_steps_beside_those_of_automatic_differentiation_differ_by_rounding_only(equal_every_chunk: bool) -> None:
+    random = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (18 * mnist.BATCH_SIZE + 5, 1, 28, 28), dtype=torch.uint8, generator=random)
+    largest, average = fidelity.differences(images, mnist.settings(), CPU, equal_every_chunk=equal_every_chunk)
+    assert 0 < largest < 1e-5
+    assert average < 1e-6
+
+
+def test_steps_that_are_wrong_would_be_seen_beside_those_of_automatic_differentiation() -> None:
+    """With the KL weighed, say, which the reference does not know."""
+    images = torch.randint(0, 256, (500, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    params = mnist.settings().model_copy(update={"beta": 5.0})
+    largest, _ = fidelity.differences(images, params, CPU, equal_every_chunk=True)
+    assert largest > 1e-3
+
+
+def test_each_stage_has_the_call_that_ends_its_start() -> None:
+    for stage, (module, function) in FIRST_WORK.items():
+        assert callable(getattr(import_module(module), function)), stage
 
 
 @pytest.mark.parametrize(
