@@ -1,7 +1,6 @@
 """Stage 4: what the decoder makes of codes from the prior, of codes between and around those of test images."""
 
 import logging
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from vae.checkpoints import load_model
 from vae.datasets import LabelledImages, PixelKind, black_and_white, load_images, pixels
 from vae.diagnostics import blur, classification, holes
 from vae.diagnostics.sample_quality import RealImages, judge_samples
-from vae.diagnostics.verdict import Verdict, levels, table
+from vae.diagnostics.verdict import Diagnosis, levels, table
 from vae.figures import diagnoses
 from vae.figures.images import image_grid
 from vae.figures.verdicts import verdict_table
@@ -39,16 +38,8 @@ SAMPLE_ROWS, SAMPLE_COLUMNS = 10, 10
 INTERPOLATIONS, INTERPOLATION_STEPS = 8, 9
 TRAVERSED_DIMENSIONS, TRAVERSAL_STEPS, TRAVERSAL_REACH = 10, 11, 3.0
 MANIFOLD_SIDE = 20
-COMPARED_FOR_BLUR = 2000
 COMPARED_BY_DISCREPANCY = 1000
 JUDGED_INTERPOLATIONS = 100
-
-
-class Diagnosis(NamedTuple):
-    """Measures by their names, and the verdicts that they come to."""
-
-    measures: dict[str, object]
-    verdicts: list[Verdict]
 
 
 def main(params: Params) -> None:
@@ -94,11 +85,10 @@ def compare(real_images: RealImages, samples: Tensor, train: LabelledImages, set
 
 def compare_sharpness(real: Tensor, samples: Tensor, binary: bool) -> Diagnosis:
     """How soft samples are against real images."""
-    real, samples = real[:COMPARED_FOR_BLUR], samples[:COMPARED_FOR_BLUR]
-    softness, relative = blur.equivalent_blur(real, samples), blur.sharpness(samples) / blur.sharpness(real)
+    softness = blur.softness(real, samples)
     return Diagnosis(
-        {"sample_blur": softness, "sample_sharpness": relative},
-        [blur.judge_blur("samples", softness, relative, binary)],
+        {"sample_blur": softness.blur, "sample_sharpness": softness.relative_sharpness},
+        [blur.judge_blur("samples", softness, binary=binary)],
     )
 
 
@@ -136,30 +126,37 @@ def find_holes(
     few = COMPARED_BY_DISCREPANCY
     discrepancy = holes.maximum_mean_discrepancy(codes[:few], prior[:few], seed)
     ratio = holes.distance_ratio(prior, codes, held_out)
-
-    pairs = pairs_of_different_classes(
-        labels, runtime.permutation(len(labels), seed, "judged interpolations"), JUDGED_INTERPOLATIONS
-    )
-    starts, ends = (posterior.mean[list(indices)] for indices in zip(*pairs, strict=True))
     shares = torch.linspace(0, 1, INTERPOLATION_STEPS)
-    curves = []
-    for between in (interpolations, spherical_interpolations):
-        images = inference.decode(model, between(starts, ends, shares.to(starts.device)).flatten(0, 1), seed)
-        realism = real_images.realism(images).view(len(pairs), -1)
-        curves.append(torch.cat([realism, realism.flip(1)]).median(0).values.cpu())  # there and back
-    linear_dip, spherical_dip = (holes.interpolation_dip(realism) for realism in curves)
-    plotted = [holes.nearest_distances(points, codes).cpu() for points in (prior, held_out)] + [shares, *curves]
-    from_prior, from_held_out, places, linear, spherical = (values.double().numpy() for values in plotted)
-    write_png(PLOTS / "holes.png", diagnoses.holes(from_prior, from_held_out, places, linear, spherical))
+    linear, spherical = realism_between(model, real_images, posterior.mean, labels, shares, seed)
+    dips = {"linear": holes.interpolation_dip(linear), "spherical": holes.interpolation_dip(spherical)}
+
+    distances = (holes.nearest_distances(points, codes) for points in (prior, held_out))
+    curves = (values.cpu().double().numpy() for values in (*distances, shares, linear, spherical))
+    write_png(PLOTS / "holes.png", diagnoses.holes(*curves))
     return Diagnosis(
         {
             "prior_discrepancy": discrepancy.squared,
             "prior_discrepancy_p_value": discrepancy.p_value,
             "prior_distance_ratio": ratio,
-            "interpolation_dip": {"linear": linear_dip, "spherical": spherical_dip},
+            "interpolation_dip": dips,
         },
-        [holes.judge_holes(discrepancy, ratio, linear_dip, spherical_dip)],
+        [holes.judge_holes(discrepancy, ratio, dips["linear"], dips["spherical"])],
     )
+
+
+def realism_between(
+    model: VAE, real_images: RealImages, means: Tensor, labels: Tensor, shares: Tensor, seed: int
+) -> list[Tensor]:
+    """The median realism at shares of the way between codes of different classes, on straight lines and on arcs."""
+    order = runtime.permutation(len(labels), seed, "judged interpolations")
+    pairs = pairs_of_different_classes(labels, order, JUDGED_INTERPOLATIONS)
+    starts, ends = (means[list(indices)] for indices in zip(*pairs, strict=True))
+    curves = []
+    for between in (interpolations, spherical_interpolations):
+        images = inference.decode(model, between(starts, ends, shares.to(means.device)).flatten(0, 1), seed)
+        realism = real_images.realism(images).view(len(pairs), -1)
+        curves.append(torch.cat([realism, realism.flip(1)]).median(0).values)  # there and back
+    return curves
 
 
 def draw_samples(samples: Tensor) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from vae.artifacts import write_bytes
 from vae.datasets import ImageShape
 from vae.errors import VAEError
-from vae.model import VAE, Architecture
+from vae.model import VAE, Architecture, ArchitectureError
 
 METADATA_KEY = "architecture"  # the only one: the order of several would change from run to run
 
@@ -46,7 +46,7 @@ def load_model(path: Path, device: torch.device, image_shape: ImageShape) -> VAE
             raise TypeError("weights are not float32")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; run dvc repro train, or dvc pull, to get it") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValidationError, RuntimeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValidationError, RuntimeError, ArchitectureError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path}: damaged or no model of this version ({reason}); delete it and run dvc repro train"

@@ -45,7 +45,6 @@ class VAE(nn.Module):
         encoder: intensities (B, C, H, W) to μ and log σ² of q(z given x), each (B, D).
         decoder: codes (B, D), and where it is autoregressive images as well, to what the likelihood takes.
         likelihood: p(x given z), of what the decoder puts out.
-        autoregressive: whether the decoder sees the pixels before each.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -57,7 +56,6 @@ class VAE(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.latent_dim = architecture.latent_dim
-        self.autoregressive = architecture.network == "autoregressive"
         self.encoder: Encoder = _encoder(architecture)
         self.decoder: Decoder = _decoder(architecture)
         scale = None if architecture.scale == "learned" else architecture.scale
@@ -75,7 +73,7 @@ class VAE(nn.Module):
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x given z) in nats per image: (B, C, H, W) and (B, D) to (B,)."""
-        output = self.decoder(z, x) if self.autoregressive else self.decoder(z)
+        output = self.decoder(z, x) if isinstance(self.decoder, AutoregressiveDecoder) else self.decoder(z)
         return self.likelihood.log_density(x, _single(output))
 
 

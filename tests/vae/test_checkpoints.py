@@ -264,6 +264,13 @@ class TestRefusedFiles:
         with pytest.raises(CheckpointError, match=re.escape(f"{saved}: damaged or no model of this version")):
             load_model(saved, CPU, DIGITS)
 
+    def test_an_architecture_that_cannot_be_built_is_refused_with_the_files_path(self, saved: Path) -> None:
+        saved.write_bytes(as_file(load_file(saved), network="conv", image_shape=(1, 6, 6)))
+        with pytest.raises(
+            CheckpointError, match=rf"{re.escape(str(saved))}: damaged .*delete it and run dvc repro train"
+        ):
+            load_model(saved, CPU, (1, 6, 6))
+
     def test_a_model_of_an_earlier_version_is_refused_with_the_way_out(self, saved: Path) -> None:
         """Which had MLPs and the Bernoulli likelihood alone, and no word on them."""
         earlier = metadata("network", "activation", "channels", "masked_layers", "likelihood", "scale")

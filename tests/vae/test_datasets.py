@@ -119,9 +119,13 @@ class TestBlackAndWhite:
         share = (drawn == 255).double().mean(0).flatten()
         assert ((share - p).abs() <= 4 * (p * (1 - p) / self.COUNT).sqrt()).all()
 
-    def test_black_stays_black_and_white_stays_white(self) -> None:
-        extremes = torch.tensor([0, 255], dtype=torch.uint8).repeat(500_000)
-        assert torch.equal(draw_pixels(extremes, generator(0, "test")), extremes)
+    @pytest.mark.parametrize("level", [0, 255])
+    def test_black_stays_black_and_white_stays_white(self, level: int) -> None:
+        """Also where the uniform number is the lowest or the highest that there is, as among those of this seed."""
+        numbers = torch.rand(1_000_000, generator=torch.Generator().manual_seed(391))
+        assert (numbers.min().item(), numbers.max().item()) == (0, 1 - 2**-24)
+        images = torch.full((1_000_000,), level, dtype=torch.uint8)
+        assert torch.equal(draw_pixels(images, torch.Generator().manual_seed(391)), images)
 
     def test_pixels_are_drawn_independently(self) -> None:
         grey = torch.full((self.COUNT, 2), 51, dtype=torch.uint8)

@@ -65,7 +65,6 @@ def test_networks_are_those_of_the_architecture(network: str, encoder: type, dec
     model = build(network=network)
     assert type(model.encoder) is encoder
     assert type(model.decoder) is decoder
-    assert model.autoregressive == (network == "autoregressive")
 
 
 @pytest.mark.parametrize("scale", ["learned", 0.2])

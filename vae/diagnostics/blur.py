@@ -1,6 +1,7 @@
 """Blur: by how wide a Gaussian real images have to be blurred to look as soft as a model's."""
 
 from math import ceil
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from vae.diagnostics.verdict import Level, Verdict, grade
 
+COMPARED = 2000  # images: those of more differ in the third digit
 MAX_BLUR = 4.0  # pixels: the width at which the search ends, far beyond anything that could be called an image
 TOLERANCE = 1e-3  # pixels: of the search
 KERNEL_REACH = 4  # standard deviations: beyond them lies 6e-5 of a Gaussian
@@ -76,15 +78,33 @@ def equivalent_blur(real: Tensor, images: Tensor) -> float:
     return soft_enough
 
 
-def judge_blur(what: str, blur: float, relative_sharpness: float, binary: bool) -> Verdict:
+class Softness(NamedTuple):
+    """How soft images are against real ones.
+
+    Attributes:
+        blur: the equivalent blur, in pixels.
+        relative_sharpness: their sharpness divided by that of the real images.
+    """
+
+    blur: float
+    relative_sharpness: float
+
+
+def softness(real: Tensor, images: Tensor) -> Softness:
+    """Compare the sharpness of images (M, C, H, W) with that of real ones (N, C, H, W), by the first of each."""
+    real, images = real[:COMPARED], images[:COMPARED]
+    return Softness(equivalent_blur(real, images), sharpness(images) / sharpness(real))
+
+
+def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
     """Whether decoded images are too soft. Not judged on black-and-white data, whose means are grey by nature.
 
     Args:
         what: ``reconstructions`` or ``samples``.
-        blur: their equivalent blur, in pixels.
-        relative_sharpness: their sharpness divided by that of real images.
+        softness: theirs.
         binary: whether every pixel of the data is black or white.
     """
+    blur, relative_sharpness = softness
     if blur == 0:
         finding = f"no softer than real images: {relative_sharpness:.0%} of their sharpness"
     else:

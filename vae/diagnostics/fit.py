@@ -116,15 +116,15 @@ def judge_convergence(loss_per_epoch: Sequence[float]) -> Verdict:
         if further > 0:
             finding = (
                 f"a tenth more epochs would lower the loss by about {further:.2f} nats more, "
-                f"{100 * further / fall:.1f} % of its fall of {fall:.2f} nats in {epochs} epochs"
+                f"{further / fall:.1%} of its fall of {fall:.2f} nats in {epochs} epochs"
             )
     return Verdict(
         subject="training length",
         level=level,
         finding=finding,
         criterion=(
-            f"a further fall in a tenth more epochs of no more than {100 * WARNING_FURTHER_FALL:g} % of the fall so "
-            f"far, a failure beyond {100 * FAILURE_FURTHER_FALL:g} % (by the slope of the last quarter; conventions "
+            f"a further fall in a tenth more epochs of no more than {WARNING_FURTHER_FALL:.0%} of the fall so "
+            f"far, a failure beyond {FAILURE_FURTHER_FALL:.0%} (by the slope of the last quarter; conventions "
             "of this project)"
         ),
         advice=_unless_healthy(level, "more train.epochs, or a higher train.learning_rate with train.schedule=cosine"),
@@ -151,12 +151,11 @@ def judge_inference_gap(negative_elbo: float, negative_iw_bound: float, kl: floa
         subject="inference gap",
         level=level,
         finding=(
-            f"the ELBO lies {gap:.2f} nats below the importance-weighted bound, {100 * share:.0f} % of the KL of "
-            f"{kl:.2f} nats"
+            f"the ELBO lies {gap:.2f} nats below the importance-weighted bound, {share:.0%} of the KL of {kl:.2f} nats"
         ),
         criterion=(
-            f"a gap of no more than {100 * WARNING_INFERENCE_GAP:g} % of the KL (or of {LEAST_KL:g} nat, where that is "
-            f"more), a failure beyond {100 * FAILURE_INFERENCE_GAP:g} % (Cremer, Li & Duvenaud 2018 on what the gap "
+            f"a gap of no more than {WARNING_INFERENCE_GAP:.0%} of the KL (or of {LEAST_KL:g} nat, where that is "
+            f"more), a failure beyond {FAILURE_INFERENCE_GAP:.0%} (Cremer, Li & Duvenaud 2018 on what the gap "
             "is made of; the shares are conventions of this project)"
         ),
         advice=_unless_healthy(

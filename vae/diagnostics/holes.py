@@ -138,9 +138,9 @@ def judge_holes(discrepancy: Discrepancy, distance_ratio: float, linear_dip: flo
         ),
         criterion=(
             f"a ratio of distances up to {DISTANCE_RATIO[0]} (failure above {DISTANCE_RATIO[1]}), and an MMD² up to "
-            f"{SQUARED_DISCREPANCY[0]} (failure above {SQUARED_DISCREPANCY[1]}) or p of {SIGNIFICANCE} or more; "
-            "MMD of Gretton et al. 2012, prior against aggregate posterior as in Hoffman & Johnson 2016 and Rosca, "
-            "Lakshminarayanan & Mohamed 2018"
+            f"{SQUARED_DISCREPANCY[0]} (failure above {SQUARED_DISCREPANCY[1]}) or one that chance may have made (p of "
+            f"{SIGNIFICANCE} or more); MMD of Gretton et al. 2012, prior against aggregate posterior as in Hoffman & "
+            "Johnson 2016 and Rosca, Lakshminarayanan & Mohamed 2018"
         ),
         advice=""
         if level is Level.HEALTHY

@@ -150,7 +150,7 @@ def _require_more(images: int, neighbours: int) -> None:
     if images <= neighbours:
         raise TooFewImagesError(
             f"params.yaml: generate.neighbours: {neighbours} nearest neighbours need more than {neighbours} images, "
-            f"but {images} are compared; lower it or raise generate.samples"
+            f"but {images} are compared; lower it, or raise generate.samples or prepare.train_images"
         )
 
 

@@ -1,10 +1,11 @@
 """What a diagnosis comes to: a level, what it rests on, and what to try."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan
 from textwrap import wrap
+from typing import NamedTuple
 
 
 class Level(StrEnum):
@@ -33,6 +34,13 @@ class Verdict:
     finding: str
     criterion: str
     advice: str = ""
+
+
+class Diagnosis(NamedTuple):
+    """Measures by their names in the metrics, and the verdicts that they come to."""
+
+    measures: Mapping[str, object]
+    verdicts: Sequence[Verdict]
 
 
 def grade(value: float, warning: float, failure: float) -> Level:

@@ -3,6 +3,10 @@
 Source: van den Oord, Kalchbrenner & Kavukcuoglu 2016 for masked convolutions; van den Oord et al. 2016 (Conditional
 image generation with PixelCNN decoders) for gates and conditioning; Gulrajani et al. 2017 (PixelVAE) for the latent
 code. The gate is the linear one of Dauphin et al. 2017, y = a·sigmoid(b), which takes one transcendental function.
+
+There is one stack of convolutions, not one for the rows above and one for the pixel's own: it costs half, and leaves
+the blind spot of the second source (section 2.2), earlier pixels to the upper right that no layer reaches. What lies
+there the latent code can tell.
 """
 
 from collections.abc import Callable, Sequence
@@ -122,7 +126,9 @@ class _PixelByPixel:
         self.reach = layer.reach
         self.columns = weight.shape[3]
         self.matrix = weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous()
-        self.bias = layer.convolution.bias if layer.convolution.bias is not None else weight.new_zeros(len(weight))
+        assert layer.convolution.bias is not None
+        self.bias = layer.convolution.bias
+        # Pixels that have not been seen are zero here, so that the mask says again what is so already.
         self.rows = weight.new_zeros(batch_size, ROWS, width + 2 * layer.reach, weight.shape[1])
 
     def at(self, column: int) -> Tensor:

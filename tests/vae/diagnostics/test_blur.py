@@ -7,7 +7,15 @@ import torch
 from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 from torch import Tensor
 
-from vae.diagnostics.blur import MAX_BLUR, equivalent_blur, gaussian_blur, judge_blur, sharpness
+from vae.diagnostics.blur import (
+    MAX_BLUR,
+    Softness,
+    equivalent_blur,
+    gaussian_blur,
+    judge_blur,
+    sharpness,
+    softness,
+)
 from vae.diagnostics.verdict import Level
 
 
@@ -128,7 +136,7 @@ def test_images_without_any_detail_are_as_soft_as_can_be() -> None:
 )
 @pytest.mark.parametrize("what", ["reconstructions", "samples"])
 def test_blur_is_graded_by_the_sharpness_that_is_left(what: str, relative_sharpness: float, level: Level) -> None:
-    verdict = judge_blur(what, 0.7, relative_sharpness, binary=False)
+    verdict = judge_blur(what, Softness(0.7, relative_sharpness), binary=False)
     assert verdict.subject == f"blur of {what}"
     assert verdict.level is level
     assert bool(verdict.advice) is (level is not Level.HEALTHY)
@@ -138,15 +146,23 @@ def test_blur_is_graded_by_the_sharpness_that_is_left(what: str, relative_sharpn
 
 
 def test_the_finding_names_width_and_sharpness() -> None:
-    finding = judge_blur("samples", 0.62, 0.478, binary=False).finding
+    finding = judge_blur("samples", Softness(0.62, 0.478), binary=False).finding
     assert finding == "as soft as real images under a Gaussian blur of 0.62 pixels; 48% of their sharpness"
-    assert judge_blur("samples", 0.0, 1.03, binary=False).finding.endswith("103% of their sharpness")
-    assert f"{MAX_BLUR:.2f} pixels or more" in judge_blur("samples", MAX_BLUR, 0.0, binary=False).finding
+    assert judge_blur("samples", Softness(0.0, 1.03), binary=False).finding.endswith("103% of their sharpness")
+    assert f"{MAX_BLUR:.2f} pixels or more" in judge_blur("samples", Softness(MAX_BLUR, 0.0), binary=False).finding
 
 
 def test_blur_of_black_and_white_data_is_not_judged() -> None:
-    verdict = judge_blur("reconstructions", 3.0, 0.1, binary=True)
+    verdict = judge_blur("reconstructions", Softness(3.0, 0.1), binary=True)
     assert verdict.level is Level.NOT_JUDGED
     assert "3.00 pixels" in verdict.finding
     assert "grey" in verdict.finding
     assert not verdict.advice
+
+
+def test_softness_is_the_width_of_the_blur_and_what_it_leaves_of_the_sharpness() -> None:
+    real = discs(50, seed=1)
+    blurred = gaussian_blur(real, 1.0)
+    found = softness(real, blurred)
+    assert found.blur == pytest.approx(1.0, rel=0.02)
+    assert found.relative_sharpness == pytest.approx(sharpness(blurred) / sharpness(real))

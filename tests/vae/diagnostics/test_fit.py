@@ -118,7 +118,7 @@ def test_training_length_is_graded_by_the_fall_still_to_be_had(further_fall: flo
 
 def test_the_finding_of_training_length_names_the_fall_still_to_be_had() -> None:
     finding = judge_convergence(curve(0.02)).finding
-    for words in ("2.00 nats more", "2.0 %", "100.00 nats", "40 epochs"):
+    for words in ("2.00 nats more", "2.0%", "100.00 nats", "40 epochs"):
         assert words in finding
 
 
@@ -175,5 +175,5 @@ def test_inference_gap_is_graded_as_a_share_of_the_kl(gap: float, kl: float, lev
 
 def test_the_finding_of_the_inference_gap_names_it_in_nats_and_as_a_share() -> None:
     finding = judge_inference_gap(104, 99, 25).finding
-    for words in ("5.00 nats", "20 %", "25.00 nats"):
+    for words in ("5.00 nats", "20%", "25.00 nats"):
         assert words in finding
