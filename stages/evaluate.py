@@ -58,7 +58,7 @@ def main(params: Params) -> None:
     verdicts = [verdict for part in parts for verdict in part.verdicts]
     measures = {name: value for part in parts for name, value in part.measures.items()}
     write_json(paths.METRICS / "evaluate.json", {"test": measured, **measures, "verdicts": levels(verdicts)})
-    log.info("test images, %s: %s", unit(test), ", ".join(f"{name} {value:.4g}" for name, value in measured.items()))
+    log.info("test images, %s: %s", unit(test), ", ".join(f"{name} {value:.5g}" for name, value in measured.items()))
     write_png(PLOTS / "verdicts.png", verdict_table(verdicts, "Verdicts on the model and its training"))
     log.info(table(verdicts))
 
