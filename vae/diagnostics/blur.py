@@ -115,7 +115,7 @@ def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
     if binary:
         finding += "; not judged, as the mean of a black or white pixel is grey wherever the model is unsure"
     advice = (
-        "a larger model.latent_dim, model.network conv, wider model.hidden_dims, or a model.likelihood with a learned "
+        "a larger model.latent_dim, model.network=conv, wider model.hidden_dims, or a model.likelihood with a learned "
         "scale"
     )
     if what == "samples":

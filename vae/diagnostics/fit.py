@@ -70,7 +70,7 @@ def judge_overfitting(train_negative_elbos: Tensor, test_negative_elbos: Tensor)
         level=level,
         finding=(
             f"a test image costs {abs(gap.nats):.2f} nats {'more' if gap.nats > 0 else 'less'} than a training image, "
-            f"an effect size of {gap.effect_size:.2f} standard deviations"
+            f"an effect size of {round(gap.effect_size, 2) + 0.0:.2f} standard deviations"  # no minus before a zero
         ),
         criterion=(
             f"an effect size of no more than {SMALL_EFFECT} standard deviations, called small, a failure beyond "
@@ -78,7 +78,7 @@ def judge_overfitting(train_negative_elbos: Tensor, test_negative_elbos: Tensor)
         ),
         advice=_unless_healthy(
             level,
-            "more data (a lower prepare.validation_fraction; yet a validation set selects the best epoch), "
+            "more data (prepare.train_images), a validation set that selects the epoch (prepare.validation_fraction), "
             "train.weight_decay, fewer train.epochs, smaller model.hidden_dims or model.latent_dim",
         ),
     )
