@@ -9,7 +9,7 @@ from stages import entry, paths
 from vae import inference, runtime
 from vae.artifacts import write_bytes, write_csv, write_json, write_png
 from vae.checkpoints import load_model
-from vae.datasets import load_images
+from vae.datasets import drawn_once, load_images
 from vae.diagnostics import projection, representation
 from vae.diagnostics.verdict import levels, table
 from vae.figures.charts import class_scatter
@@ -27,7 +27,8 @@ def main(params: Params) -> None:
     """Encode the images; write the test images' codes, their projection, and what the codes tell about classes."""
     settings = params.embed
     projection.require_method(settings.method)
-    train, test = load_images(paths.TRAIN_IMAGES), load_images(paths.TEST_IMAGES)
+    train = drawn_once(load_images(paths.TRAIN_IMAGES), settings.seed, "training pixels")
+    test = load_images(paths.TEST_IMAGES)
     chosen = runtime.permutation(len(test), settings.seed, "pictured images")[: settings.points].numpy()
     representation.require_neighbours(len(chosen), settings.neighbours)
     model = load_model(paths.MODEL, runtime.device(), test.shape)

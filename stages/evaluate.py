@@ -11,8 +11,9 @@ from stages import entry, paths
 from vae import inference, runtime
 from vae.artifacts import read_csv, read_json, write_csv, write_json, write_png
 from vae.checkpoints import load_model
-from vae.datasets import LabelledImages, PixelKind, black_and_white, load_images, pixels
+from vae.datasets import LabelledImages, PixelKind, drawn_once, load_images, pixels
 from vae.diagnostics import blur, collapse, fit, reconstruction
+from vae.diagnostics.entropy import entropy_floor
 from vae.diagnostics.verdict import Diagnosis, levels, table
 from vae.figures import diagnoses
 from vae.figures.charts import latent_spectrum, loss_curves
@@ -50,6 +51,9 @@ def main(params: Params) -> None:
         "mse": float(errors.mean()),
     }
 
+    # A Bernoulli's reconstruction cannot be lower; of other likelihoods there is no such floor.
+    bernoulli = model.architecture.likelihood == "bernoulli"
+    above_floor = losses.reconstruction - entropy_floor(test.images) if bernoulli else None
     parts = [
         look_at_codes(posterior, losses.kl_per_dimension, history["train_kl"], test, settings.seed),
         look_at_reconstructions(test, reconstructions.cpu(), errors, settings.seed),
@@ -57,7 +61,15 @@ def main(params: Params) -> None:
     ]
     verdicts = [verdict for part in parts for verdict in part.verdicts]
     measures = {name: value for part in parts for name, value in part.measures.items()}
-    write_json(paths.METRICS / "evaluate.json", {"test": measured, **measures, "verdicts": levels(verdicts)})
+    write_json(
+        paths.METRICS / "evaluate.json",
+        {
+            "test": measured,
+            "reconstruction_above_floor": above_floor,
+            **measures,
+            "verdicts": levels(verdicts),
+        },
+    )
     log.info("test images, %s: %s", unit(test), ", ".join(f"{name} {value:.5g}" for name, value in measured.items()))
     write_png(PLOTS / "verdicts.png", verdict_table(verdicts, "Verdicts on the model and its training"))
     log.info(table(verdicts))
@@ -131,8 +143,7 @@ def look_at_fit(
 
 def as_many(train: LabelledImages, count: int, seed: int) -> LabelledImages:
     """As many training images as there are test images, and of the same kind of pixels."""
-    chosen = train[runtime.permutation(len(train), seed, "training images")[:count]]
-    return black_and_white(chosen, seed, "training pixels") if train.kind == PixelKind.PROBABILITIES else chosen
+    return drawn_once(train[runtime.permutation(len(train), seed, "training images")[:count]], seed, "training pixels")
 
 
 def unit(test: LabelledImages) -> str:

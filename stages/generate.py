@@ -11,7 +11,7 @@ from stages import entry, paths
 from vae import inference, runtime
 from vae.artifacts import write_json, write_png
 from vae.checkpoints import load_model
-from vae.datasets import LabelledImages, PixelKind, black_and_white, load_images, pixels
+from vae.datasets import LabelledImages, PixelKind, drawn_once, load_images, pixels
 from vae.diagnostics import blur, classification, holes
 from vae.diagnostics.sample_quality import RealImages, judge_samples
 from vae.diagnostics.verdict import Diagnosis, levels, table
@@ -76,8 +76,7 @@ def main(params: Params) -> None:
 def compare(real_images: RealImages, samples: Tensor, train: LabelledImages, settings: GenerateParams) -> Diagnosis:
     """Compare samples with as many test images; the ceiling is what as many training images reach in their place."""
     chosen = train[runtime.permutation(len(train), settings.seed, "training images")[: len(samples)]]
-    if train.kind == PixelKind.PROBABILITIES:
-        chosen = black_and_white(chosen, settings.seed, "training pixels")
+    chosen = drawn_once(chosen, settings.seed, "training pixels")
     quality = real_images.compare(samples)
     ceiling = real_images.compare(pixels(chosen.images).to(samples.device))
     return Diagnosis({**quality._asdict(), "ceiling": ceiling._asdict()}, [judge_samples(quality, ceiling)])
@@ -94,8 +93,7 @@ def compare_sharpness(real: Tensor, samples: Tensor, binary: bool) -> Diagnosis:
 
 def classify(samples: Tensor, train: LabelledImages, test: LabelledImages, seed: int) -> Diagnosis:
     """Which classes appear among the samples, by a classifier of training images, and how clearly; chart them."""
-    if train.kind == PixelKind.PROBABILITIES:
-        train = black_and_white(train, seed, "classified pixels")
+    train = drawn_once(train, seed, "classified pixels")
     classifier = classification.train_classifier(train.images, train.labels, len(train.class_names), seed)
     of_samples, of_test = classifier.probabilities(samples), classifier.probabilities(pixels(test.images))
     accuracy = classification.accuracy(of_test, test.labels.numpy())
@@ -125,13 +123,13 @@ def find_holes(
     codes, held_out = reparameterize(*posterior, noise)[order].tensor_split(2)
     few = COMPARED_BY_DISCREPANCY
     discrepancy = holes.maximum_mean_discrepancy(codes[:few], prior[:few], seed)
-    ratio = holes.distance_ratio(prior, codes, held_out)
+    from_prior, from_held_out = (holes.nearest_distances(points, codes) for points in (prior, held_out))
+    ratio = holes.distance_ratio(from_prior, from_held_out)
     shares = torch.linspace(0, 1, INTERPOLATION_STEPS)
     linear, spherical = realism_between(model, real_images, posterior.mean, labels, shares, seed)
     dips = {"linear": holes.interpolation_dip(linear), "spherical": holes.interpolation_dip(spherical)}
 
-    distances = (holes.nearest_distances(points, codes) for points in (prior, held_out))
-    curves = (values.cpu().double().numpy() for values in (*distances, shares, linear, spherical))
+    curves = (values.cpu().double().numpy() for values in (from_prior, from_held_out, shares, linear, spherical))
     write_png(PLOTS / "holes.png", diagnoses.holes(*curves))
     return Diagnosis(
         {

@@ -13,6 +13,7 @@ from vae.datasets import (
     PixelKind,
     at_threshold,
     black_and_white,
+    drawn_once,
     hold_out,
     pixels,
     save_images,
@@ -90,8 +91,7 @@ def binarized(data: LabelledImages, settings: PrepareParams, purpose: str) -> La
 
 def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
     """Show the first training images of each class, as training sees them."""
-    if train.kind == PixelKind.PROBABILITIES:
-        train = black_and_white(train, settings.seed, "example pixels")
+    train = drawn_once(train, settings.seed, "example pixels")
     drawn = {
         "none": "",
         "threshold": ", white from ½ on",

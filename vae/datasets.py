@@ -84,6 +84,11 @@ def black_and_white(data: LabelledImages, seed: int, purpose: str) -> LabelledIm
     return replace(data, images=draw_pixels(data.images, generator(seed, purpose)), kind=PixelKind.BINARY)
 
 
+def drawn_once(data: LabelledImages, seed: int, purpose: str) -> LabelledImages:
+    """A data set as a model has seen it: one draw where training draws afresh each time, and itself otherwise."""
+    return black_and_white(data, seed, purpose) if data.kind == PixelKind.PROBABILITIES else data
+
+
 def at_threshold(data: LabelledImages) -> LabelledImages:
     """A data set in which every pixel from an intensity of ½ on is white, and black below."""
     return replace(data, images=(data.images >= 128).to(torch.uint8).mul_(255), kind=PixelKind.BINARY)

@@ -62,6 +62,7 @@ def test_metrics_have_the_documented_keys(reproduced: Project) -> None:
     assert set(metrics["train"]["train"]) == set(metrics["train"]["validation"]) == terms
     assert set(metrics["evaluate"]) == {
         "test",
+        "reconstruction_above_floor",
         "train_negative_elbo",
         "active_units",
         "clearly_active_units",
@@ -167,11 +168,13 @@ def test_other_models_write_the_same_files_with_the_same_metrics_and_show_their_
 def test_the_negative_elbo_is_the_sum_of_its_terms_and_above_the_tighter_bound_and_the_floor(
     reproduced: Project,
 ) -> None:
-    test = json.loads(reproduced.read("metrics/evaluate.json"))["test"]
+    metrics = json.loads(reproduced.read("metrics/evaluate.json"))
+    test = metrics["test"]
     floor = json.loads(reproduced.read("metrics/prepare.json"))["entropy_floor"]
     assert test["negative_elbo"] == pytest.approx(test["reconstruction"] + test["kl"], rel=1e-5)
     assert test["negative_iw_bound"] < test["negative_elbo"]
     assert test["reconstruction"] > floor
+    assert metrics["reconstruction_above_floor"] == pytest.approx(test["reconstruction"] - floor, rel=1e-4)
 
 
 def test_losses_have_a_row_an_epoch(reproduced: Project) -> None:

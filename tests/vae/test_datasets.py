@@ -20,6 +20,7 @@ from vae.datasets import (
     at_threshold,
     black_and_white,
     draw_pixels,
+    drawn_once,
     hold_out,
     load_images,
     pixels,
@@ -333,3 +334,15 @@ class TestHoldOut:
         assert torch.equal(splits[0], splits[1])
         assert not torch.equal(splits[0], splits[2])
         assert not torch.equal(splits[0], splits[3])
+
+
+def test_only_pixels_that_training_draws_afresh_are_drawn_once() -> None:
+    images = torch.full((50, 1, 4, 4), 100, dtype=torch.uint8)
+    for kind in PixelKind:
+        data = LabelledImages(images, torch.zeros(50, dtype=torch.int64), ("one",), kind)
+        drawn = drawn_once(data, 0, "pixels")
+        if kind == PixelKind.PROBABILITIES:
+            assert drawn.kind == PixelKind.BINARY
+            assert torch.equal(drawn.images, black_and_white(data, 0, "pixels").images)
+        else:
+            assert drawn is data

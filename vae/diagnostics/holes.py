@@ -80,7 +80,7 @@ def nearest_distances(points: Tensor, codes: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def distance_ratio(prior: Tensor, codes: Tensor, held_out: Tensor) -> float:
+def distance_ratio(from_prior: Tensor, from_held_out: Tensor) -> float:
     """How much farther draws of the prior lie from the nearest code than codes of other images do.
 
     The median distance of draws of the prior to the nearest code, divided by that of held-out codes: about 1 where
@@ -88,14 +88,11 @@ def distance_ratio(prior: Tensor, codes: Tensor, held_out: Tensor) -> float:
     codes take up more room than the prior it is below 1.
 
     Args:
-        prior: draws of the prior (M, D).
-        codes: draws of the aggregate posterior (N, D).
-        held_out: other draws of the aggregate posterior (L, D), of other images.
+        from_prior: ``nearest_distances`` of draws of the prior (M,).
+        from_held_out: those of codes of other images, drawn from the aggregate posterior (L,).
     """
-    from_prior, from_codes = (
-        float(nearest_distances(points, codes).cpu().double().median()) for points in (prior, held_out)
-    )
-    return from_prior / max(from_codes, torch.finfo(torch.float32).tiny)
+    prior, held_out = (float(distances.cpu().double().median()) for distances in (from_prior, from_held_out))
+    return prior / max(held_out, torch.finfo(torch.float32).tiny)
 
 
 def interpolation_dip(realism_by_share: Tensor) -> float:
