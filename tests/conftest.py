@@ -1,9 +1,12 @@
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser
 
+from tests.browser import running_browser
 from tests.projects import SMALL, Project, copy_project
 
 # The tests compute little at a time, where handing work to other threads takes longer than doing it.
@@ -40,3 +43,10 @@ def clone(reproduced: Project, tmp_path: Path) -> Project:
     copy = Project(tmp_path / "clone")
     reproduced.run("git", "clone", "--quiet", str(reproduced.folder), str(copy.folder))
     return copy
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium that reaches no network."""
+    with running_browser() as chromium:
+        yield chromium
