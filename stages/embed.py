@@ -6,15 +6,14 @@ import numpy as np
 from safetensors.torch import save
 
 from stages import entry, paths
+from stages.results import write_results
 from vae import inference, runtime
-from vae.artifacts import write_bytes, write_csv, write_json, write_png
+from vae.artifacts import write_bytes, write_csv, write_png
 from vae.checkpoints import load_model
 from vae.datasets import drawn_once, load_images
 from vae.diagnostics import projection, representation
-from vae.diagnostics.verdict import levels, table
 from vae.figures.charts import class_scatter
 from vae.figures.diagnoses import label_information
-from vae.figures.verdicts import verdict_table
 from vae.objective import kl_divergence
 from vae.params import Params
 
@@ -26,7 +25,7 @@ PLOTS = paths.PLOTS / "embed"
 def main(params: Params) -> None:
     """Encode the images; write the test images' codes, their projection, and what the codes tell about classes."""
     settings = params.embed
-    projection.require_method(settings.method)
+    projection.require_method(settings.method, "embed.method")
     train = drawn_once(load_images(paths.TRAIN_IMAGES), settings.seed, "training pixels")
     test = load_images(paths.TEST_IMAGES)
     chosen = runtime.permutation(len(test), settings.seed, "pictured images")[: settings.points].numpy()
@@ -71,13 +70,14 @@ def main(params: Params) -> None:
     draw_projection(points, labels[chosen], test.class_names, projection.axis_names(model.latent_dim, settings.method))
     kl = kl_divergence(*posterior).mean(0).cpu().double().numpy()
     write_png(PLOTS / "label_information.png", label_information(information, kl))
-    write_png(PLOTS / "verdicts.png", verdict_table(verdicts, "Verdict on the representation"))
-    write_json(
-        paths.METRICS / "embed.json",
-        {**measures, "label_information": float(information.max()), "verdicts": levels(verdicts)},
-    )
     log.info("codes of test images: %s", ", ".join(f"{name} {value:.3f}" for name, value in measures.items()))
-    log.info(table(verdicts))
+    write_results(
+        "embed",
+        "Verdict on the representation",
+        {**measures, "label_information": float(information.max())},
+        ["neighbour_accuracy", "linear_probe_accuracy"],
+        verdicts,
+    )
 
 
 def draw_projection(

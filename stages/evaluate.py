@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from stages import entry, paths
+from stages.results import write_results
 from vae import inference, runtime
-from vae.artifacts import read_csv, read_json, write_csv, write_json, write_png
+from vae.artifacts import read_csv, read_json, write_csv, write_png
 from vae.checkpoints import load_model
 from vae.datasets import LabelledImages, PixelKind, drawn_once, load_images, pixels
 from vae.diagnostics import blur, collapse, fit, reconstruction
 from vae.diagnostics.entropy import entropy_floor
-from vae.diagnostics.verdict import Diagnosis, levels, table
+from vae.diagnostics.verdict import Diagnosis
 from vae.figures import diagnoses
 from vae.figures.charts import latent_spectrum, loss_curves
 from vae.figures.images import image_grid
-from vae.figures.verdicts import verdict_table
 from vae.params import Params
 
 log = logging.getLogger(__name__)
@@ -59,20 +59,15 @@ def main(params: Params) -> None:
         look_at_reconstructions(test, reconstructions.cpu(), errors, settings.seed),
         look_at_fit(losses, train_losses, measured["negative_iw_bound"], history, unit(test)),
     ]
-    verdicts = [verdict for part in parts for verdict in part.verdicts]
-    measures = {name: value for part in parts for name, value in part.measures.items()}
-    write_json(
-        paths.METRICS / "evaluate.json",
-        {
-            "test": measured,
-            "reconstruction_above_floor": above_floor,
-            **measures,
-            "verdicts": levels(verdicts),
-        },
-    )
     log.info("test images, %s: %s", unit(test), ", ".join(f"{name} {value:.5g}" for name, value in measured.items()))
-    write_png(PLOTS / "verdicts.png", verdict_table(verdicts, "Verdicts on the model and its training"))
-    log.info(table(verdicts))
+    measures = {name: value for part in parts for name, value in part.measures.items()}
+    write_results(
+        "evaluate",
+        "Verdicts on the model and its training",
+        {"test": measured, "reconstruction_above_floor": above_floor, **measures},
+        ["test", "active_units"],
+        [verdict for part in parts for verdict in part.verdicts],
+    )
 
 
 def look_at_codes(

@@ -1,23 +1,23 @@
 """Stage 4: what the decoder makes of codes from the prior, of codes between and around those of test images."""
 
-import logging
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stages import entry, paths
+from stages.results import write_results
 from vae import inference, runtime
-from vae.artifacts import write_json, write_png
+from vae.artifacts import write_bytes, write_png
 from vae.checkpoints import load_model
 from vae.datasets import LabelledImages, PixelKind, drawn_once, load_images, pixels
-from vae.diagnostics import blur, classification, holes
-from vae.diagnostics.sample_quality import RealImages, judge_samples
-from vae.diagnostics.verdict import Diagnosis, levels, table
+from vae.diagnostics import blur, classification, collapse, holes, projection
+from vae.diagnostics.sample_quality import RealImages, SampleQuality, judge_samples
+from vae.diagnostics.verdict import Diagnosis
+from vae.explorer.page import LatentMap, explorer_page
 from vae.figures import diagnoses
+from vae.figures.canvas import CLASS_COLOURS
 from vae.figures.images import image_grid
-from vae.figures.verdicts import verdict_table
 from vae.latent_space import (
     interpolations,
     most_active,
@@ -31,8 +31,6 @@ from vae.model import VAE, reparameterize
 from vae.objective import kl_divergence
 from vae.params import GenerateParams, Params
 
-log = logging.getLogger(__name__)
-
 PLOTS = paths.PLOTS / "generate"
 SAMPLE_ROWS, SAMPLE_COLUMNS = 10, 10
 INTERPOLATIONS, INTERPOLATION_STEPS = 8, 9
@@ -45,6 +43,7 @@ JUDGED_INTERPOLATIONS = 100
 def main(params: Params) -> None:
     """Sample, interpolate, traverse; measure the samples against real images; write measures, verdicts and pictures."""
     settings = params.generate
+    projection.require_method(settings.map_method, "generate.map_method")
     train, test = load_images(paths.TRAIN_IMAGES), load_images(paths.TEST_IMAGES)
     model = load_model(paths.MODEL, runtime.device(), test.shape)
 
@@ -60,17 +59,21 @@ def main(params: Params) -> None:
     softness = compare_sharpness(real, samples.cpu(), test.kind == PixelKind.BINARY)
     classes = classify(samples, train, test, settings.seed)
     gaps = find_holes(model, real_images, posterior, test.labels, prior, settings.seed)
-    verdicts = [verdict for part in (quality, softness, classes, gaps) for verdict in part.verdicts]
-    measures = {**quality.measures, **softness.measures, **classes.measures, **gaps.measures, "samples": count}
-    write_json(paths.METRICS / "generate.json", {**measures, "verdicts": levels(verdicts)})
-
     kl = kl_divergence(*posterior).mean(0)
     draw_samples(samples)
     draw_interpolations(model, test, posterior.mean, settings.seed)
     draw_traversals(model, posterior.mean, kl, settings.seed)
     draw_manifold(model, kl, settings.seed)
-    write_png(PLOTS / "verdicts.png", verdict_table(verdicts, "Verdicts on samples and the latent space"))
-    log.info(table(verdicts))
+    write_explorer(model, test, posterior.mean, kl, settings)
+    parts = (quality, softness, classes, gaps)
+    measures = {name: value for part in parts for name, value in part.measures.items()}
+    write_results(
+        "generate",
+        "Verdicts on samples and the latent space",
+        {**measures, "samples": count},
+        SampleQuality._fields,
+        [verdict for part in parts for verdict in part.verdicts],
+    )
 
 
 def compare(real_images: RealImages, samples: Tensor, train: LabelledImages, settings: GenerateParams) -> Diagnosis:
@@ -222,6 +225,23 @@ def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
         cell=0.42,
     )
     write_png(PLOTS / "manifold.png", figure)
+
+
+def write_explorer(model: VAE, test: LabelledImages, means: Tensor, kl: Tensor, settings: GenerateParams) -> None:
+    """Write a page on which codes between and around those of test images are decoded in the browser."""
+    chosen = runtime.permutation(len(test), settings.seed, "mapped images")[: settings.map_points]
+    codes = means[chosen.to(means.device)].cpu()
+    latent_map = LatentMap(
+        images=test[chosen],
+        indices=chosen,
+        codes=codes,
+        points=projection.project(codes.numpy(), settings.map_method, settings.seed),
+        axis_names=projection.axis_names(model.latent_dim, settings.map_method),
+        colours=CLASS_COLOURS,
+    )
+    active = collapse.mean_variances(means) > collapse.ACTIVE_VARIANCE
+    page = explorer_page(model, latent_map, kl.cpu(), active.cpu(), "Latent explorer")
+    write_bytes(paths.EXPLORER, page.encode())
 
 
 def decode_rows(model: VAE, codes: Tensor, seed: int) -> NDArray[np.float32]:

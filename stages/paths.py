@@ -10,6 +10,7 @@ VALIDATION_IMAGES = Path("data/prepared/validation.safetensors")
 TEST_IMAGES = Path("data/prepared/test.safetensors")
 MODEL = Path("models/vae.safetensors")
 LATENTS = Path("data/embedded/latents.safetensors")
+EXPLORER = Path("pages/explorer.html")
 
 METRICS = Path("metrics")
 PLOTS = Path("plots")

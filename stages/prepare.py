@@ -48,16 +48,11 @@ def main(params: Params) -> None:
     images = {"train": len(train), "validation": len(validation), "test": len(test)}
     write_json(
         paths.METRICS / "prepare.json",
-        {
-            "dataset": settings.dataset,
-            "binarize": settings.binarize,
-            "images": images,
-            "shape": "×".join(map(str, train.shape)),
-            "entropy_floor": entropy_floor(test.images),
-        },
+        {"images": images, "entropy_floor": entropy_floor(test.images)},
     )
     draw_examples(train, settings)
-    log.info("%s: %s", settings.dataset, ", ".join(f"{count} {name} images" for name, count in images.items()))
+    shape, counts = "×".join(map(str, train.shape)), ", ".join(f"{count} {name}" for name, count in images.items())
+    log.info("%s: %s images of %s", settings.dataset, counts, shape)
 
 
 def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:

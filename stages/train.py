@@ -33,10 +33,8 @@ def main(params: Params) -> None:
 
     save_model(paths.MODEL, model)
     best = training.best
-    metrics = {"epochs": len(training.history), "best_epoch": best.number, "train": best.train._asdict()}
-    if best.validation is not None:
-        metrics["validation"] = best.validation._asdict()
-    write_json(paths.TRAINING, metrics)
+    losses = {"train_loss": best.train.loss, "validation_loss": best.validation.loss if best.validation else None}
+    write_json(paths.TRAINING, {"best_epoch": best.number, **losses})
     resumption.discard()
     log.info("kept the weights of epoch %d: %s", best.number, in_words(best))
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("stages", "vae")
+PACKAGES = ("review", "stages", "vae")
 
 
 def imported_files(module: str) -> set[str]:
     """The project's files that importing a module runs, directly or through others, its own included.
 
-    Imports within functions count as well: they run when the function does. So do the packages around a module.
+    Imports within functions count as well: they run when the function does. So do the packages around a module, with
+    all their files.
     """
     found: set[str] = set()
     waiting = [module]
@@ -20,11 +21,19 @@ def imported_files(module: str) -> set[str]:
         if path is None or path in found:
             continue
         found.add(path)
+        if path.endswith("__init__.py"):
+            found |= sources_beside(Path(path).parent)
         waiting += imported_modules(ROOT / path)
         package = Path(path).parent if not path.endswith("__init__.py") else Path(path).parent.parent
         if package != Path():
             waiting.append(".".join(package.parts))
     return found
+
+
+def sources_beside(package: Path) -> set[str]:
+    """The files of a package that are no Python: it may read any of them."""
+    files = (path for path in (ROOT / package).iterdir() if path.is_file() and path.suffix != ".py")
+    return {path.relative_to(ROOT).as_posix() for path in files}
 
 
 def imported_modules(path: Path) -> Iterator[str]:

@@ -16,6 +16,7 @@ SMALL = {
     "train.epochs": "3",
     "evaluate.importance_samples": "5",
     "generate.samples": "100",
+    "generate.map_points": "100",
     "embed.points": "100",
 }
 

@@ -122,10 +122,12 @@ class EvaluateParams(Section):
 
 
 class GenerateParams(Section):
-    """Samples, and the nearest-neighbour measures of their quality and diversity."""
+    """Samples, the nearest-neighbour measures of their quality and diversity, and the latent explorer's map."""
 
     samples: Count
     neighbours: Count
+    map_method: Literal["tsne", "pca", "umap"]
+    map_points: Annotated[int, Field(ge=10, le=2000)]
     seed: Seed
 
 

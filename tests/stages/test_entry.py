@@ -35,7 +35,7 @@ def inside(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def outputs(project: Project) -> dict[str, bytes]:
-    return project.files("data", "models", "metrics", "plots")
+    return project.files("data", "models", "pages", "metrics", "plots")
 
 
 def refusal(stage: str) -> str:

@@ -17,16 +17,14 @@ class MissingExtraError(VAEError):
     """A parameter asks for an optional package that is not installed."""
 
 
-def require_method(method: str) -> None:
-    """Refuse a method whose package is not installed, before any work.
+def require_method(method: str, key: str) -> None:
+    """Refuse a method, the value of the parameter ``key``, whose package is not installed, before any work.
 
     Raises:
         MissingExtraError: ``umap`` is asked for without the package umap-learn.
     """
     if method == "umap" and find_spec("umap") is None:
-        raise MissingExtraError(
-            "params.yaml: embed.method: umap needs the package umap-learn; install it by: make umap"
-        )
+        raise MissingExtraError(f"params.yaml: {key}: umap needs the package umap-learn; install it by: make umap")
 
 
 def project(codes: Codes, method: str, seed: int) -> Codes:

@@ -62,6 +62,13 @@ def worst(*levels: Level) -> Level:
     return max(levels, key=[Level.HEALTHY, Level.WARNING, Level.FAILURE].index)
 
 
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many verdicts are no good, in a few words: ``1 failure, 2 warnings``, or ``healthy``."""
+    counts = [(sum(verdict.level == level for verdict in verdicts), level) for level in (Level.FAILURE, Level.WARNING)]
+    words = [f"{count} {level}{'s' * (count > 1)}" for count, level in counts if count]
+    return ", ".join(words) or str(Level.HEALTHY)
+
+
 def levels(verdicts: Sequence[Verdict]) -> dict[str, str]:
     """The levels by subject, as metrics: ``posterior collapse`` is called ``posterior_collapse``."""
     return {verdict.subject.replace(" ", "_"): str(verdict.level) for verdict in verdicts}

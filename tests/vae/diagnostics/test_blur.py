@@ -4,7 +4,7 @@ from math import ceil
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from vae.diagnostics.blur import (

@@ -66,8 +66,8 @@ def test_tsne_works_with_as_few_as_ten_points() -> None:
 
 def test_umap_where_it_is_not_installed_is_refused_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "find_spec", lambda _: None)
-    with pytest.raises(projection.MissingExtraError, match=r"embed\.method: umap .*make umap") as caught:
-        projection.require_method("umap")
+    with pytest.raises(projection.MissingExtraError, match=r"generate\.map_method: umap .*make umap") as caught:
+        projection.require_method("umap", "generate.map_method")
     assert "\n" not in str(caught.value)
 
 
@@ -76,7 +76,7 @@ def test_methods_whose_package_is_installed_are_accepted(
     method: str, installed: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projection, "find_spec", lambda _: installed)
-    projection.require_method(method)
+    projection.require_method(method, "embed.method")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from vae.diagnostics.verdict import Level, Verdict, grade, levels, table
+from vae.diagnostics.verdict import Level, Verdict, grade, levels, summary, table
 
 HEALTHY = Verdict("overfitting", Level.HEALTHY, "a gap of 0.1 nats", "no more than 0.2", "more data")
 WARNING = Verdict("blur of samples", Level.WARNING, "as soft as a fog", "no more than 0.8 pixels", "model.network conv")
@@ -49,6 +49,19 @@ def test_levels_are_metrics_by_subject() -> None:
     }
     assert all(type(level) is str for level in levels(ALL).values())
     assert levels([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        ([], "healthy"),
+        ([HEALTHY, NOT_JUDGED], "healthy"),
+        ([HEALTHY, WARNING], "1 warning"),
+        ([WARNING, FAILURE, FAILURE, NOT_JUDGED], "2 failures, 1 warning"),
+    ],
+)
+def test_a_summary_counts_what_is_not_well_the_worst_first(verdicts: list[Verdict], words: str) -> None:
+    assert summary(verdicts) == words
 
 
 def test_a_table_has_level_subject_and_finding_in_columns() -> None:

@@ -1,0 +1,43 @@
+"""What a stage has measured, in files: the few metrics of a comparison, all other measures, and verdicts."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from stages import paths
+from vae.artifacts import write_csv, write_json, write_png
+from vae.diagnostics.verdict import Verdict, levels, summary, table
+from vae.figures.verdicts import verdict_table
+
+log = logging.getLogger(__name__)
+
+
+def write_results(
+    stage: str, title: str, measures: Mapping[str, Any], metrics: Sequence[str], verdicts: Sequence[Verdict]
+) -> None:
+    """Write what a stage has measured, and log its verdicts.
+
+    Args:
+        stage: its name.
+        title: of the picture of its verdicts.
+        measures: by their names, values or mappings of values.
+        metrics: names of the few that experiments are compared by, ``metrics/STAGE.json``, to which a summary of the
+            verdicts is added. The others make ``plots/STAGE/measures.csv``, with the level of each verdict.
+        verdicts: ``plots/STAGE/verdicts.png``.
+    """
+    compared = {name: measures[name] for name in metrics}
+    write_json(paths.METRICS / f"{stage}.json", {**compared, f"{stage}_verdict": summary(verdicts)})
+    others = {name: value for name, value in measures.items() if name not in metrics}
+    rows = flattened({**others, "verdict": levels(verdicts)})
+    write_csv(paths.PLOTS / stage / "measures.csv", ["measure", "value"], rows)
+    write_png(paths.PLOTS / stage / "verdicts.png", verdict_table(verdicts, title))
+    log.info(table(verdicts))
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings by their dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,82 @@
+"""Models of scikit-learn's digits, and explorer pages of them."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.settings import architecture
+from vae import inference
+from vae.datasets import LabelledImages, pixels
+from vae.explorer.page import LatentMap, explorer_page
+from vae.model import VAE
+from vae.objective import kl_divergence, negative_elbo
+from vae.runtime import generator, seeded
+from vae.sources import load_source
+
+COLOURS = ("#332288", "#88ccee", "#117733")
+COUNT = 60
+SIDE = 28
+
+
+@cache
+def digits() -> LabelledImages:
+    """Sixty images of 8×8."""
+    return load_source("digits", 0).test[:COUNT]
+
+
+def enlarged(data: LabelledImages) -> LabelledImages:
+    """Images of 28×28: the same, three times as large within a black frame."""
+    images = F.pad(data.images.repeat_interleave(3, 2).repeat_interleave(3, 3), (2, 2, 2, 2))
+    return LabelledImages(images, data.labels, data.class_names, data.kind)
+
+
+def coloured(data: LabelledImages) -> LabelledImages:
+    """Images of three channels: the same, upside down, and mirrored."""
+    grey = data.images
+    return LabelledImages(torch.cat([grey, grey.flip(2), grey.flip(3)], 1), data.labels, data.class_names, data.kind)
+
+
+def trained(data: LabelledImages, steps: int = 60, **changes: Any) -> VAE:
+    """A model after a few steps, or what the changes make of it."""
+    sizes = {"image_shape": data.shape, "hidden_dims": (24,), "latent_dim": 5}
+    with seeded(0, "weights"):
+        model = VAE(architecture(**{**sizes, **changes}))
+    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+    random, x = generator(0, "noise"), pixels(data.images)
+    for _ in range(steps):
+        terms = negative_elbo(model, x, torch.randn(len(x), model.latent_dim, generator=random))
+        optimiser.zero_grad()
+        (terms.reconstruction + 0.3 * terms.kl.sum(1)).mean().backward()
+        optimiser.step()
+    return model
+
+
+def codes(model: VAE, data: LabelledImages) -> Tensor:
+    """Posterior means (N, D)."""
+    return inference.encode(model, data.images).mean
+
+
+def mapped(model: VAE, data: LabelledImages) -> LatentMap:
+    """A map over the first two latent dimensions; images are numbered from a hundred."""
+    means = codes(model, data)
+    points = F.pad(means, (0, 1))[:, :2].numpy()
+    names = ("z0", "z1") if model.latent_dim == 2 else ("first", "second")
+    return LatentMap(data, 100 + torch.arange(len(data)), means, points, names, COLOURS)
+
+
+def page_of(model: VAE, data: LabelledImages, **changes: Any) -> str:
+    """The explorer's page, on which all dimensions are active unless the changes say otherwise."""
+    kl = kl_divergence(*inference.encode(model, data.images)).mean(0)
+    settings = {"kl": kl, "active": torch.ones(model.latent_dim, dtype=torch.bool), "title": "Explorer"}
+    return explorer_page(model, mapped(model, data), **{**settings, **changes})
+
+
+def write_page(folder: Path, page: str) -> Path:
+    """A file that holds a page."""
+    path = folder / "explorer.html"
+    path.write_bytes(page.encode())
+    return path

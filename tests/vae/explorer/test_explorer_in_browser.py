@@ -1,0 +1,573 @@
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from math import cos, log, pi, sqrt
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Locator, Page, expect
+from torch import Tensor
+
+from tests.browser import NARROW, WIDE, needs_chromium, opened
+from tests.vae.explorer.digits import codes, coloured, digits, enlarged, mapped, page_of, trained, write_page
+from vae import inference
+from vae.datasets import LabelledImages, pixels
+from vae.explorer import weights
+from vae.explorer.weights import Precision
+from vae.model import VAE
+from vae.networks.convolutional import ConvolutionalDecoder
+from vae.networks.dense import ACTIVATIONS, DenseDecoder
+
+pytestmark = needs_chromium
+
+LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian", "laplace")
+ONE_GREY_LEVEL = 1 / 255
+LONGEST_LOAD = 3_000  # milliseconds; it takes a tenth of that where nothing else runs
+DEFAULTS: dict[str, Any] = {"hidden_dims": (400,), "channels": 32, "latent_dim": 20}
+
+DECODE = "([description, codes]) => codes.map((code) => Array.from(decoding.decoder(description)(code)))"
+DECODE_BY_PAGE = """(codes) => {
+    const decode = decoding.decoder(JSON.parse(document.getElementById("content").textContent).decoder);
+    return codes.map((code) => Array.from(decode(code)));
+}"""
+NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+# Of a copy, since a canvas that is read often is no longer drawn by the graphics card.
+COLOURS_OF = """(canvas) => {
+    const { width, height } = canvas;
+    const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    pen.drawImage(canvas, 0, 0);
+    return [width, height, ...pen.getImageData(0, 0, width, height).data];
+}"""
+# Between the map's places and the window's pixels, by the page's own scales.
+SCALES = """() => {
+    const content = JSON.parse(document.getElementById("content").textContent);
+    const { labels, class_names: classNames, colours, axes } = content;
+    const scatter = createScatter({ places: decoding.numbers(content.places), labels, classNames, colours, axes });
+    const box = document.getElementById("map").getBoundingClientRect();
+    scatter.fit(box.width, box.height);
+    return [box, scatter];
+}"""
+PIXEL_OF_PLACE = f"""(place) => {{
+    const [box, scatter] = ({SCALES})();
+    const [x, y] = scatter.toPixels(place);
+    return [box.x + x, box.y + y];
+}}"""
+PLACE_OF_PIXEL = f"""([x, y]) => {{
+    const [box, scatter] = ({SCALES})();
+    return scatter.toPlace(x - box.x, y - box.y);
+}}"""
+FOCUSED = """() => {
+    const element = document.activeElement;
+    return [element.id || element.textContent, getComputedStyle(element).outlineStyle];
+}"""
+LOW_CONTRAST = """() => {
+    const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const luminance = (colour) => {
+        const linear = (share) => (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+        const [r, g, b] = channels(colour).map((channel) => linear(channel / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = (element) => {
+        const colour = getComputedStyle(element).backgroundColor;
+        return (channels(colour)[3] ?? 1) === 0 && element.parentElement ? ground(element.parentElement) : colour;
+    };
+    return [...document.body.querySelectorAll("*:not(script)")]
+        .filter((element) => element.checkVisibility() && !element.disabled)
+        .filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
+        .filter((element) => {
+            const [a, b] = [luminance(getComputedStyle(element).color), luminance(ground(element))];
+            return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+        })
+        .map((element) => element.textContent);
+}"""
+
+
+class Explorer:
+    """An explorer's page in the browser, with the model and images that it was made of."""
+
+    def __init__(self, page: Page, model: VAE, data: LabelledImages) -> None:
+        self.page, self.model, self.data = page, model, data
+        self.codes = codes(model, data)
+        self.places = torch.from_numpy(mapped(model, data).points)
+
+    def __getitem__(self, name: str) -> Locator:
+        return self.page.locator(f"#{name}")
+
+    def image(self, name: str = "decoded") -> Tensor:
+        """Intensities of a canvas (H, W, 3)."""
+        self.page.evaluate(NEXT_FRAME)
+        width, height, *colours = self[name].evaluate(COLOURS_OF)
+        return torch.tensor(colours).view(height, width, 4)[:, :, :3] / 255
+
+    def expected(self, code: Tensor) -> Tensor:
+        """What PyTorch makes of a code (D,), as it can be shown: (H, W, 3)."""
+        image = inference.decode(self.model, code.float().unsqueeze(0), 0)[0]
+        return image.clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0)
+
+    def assert_decoded(self, code: Tensor) -> None:
+        torch.testing.assert_close(self.image(), self.expected(code), rtol=0, atol=ONE_GREY_LEVEL)
+
+    def assert_test_image(self, index: int) -> None:
+        image = pixels(self.data.images[index]).expand(3, -1, -1).permute(1, 2, 0)
+        torch.testing.assert_close(self.image("source"), image, rtol=0, atol=1e-6)
+        assert self["source-caption"].text_content() == f"Test image {100 + index}, class\u00a0{self.name(index)}"
+
+    def name(self, index: int) -> str:
+        return self.data.class_names[int(self.data.labels[index])]
+
+    def pixel(self, place: Tensor) -> tuple[float, float]:
+        x, y = self.page.evaluate(PIXEL_OF_PLACE, place.tolist())
+        return x, y
+
+    def place(self, x: float, y: float) -> Tensor:
+        return torch.tensor(self.page.evaluate(PLACE_OF_PIXEL, [x, y]), dtype=torch.float64)
+
+    def lonely_point(self) -> int:
+        """The point that is farthest from all others."""
+        distances = torch.cdist(self.places, self.places).fill_diagonal_(torch.inf)
+        return int(distances.min(1).values.argmax())
+
+    def empty_pixel(self) -> tuple[float, float]:
+        """A pixel of the map that is near no point."""
+        box = self["map"].bounding_box()
+        assert box is not None
+        points = torch.tensor([self.pixel(place) for place in self.places])
+        across = torch.arange(60, int(box["width"]) - 20, 10) + box["x"] + 0.5
+        down = torch.arange(20, int(box["height"]) - 60, 10) + box["y"] + 0.5
+        candidates = torch.cartesian_prod(across, down)
+        distances = torch.cdist(candidates, points.float()).min(1).values
+        near_enough = distances.where((distances > 25), torch.inf)
+        x, y = candidates[int(near_enough.argmin())].tolist()
+        return x, y
+
+
+def mixed_code(places: Tensor, all_codes: Tensor, place: Tensor) -> Tensor:
+    """Inverse squared distances of the nine nearest points as weights of their codes, in float64."""
+    distances = (places.double() - place).norm(dim=1)
+    nearest = distances.argsort()[:9]
+    shares = distances[nearest] ** -2 / (distances[nearest] ** -2).sum()
+    code: Tensor = shares @ all_codes[nearest].double()
+    return code
+
+
+Open = Callable[..., AbstractContextManager[Explorer]]
+
+
+@pytest.fixture
+def explore(browser: Browser, tmp_path: Path) -> Open:
+    """Open an explorer's page; when it is closed it has asked for nothing and complained of nothing."""
+
+    @contextmanager
+    def open_page(model: VAE, data: LabelledImages, size: tuple[int, int] = WIDE, **changes: Any) -> Iterator[Explorer]:
+        with opened(browser, write_page(tmp_path, page_of(model, data, **changes)), size) as seen:
+            expect(seen.page.locator("#source-caption")).to_contain_text("Test image")
+            yield Explorer(seen.page, model, data)
+            assert seen.requests == []
+            assert seen.complaints == []
+
+    return open_page
+
+
+@pytest.fixture(scope="module")
+def model() -> VAE:
+    return trained(digits())
+
+
+@pytest.fixture(scope="module")
+def any_page(browser: Browser, model: VAE, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page whose scripts decode whatever they are given."""
+    with opened(browser, write_page(tmp_path_factory.mktemp("page"), page_of(model, digits()))) as seen:
+        yield seen.page
+
+
+# Decoding
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_the_browser_decodes_codes_of_images_as_pytorch_does(
+    any_page: Page, network: str, activation: str, likelihood: str
+) -> None:
+    model = trained(digits(), network=network, activation=activation, likelihood=likelihood)
+    z = codes(model, digits())
+    assert isinstance(model.decoder, DenseDecoder | ConvolutionalDecoder)
+    for precision, reference in ((Precision.FLOAT32, model), (Precision.BLOCKS, weights.rounded(model))):
+        description = weights.description(model.decoder, likelihood, precision)
+        images = torch.tensor(any_page.evaluate(DECODE, [description, z.tolist()])).view(-1, 1, 8, 8)
+        torch.testing.assert_close(images, inference.decode(reference, z, 0), rtol=0, atol=1e-5)
+        torch.testing.assert_close(images, inference.decode(model, z, 0), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_means_are_right_from_far_below_zero_to_far_above(any_page: Page, likelihood: str) -> None:
+    """A linear decoder whose pixels are multiples of the code; the series and the closed form meet at ¼."""
+    model = trained(digits(), steps=0, latent_dim=1, hidden_dims=(), likelihood=likelihood)
+    assert isinstance(model.decoder, DenseDecoder)
+    with torch.no_grad():
+        model.decoder.output.weight.fill_(1)
+        model.decoder.output.bias.zero_()
+    z = torch.tensor([-1000, -90, -5, -0.3, -0.25, -0.2499, -1e-3, -1e-20, 0, 1e-20, 1e-3, 0.2499, 0.25, 5, 90, 1000])
+    description = weights.description(model.decoder, likelihood, Precision.FLOAT32)
+    images = torch.tensor(any_page.evaluate(DECODE, [description, z.unsqueeze(1).tolist()])).view(-1, 1, 8, 8)
+    torch.testing.assert_close(images, inference.decode(model, z.unsqueeze(1), 0), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_are_right_from_far_below_zero_to_far_above(any_page: Page, activation: str) -> None:
+    x = torch.linspace(-30, 30, 1201)
+    description = {"layers": [{"kind": activation}], "likelihood": "gaussian", "precision": "float32", "weights": ""}
+    (result,) = any_page.evaluate(DECODE, [description, [x.tolist()]])
+    expected = ACTIVATIONS[activation]()(x.double())  # float32 has no digits left of a GELU far below zero
+    torch.testing.assert_close(torch.tensor(result).double(), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_blocks_are_read_as_they_were_written(any_page: Page) -> None:
+    torch.manual_seed(0)
+    numbers = torch.randn(200) * torch.logspace(-8, 3, 200)
+    integers, scales = weights.blocks(numbers)
+    text = weights.encoded(numbers, Precision.BLOCKS)
+    read = any_page.evaluate("(text) => Array.from(decoding.numbers(text, '16-bit blocks'))", text)
+    assert read == (integers * scales).flatten().tolist()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "more"),
+    [(4, 2, 1, 0), (3, 1, 0, 0), ((3, 5), (2, 3), (1, 2), (1, 0)), (2, 3, 0, 1), (5, 1, 4, 0)],
+    ids=str,
+)
+def test_transposed_convolutions_of_any_size_are_those_of_pytorch(
+    any_page: Page, kernel: Any, stride: Any, padding: Any, more: Any
+) -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Unflatten(1, (2, 4, 6)), torch.nn.ConvTranspose2d(2, 3, kernel, stride, padding, more)]
+    numbers = torch.cat([weight.detach().flatten() for weight in layers[1].parameters()])
+    description = {
+        "layers": [weights.described(layer) for layer in layers],
+        "likelihood": "gaussian",
+        "precision": "float32",
+        "weights": weights.encoded(numbers),
+    }
+    z = torch.randn(3, 48)
+    with torch.no_grad():
+        expected = torch.nn.Sequential(*layers)(z).flatten(1)
+    result = torch.tensor(any_page.evaluate(DECODE, [description, z.tolist()]))
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("network", "precision"), [("mlp", "float32"), ("conv", "16-bit blocks")])
+def test_a_page_of_the_default_model_of_28_by_28_pixels_decodes_as_pytorch_does(
+    explore: Open, network: str, precision: str
+) -> None:
+    data = enlarged(digits())
+    model = trained(data, steps=8, network=network, **DEFAULTS)
+    with explore(model, data) as explorer:
+        assert f"numbers in {precision}" in explorer.page.locator("footer").inner_text()
+        images = torch.tensor(explorer.page.evaluate(DECODE_BY_PAGE, explorer.codes.tolist())).view(-1, *data.shape)
+        torch.testing.assert_close(images, inference.decode(model, explorer.codes, 0), rtol=0, atol=1e-3)
+
+
+# The interface
+
+
+def test_coordinates_have_a_sign_and_zero_has_none(any_page: Page) -> None:
+    words = any_page.evaluate("[1.234, -0.5, 0.004, -0.004, 0].map(wording.signed)")
+    assert words == ["+1.23", "−0.50", "0.00", "0.00", "0.00"]
+
+
+def test_a_page_loads_offline_without_delay(explore: Open) -> None:
+    data = enlarged(digits())
+    with explore(trained(data, steps=0, network="conv", **DEFAULTS), data) as explorer:
+        timing = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+        assert explorer.page.evaluate(timing) < LONGEST_LOAD
+
+
+def test_at_first_a_test_image_and_its_reconstruction_are_shown(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        explorer.assert_test_image(0)
+        explorer.assert_decoded(explorer.codes[0])
+
+
+def test_images_of_three_channels_are_shown_in_colour(explore: Open) -> None:
+    data = coloured(digits())
+    with explore(trained(data), data) as explorer:
+        explorer.assert_test_image(0)
+        explorer.assert_decoded(explorer.codes[0])
+
+
+def test_a_slider_moved_by_keyboard_changes_its_dimension_and_no_other(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        before = float(explorer["z3"].input_value())
+        explorer["z3"].focus()
+        for _ in range(20):
+            explorer.page.keyboard.press("ArrowRight")
+        code = explorer.codes[0].clone()
+        code[3] = float(explorer["z3"].input_value())
+        assert code[3].item() == pytest.approx(before + 1)
+        explorer.assert_decoded(code)
+        assert (explorer.expected(code) - explorer.expected(explorer.codes[0])).abs().max() > 5 * ONE_GREY_LEVEL
+        assert explorer["decoded-caption"].text_content() == "Decoded, moved along z3"
+        assert explorer["source-caption"].text_content() == f"From test image 100, class\u00a0{explorer.name(0)}"
+
+        explorer.page.get_by_role("button", name="Undo moves").click()
+        explorer.assert_decoded(explorer.codes[0])
+
+
+def test_sliders_reach_every_code_and_three_standard_deviations(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        largest = max(3.0, explorer.codes.abs().max().item())
+        for dimension in range(5):
+            slider = explorer[f"z{dimension}"]
+            high = float(slider.get_attribute("max") or "nan")
+            assert largest <= high < largest + 0.2
+            assert slider.get_attribute("min") == f"-{slider.get_attribute('max')}"
+            assert slider.evaluate("(input) => input.labels[0].textContent").startswith(f"z{dimension} ")
+
+
+def test_pressing_a_point_shows_its_image_and_reconstruction(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        index = explorer.lonely_point()
+        x, y = explorer.pixel(explorer.places[index])
+        explorer.page.mouse.click(x + 2, y - 2)
+        explorer.assert_test_image(index)
+        explorer.assert_decoded(explorer.codes[index])
+
+
+def test_pressing_a_place_between_points_decodes_the_average_of_the_nearest_codes(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        x, y = explorer.empty_pixel()
+        explorer.page.mouse.click(x, y)
+        explorer.assert_decoded(mixed_code(explorer.places, explorer.codes, explorer.place(x, y)))
+        assert explorer["source-caption"].text_content() == "Averaged over these"
+
+
+def test_dragging_over_the_map_decodes_on_the_way(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        x, y = explorer.empty_pixel()
+        explorer.page.mouse.move(x - 30, y)
+        explorer.page.mouse.down()
+        explorer.page.mouse.move(x - 10, y)
+        explorer.page.mouse.move(x, y)
+        explorer.assert_decoded(mixed_code(explorer.places, explorer.codes, explorer.place(x, y)))
+        explorer.page.mouse.up()
+
+
+def test_pointing_at_a_point_shows_image_class_and_number(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        index = explorer.lonely_point()
+        x, y = explorer.pixel(explorer.places[index])
+        assert explorer["tooltip"].is_hidden()
+        explorer.page.mouse.move(x, y)
+        assert explorer["tooltip"].inner_text().split("\n") == [
+            f"class {explorer.name(index)}",
+            f"test image {100 + index}",
+        ]
+        shown = explorer.image("tooltip canvas")[4::9, 4::9]
+        torch.testing.assert_close(shown[:, :, 0], pixels(digits().images[index, 0]), rtol=0, atol=1e-6)
+        explorer.page.mouse.move(*explorer.empty_pixel())
+        assert explorer["tooltip"].is_hidden()
+
+
+def test_arrow_keys_move_the_crosshair_and_enter_takes_the_nearest_point(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        box = explorer["map"].bounding_box()
+        assert box is not None
+        explorer["map"].focus()
+        x, y = explorer.pixel(explorer.places[0])
+        for key, across, down in [("ArrowRight", 1 / 80, 0.0), ("Shift+ArrowUp", 0.0, -1 / 12)]:
+            explorer.page.keyboard.press(key)
+            x, y = x + across * box["width"], y + down * box["width"]
+            explorer.assert_decoded(mixed_code(explorer.places, explorer.codes, explorer.place(x, y)))
+        nearest = int((explorer.places - explorer.place(x, y)).norm(dim=1).argmin())
+        explorer.page.keyboard.press("Enter")
+        explorer.assert_test_image(nearest)
+        explorer.assert_decoded(explorer.codes[nearest])
+        assert explorer["tooltip"].is_visible()
+        explorer.page.keyboard.press("Escape")
+        assert explorer["tooltip"].is_hidden()
+
+
+def test_the_crosshair_stays_on_the_map(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        explorer["map"].focus()
+        for _ in range(15):
+            explorer.page.keyboard.press("Shift+ArrowLeft")
+        for _ in range(15):
+            explorer.page.keyboard.press("Shift+ArrowDown")
+        box = explorer["map"].bounding_box()
+        assert box is not None
+        corner = explorer.place(box["x"], box["y"] + box["height"])
+        explorer.assert_decoded(mixed_code(explorer.places, explorer.codes, corner))
+
+
+def test_what_is_shown_is_said_once_it_rests(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        explorer["map"].focus()
+        assert explorer["status"].get_attribute("aria-live") == "polite"
+        explorer.page.keyboard.press("ArrowRight")
+        explorer.page.keyboard.press("Enter")
+        expect(explorer["status"]).to_contain_text("Test image")
+        assert (
+            explorer["status"].text_content() == f"{explorer['source-caption'].text_content()}. Decoded from its code"
+        )
+
+
+def test_pressing_classes_singles_them_out(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        button = explorer.page.get_by_role("button", name="7", exact=True)
+        assert button.get_attribute("aria-pressed") == "false"
+        plain = explorer["map"].screenshot()
+        button.click()
+        assert button.get_attribute("aria-pressed") == "true"
+        assert explorer["map"].screenshot() != plain
+        explorer["map"].focus()
+        explorer.page.keyboard.press("Enter")
+        expect(explorer["source-caption"]).to_contain_text("class\u00a07")
+        button.click()
+        assert button.get_attribute("aria-pressed") == "false"
+
+
+def test_the_prior_is_shown_by_its_mean_and_by_draws(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        explorer.page.get_by_role("button", name="Prior mean").click()
+        explorer.assert_decoded(torch.zeros(5))
+        assert explorer["source"].is_hidden()
+        explorer.page.evaluate("() => { Math.random = () => 0.3; }")
+        explorer.page.get_by_role("button", name="Random draw").click()
+        explorer.assert_decoded(torch.full((5,), sqrt(-2 * log(0.7)) * cos(0.6 * pi)))
+
+
+def test_in_two_dimensions_a_place_is_the_code_and_sliders_move_the_crosshair(explore: Open) -> None:
+    model = trained(digits(), latent_dim=2)
+    with explore(model, digits()) as explorer:
+        x, y = explorer.empty_pixel()
+        explorer.page.mouse.click(x, y)
+        explorer.assert_decoded(explorer.place(x, y))
+        explorer["z0"].fill("1.5")
+        code = torch.tensor([1.5, explorer.place(x, y)[1]])
+        explorer.assert_decoded(code)
+        explorer["map"].focus()
+        explorer.page.keyboard.press("ArrowUp")
+        moved_x, moved_y = explorer.pixel(code)
+        box = explorer["map"].bounding_box()
+        assert box is not None
+        explorer.assert_decoded(explorer.place(moved_x, moved_y - box["width"] / 80))
+
+
+def test_in_one_dimension_a_place_is_the_code_from_left_to_right(explore: Open) -> None:
+    with explore(trained(digits(), latent_dim=1), digits()) as explorer:
+        explorer.places = torch.stack([explorer.codes[:, 0], -digits().labels.float()], 1)
+        for place in ([0.5, -2.5], [0.5, -7.5]):
+            explorer.page.mouse.click(*explorer.pixel(torch.tensor(place)))
+            explorer.assert_decoded(torch.tensor([0.5]))
+        index = explorer.lonely_point()
+        explorer.page.mouse.click(*explorer.pixel(explorer.places[index]))
+        explorer.assert_test_image(index)
+        explorer.assert_decoded(explorer.codes[index])
+
+
+def test_dimensions_that_are_not_active_keep_the_value_that_the_code_has(explore: Open, model: VAE) -> None:
+    active = torch.tensor([False, True, True, True, False])
+    with explore(model, digits(), active=active) as explorer:
+        assert explorer.page.get_by_role("slider").count() == 3
+        explorer["z2"].fill("-2")
+        code = explorer.codes[0].clone()
+        code[2] = -2
+        explorer.assert_decoded(code)
+
+
+def test_without_active_dimensions_nothing_can_be_moved_but_all_is_shown(explore: Open, model: VAE) -> None:
+    with explore(model, digits(), active=torch.zeros(5, dtype=torch.bool)) as explorer:
+        assert explorer.page.get_by_role("slider").count() == 0
+        explorer.assert_decoded(explorer.codes[0])
+        explorer.page.get_by_role("button", name="Prior mean").click()
+        explorer.assert_decoded(torch.zeros(5))
+
+
+def test_codes_that_are_all_the_same_lie_in_the_middle(explore: Open) -> None:
+    """After a complete collapse, of which the projection is one place."""
+    collapsed = trained(digits(), steps=0)
+    with torch.no_grad():
+        for weight in collapsed.encoder.parameters():
+            weight.zero_()
+    with explore(collapsed, digits()) as explorer:
+        explorer.assert_decoded(torch.zeros(5))
+        box = explorer["map"].bounding_box()
+        assert box is not None
+        explorer.page.mouse.click(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+        explorer.assert_decoded(torch.zeros(5))
+
+
+@pytest.mark.parametrize("reason", ["autoregressive", "too large"])
+def test_without_a_decoder_map_and_test_images_work(explore: Open, model: VAE, reason: str) -> None:
+    if reason == "autoregressive":
+        model = trained(digits(), steps=0, network="autoregressive")
+    with explore(model, digits(), budget=1_000 if reason == "too large" else 5_000_000) as explorer:
+        assert reason in explorer["no-decoder"].inner_text()
+        assert explorer.page.get_by_role("slider").count() == 0
+        index = explorer.lonely_point()
+        x, y = explorer.pixel(explorer.places[index])
+        explorer.page.mouse.move(x, y)
+        assert explorer["tooltip"].is_visible()
+        explorer.page.mouse.click(x, y)
+        explorer.assert_test_image(index)
+        explorer.page.mouse.click(*explorer.empty_pixel())
+        expect(explorer["source-caption"]).to_have_text("Nearest test images")
+        explorer["map"].focus()
+        explorer.page.keyboard.press("Enter")
+        expect(explorer["source-caption"]).to_contain_text("Test image")
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_everything_can_be_reached_by_tab_and_shows_that_it_is(explore: Open, model: VAE, active: bool) -> None:
+    with explore(model, digits(), active=torch.full((5,), active)) as explorer:
+        reached = []
+        for _ in range(40):
+            explorer.page.keyboard.press("Tab")
+            name, outline = explorer.page.evaluate(FOCUSED)
+            if explorer.page.evaluate("document.activeElement === document.body"):
+                break
+            assert outline == "solid", name
+            reached.append(name)
+        sliders = {f"z{dimension}" for dimension in range(5)} if active else set()
+        assert {"map", "mean", "draw", *digits().class_names, *sliders} == set(reached)
+
+
+def test_text_stands_out_from_its_ground(explore: Open, model: VAE) -> None:
+    """By the measure of WCAG 2, level AA: 4.5 to 1."""
+    with explore(model, digits()) as explorer:
+        explorer.page.get_by_role("button", name="3", exact=True).click()
+        assert explorer.page.evaluate(LOW_CONTRAST) == []
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2, 12])
+@pytest.mark.parametrize("size", [NARROW, (320, 600), WIDE, (1000, 600)], ids=str)
+def test_nothing_is_wider_than_the_window(explore: Open, latent_dim: int, size: tuple[int, int]) -> None:
+    names = ("Ankle boot", "T-shirt/top", *digits().class_names[2:])
+    data = LabelledImages(digits().images, digits().labels, names)
+    with explore(trained(data, steps=0, latent_dim=latent_dim), data, size) as explorer:
+        assert explorer.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["phone", "desktop"])
+def test_the_decoded_image_is_in_view_while_the_last_slider_is(explore: Open, size: tuple[int, int]) -> None:
+    model = trained(digits(), steps=0, latent_dim=40)
+    with explore(model, digits(), size, kl=torch.arange(40, 0, -1.0)) as explorer:
+        explorer["z39"].scroll_into_view_if_needed()
+        for name in ("z39", "decoded"):
+            box = explorer[name].bounding_box()
+            assert box is not None
+            assert box["y"] >= 0, name
+            assert box["y"] + box["height"] <= size[1], name
+            middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+            assert explorer.page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", middle) == name
+
+
+def test_the_map_is_sharp_on_screens_of_high_density(browser: Browser, model: VAE, tmp_path: Path) -> None:
+    context = browser.new_context(viewport={"width": 800, "height": 600}, device_scale_factor=3, offline=True)
+    page = context.new_page()
+    page.goto(write_page(tmp_path, page_of(model, digits())).as_uri())
+    drawn, shown = page.locator("#map").evaluate("(canvas) => [canvas.width, canvas.clientWidth]")
+    context.close()
+    assert drawn == pytest.approx(3 * shown, abs=2)

@@ -1,0 +1,218 @@
+import io
+import json
+import re
+from base64 import b64decode
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.settings import architecture
+from tests.vae.explorer.digits import COLOURS, codes, coloured, digits, mapped, page_of, trained
+from vae.datasets import LabelledImages
+from vae.explorer.page import LARGEST_PAGE, SCRIPTS, SOURCES
+from vae.explorer.sprite import columns, sprite
+from vae.explorer.weights import rounding_error
+from vae.model import VAE
+from vae.runtime import seeded
+
+FLOAT32, BLOCKS = "numbers in float32", "numbers in 16-bit blocks"
+
+
+class Parsed(HTMLParser):
+    """What a browser would find in a page: elements with their attributes, scripts, and text outside of them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.words = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        elif self.cdata_elem is None:
+            self.words += data
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words.split())
+
+
+def content(page: str) -> dict[str, Any]:
+    """What the scripts are given."""
+    values: dict[str, Any] = json.loads(Parsed(page).scripts[0])
+    return values
+
+
+def numbers(text: str) -> list[float]:
+    values: list[float] = np.frombuffer(b64decode(text), "<f4").tolist()
+    return values
+
+
+@pytest.fixture(scope="module")
+def model() -> VAE:
+    return trained(digits())
+
+
+@pytest.fixture(scope="module")
+def page(model: VAE) -> str:
+    return page_of(model, digits())
+
+
+def test_the_same_arguments_give_the_same_bytes(page: str) -> None:
+    assert page_of(trained(digits()), digits()) == page
+
+
+def test_the_page_needs_nothing_but_itself(page: str) -> None:
+    parsed = Parsed(page)
+    policy = next(a["content"] for _, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert set(policy.split()) & {"https:", "http:", "*", "'self'"} == set()
+    addresses = [
+        value for _, attributes in parsed.elements for name, value in attributes.items() if name in {"src", "href"}
+    ]
+    assert all(address is not None and address.startswith("data:") for address in addresses)
+    assert not re.search(r"https?://|@import|url\(", page)
+
+
+def test_the_page_has_language_title_and_viewport(page: str) -> None:
+    elements = Parsed(page).elements
+    assert ("html", {"lang": "en"}) in elements
+    assert any(attributes.get("name") == "viewport" for _, attributes in elements)
+    assert "<title>Explorer</title>" in page
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_cannot_end_before_their_end(name: str) -> None:
+    assert "</script" not in (SOURCES / name).read_text()
+
+
+@pytest.mark.parametrize("name", ["</script><b>", "<!--<script>", '"&amp;\u2028', "{{ 1 }}"])
+def test_names_do_no_harm(page: str, model: VAE, name: str) -> None:
+    data = replace(digits(), class_names=(name, *digits().class_names[1:]))
+    changed = page_of(model, data, title=name)
+    assert [tag for tag, _ in Parsed(changed).elements] == [tag for tag, _ in Parsed(page).elements]
+    assert content(changed)["class_names"][0] == name
+    assert Parsed(changed).text.count(" ".join(name.split())) == 2, "title and heading"
+
+
+def test_codes_places_and_labels_are_those_of_the_map(page: str, model: VAE) -> None:
+    values, latent_map = content(page), mapped(model, digits())
+    assert numbers(values["codes"]) == latent_map.codes.flatten().tolist()
+    assert numbers(values["places"]) == latent_map.points.flatten().tolist()
+    assert values["labels"] == digits().labels.tolist()
+    assert values["indices"] == latent_map.indices.tolist()
+
+
+def test_colours_start_again_where_there_are_more_classes(page: str) -> None:
+    assert content(page)["colours"] == [COLOURS[label % 3] for label in range(10)]
+
+
+def test_active_dimensions_have_sliders_by_falling_kl(model: VAE) -> None:
+    kl, active = torch.tensor([0.5, 2.0, 0.001, 3.0, 0.5]), torch.tensor([True, True, False, True, True])
+    page = page_of(model, digits(), kl=kl, active=active)
+    assert [(entry["dimension"], entry["kl"]) for entry in content(page)["dimensions"]] == [
+        (3, 3.0),
+        (1, 2.0),
+        (0, 0.5),
+        (4, 0.5),
+    ]
+    assert "4 of 5 latent dimensions active" in Parsed(page).text
+
+
+def test_without_active_dimensions_the_page_speaks_of_collapse(model: VAE) -> None:
+    page = page_of(model, digits(), active=torch.zeros(5, dtype=torch.bool))
+    assert "Posterior collapse: no latent dimension is active" in Parsed(page).text
+    assert content(page)["decoder"] is not None
+
+
+@pytest.mark.parametrize("data", [digits(), coloured(digits())], ids=["grey", "coloured"])
+@pytest.mark.parametrize("count", [1, 7, 60])
+def test_the_sprite_holds_every_image_in_reading_order(data: LabelledImages, count: int) -> None:
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(sprite(data.images[:count])))
+    assert picture.info == {}, "metadata"
+    pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
+    for index, image in enumerate(data.images[:count].numpy()):
+        row, column = divmod(index, columns(count))
+        tile = pixels[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+        assert np.array_equal(tile, image.transpose(1, 2, 0))
+
+
+def test_the_precision_is_the_highest_that_keeps_the_page_within_its_budget(page: str, model: VAE) -> None:
+    size = len(page.encode())
+    assert FLOAT32 in page_of(model, digits(), budget=size)
+    half = page_of(model, digits(), budget=size - 1)
+    assert BLOCKS in half
+    assert content(half)["decoder"]["precision"] == "16-bit blocks"
+    assert len(half.encode()) < size - 1
+    none = page_of(model, digits(), budget=len(half.encode()) - 1)
+    assert content(none)["decoder"] is None
+
+
+def test_in_blocks_the_page_says_what_rounding_changes(page: str, model: VAE) -> None:
+    half = page_of(model, digits(), budget=len(page.encode()) - 1)
+    error = rounding_error(model, codes(model, digits()))
+    assert f"by {error:.2g} at most" in Parsed(half).text
+    assert "at most" not in Parsed(page).text
+
+
+def test_a_decoder_that_is_too_large_is_left_out_with_its_size(model: VAE) -> None:
+    page = page_of(model, digits(), budget=1_000)
+    assert content(page)["decoder"] is None
+    size = 5 * 24 + 24 + 24 * 64 + 64
+    length = 4 * -(-132 * -(-size // 64) // 3) / 1e6
+    words = f"too large for a page of 0.001 MB: its {size:,} numbers would take {length:.3g} MB in 16-bit blocks"
+    assert words in Parsed(page).text
+
+
+def test_an_autoregressive_decoder_is_left_out_with_the_reason() -> None:
+    page = page_of(trained(digits(), steps=0, network="autoregressive"), digits())
+    assert content(page)["decoder"] is None
+    assert "it draws pixel by pixel, which is not run in the browser" in Parsed(page).text
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "words"),
+    [(1, "left to right the map is the latent space"), (2, "The map is the latent space"), (3, "nine nearest dots")],
+)
+def test_the_page_says_how_a_place_becomes_a_code(latent_dim: int, words: str) -> None:
+    page = page_of(trained(digits(), steps=0, latent_dim=latent_dim), digits())
+    assert words in Parsed(page).text
+    assert content(page)["place_is_code"] is (latent_dim < 3)
+
+
+def test_on_a_line_each_class_has_a_row() -> None:
+    model = trained(digits(), steps=0, latent_dim=1)
+    places = torch.tensor(numbers(content(page_of(model, digits()))["places"])).view(-1, 2)
+    assert torch.equal(places[:, 0], codes(model, digits())[:, 0])
+    assert torch.equal(places[:, 1], -digits().labels.float())
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_a_page_of_the_default_model_of_mnist_keeps_below_five_megabytes(network: str) -> None:
+    """A thousand images of noise, which PNG cannot compress: no page with as many is larger."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (1000, 1, 28, 28), dtype=torch.uint8, generator=random)
+    data = LabelledImages(images, torch.arange(1000) % 10, tuple("0123456789"))
+    page = page_of(default_model(network), data)
+    assert len(page.encode()) < LARGEST_PAGE == 5_000_000
+    assert (FLOAT32 if network == "mlp" else BLOCKS) in page
+
+
+def default_model(network: str) -> VAE:
+    sizes = {"image_shape": (1, 28, 28), "hidden_dims": (400,), "channels": 32, "latent_dim": 20}
+    with seeded(0, "weights"):
+        return VAE(architecture(**{**sizes, "network": network}))

@@ -1,0 +1,116 @@
+from base64 import b64decode
+from math import prod
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.settings import architecture
+from tests.vae.explorer.digits import codes, digits, trained
+from vae import inference
+from vae.explorer import weights
+from vae.explorer.weights import Precision
+from vae.model import VAE
+from vae.networks.convolutional import ConvolutionalDecoder
+from vae.networks.dense import ACTIVATIONS, DenseDecoder
+from vae.runtime import seeded
+
+NETWORKS = pytest.mark.parametrize("network", ["mlp", "conv"])
+
+
+def decoder_of(network: str, **changes: Any) -> DenseDecoder | ConvolutionalDecoder:
+    sizes = {"image_shape": (1, 8, 12), "hidden_dims": (7, 5), "latent_dim": 3}
+    with seeded(0, "weights"):
+        decoder = VAE(architecture(**{**sizes, "network": network, **changes})).decoder
+    assert isinstance(decoder, DenseDecoder | ConvolutionalDecoder)
+    return decoder
+
+
+@NETWORKS
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("hidden_dims", [(), (7,), (7, 5)], ids=str)
+def test_the_modules_one_after_the_other_are_the_decoder(
+    network: str, activation: str, hidden_dims: tuple[int, ...]
+) -> None:
+    decoder = decoder_of(network, activation=activation, hidden_dims=hidden_dims)
+    z = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(nn.Sequential(*weights.modules(decoder))(z), decoder(z), rtol=1e-6, atol=1e-6)
+
+
+@NETWORKS
+def test_every_number_of_the_decoder_is_there_once_and_the_layers_say_how_many_each_takes(network: str) -> None:
+    decoder = decoder_of(network)
+    numbers = weights.numbers(decoder)
+    assert sorted(numbers.tolist()) == sorted(torch.cat([part.flatten() for part in decoder.parameters()]).tolist())
+    taken = 0
+    for layer in map(weights.described, weights.modules(decoder)):
+        if "inputs" in layer:
+            taken += (layer["inputs"] * prod(layer.get("kernel", [1])) + 1) * layer["outputs"]
+    assert taken == len(numbers)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Linear(2, 3, bias=False),
+        nn.ConvTranspose2d(2, 2, 3, groups=2),
+        nn.ConvTranspose2d(2, 2, 3, dilation=2),
+        nn.GELU(approximate="tanh"),
+        nn.Conv2d(1, 1, 3),
+    ],
+    ids=str,
+)
+def test_layers_that_the_browser_does_not_know_are_refused(module: nn.Module) -> None:
+    with pytest.raises(ValueError, match="cannot run"):
+        weights.described(module)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_called_as_in_the_parameters(name: str) -> None:
+    assert weights.described(ACTIVATIONS[name]()) == {"kind": name}
+
+
+def test_numbers_travel_as_little_endian_bytes() -> None:
+    numbers = torch.tensor([[1.0, -2.5], [3e-8, 65504.0]])
+    assert b64decode(weights.encoded(numbers)) == np.array([1, -2.5, 3e-8, 65504], "<f4").tobytes()
+
+
+def test_blocks_travel_as_their_scales_and_integers() -> None:
+    numbers = torch.cat([torch.tensor([32767.0, -5.0]), torch.zeros(62), torch.tensor([0.5, -0.25])])
+    content = b64decode(weights.encoded(numbers, Precision.BLOCKS))
+    assert np.frombuffer(content[:8], "<f4").tolist() == [1.0, np.float32(0.5 / 32767)]
+    assert np.frombuffer(content[8:], "<i2").tolist() == [32767, -5, *[0] * 62, 32767, -16384, *[0] * 62]
+
+
+def test_a_block_is_off_by_half_a_scale_at_most_and_zeros_stay_zeros() -> None:
+    torch.manual_seed(0)
+    numbers = torch.randn(10, 64) * torch.logspace(-6, 6, 10).unsqueeze(1)
+    numbers[3] = 0
+    integers, scales = weights.blocks(numbers)
+    assert integers.abs().max() <= 32767
+    assert ((integers * scales - numbers).abs() <= 0.51 * scales).all()
+    assert (integers[3] == 0).all()
+
+
+@NETWORKS
+def test_the_rounded_model_has_the_numbers_that_travel_in_blocks(network: str) -> None:
+    model = trained(digits(), steps=3, network=network)
+    before = [weight.clone() for weight in model.parameters()]
+    copy = weights.rounded(model)
+    assert isinstance(model.decoder, DenseDecoder | ConvolutionalDecoder)
+    assert isinstance(copy.decoder, DenseDecoder | ConvolutionalDecoder)
+    integers, scales = weights.blocks(weights.numbers(model.decoder))
+    sent = (integers * scales).flatten()[: len(weights.numbers(model.decoder))]
+    assert torch.equal(weights.numbers(copy.decoder), sent)
+    assert all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True)), "the model was changed"
+
+
+def test_the_rounding_error_is_the_largest_difference_between_images_of_the_two_models() -> None:
+    model = trained(digits())
+    z = codes(model, digits())
+    exact, rounded = (inference.decode(version, z, 0) for version in (model, weights.rounded(model)))
+    error = weights.rounding_error(model, z)
+    assert error == (exact - rounded).abs().max().item()
+    assert 0 < error < 1e-3

@@ -1,0 +1,147 @@
+"use strict";
+
+// A decoder in the browser: latent code to expected image, as PyTorch computes it. Knows nothing of the page.
+const decoding = (() => {
+  // Base64 to the bytes it stands for.
+  function bytes(text) {
+    const characters = atob(text);
+    const content = new Uint8Array(characters.length);
+    for (let i = 0; i < content.length; i++) content[i] = characters.charCodeAt(i);
+    return content;
+  }
+
+  // Base64 of little-endian numbers to a Float32Array: float32, or 16-bit integers in blocks after the blocks' scales.
+  const BLOCK = 64;
+  function numbers(text, precision = "float32") {
+    const content = bytes(text).buffer;
+    if (precision === "float32") return new Float32Array(content);
+    const count = content.byteLength / (4 + 2 * BLOCK);
+    const scales = new Float32Array(content, 0, count);
+    return Float32Array.from(new Int16Array(content, 4 * count), (integer, i) => integer * scales[Math.floor(i / BLOCK)]);
+  }
+
+  // 1 - erf(x), to a relative 1.2e-7: Press et al., Numerical Recipes, section 6.2.
+  const ERFC = [
+    -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
+    0.17087277,
+  ];
+  function erfc(x) {
+    const t = 1 / (1 + 0.5 * Math.abs(x));
+    let exponent = 0;
+    for (let i = ERFC.length - 1; i >= 0; i--) exponent = exponent * t + ERFC[i];
+    const tail = t * Math.exp(exponent - x * x);
+    return x < 0 ? 2 - tail : tail;
+  }
+
+  const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+
+  const ACTIVATIONS = {
+    relu: (x) => (x > 0 ? x : 0),
+    tanh: Math.tanh,
+    gelu: (x) => 0.5 * x * erfc(-x * Math.SQRT1_2),
+    silu: (x) => x * sigmoid(x),
+  };
+
+  // The mean of a continuous Bernoulli by its logit l: 1 / (1 - exp(-l)) - 1 / l, and its Taylor series near zero,
+  // where the two terms cancel.
+  const NEAR_ZERO = 0.25;
+  function continuousBernoulliMean(l) {
+    const distance = Math.abs(l);
+    if (distance < NEAR_ZERO) {
+      const square = l * l;
+      return 0.5 + l * (1 / 12 - square * (1 / 720 - square * (1 / 30240 - square / 1209600)));
+    }
+    return 0.5 + Math.sign(l) * (1 / (1 - Math.exp(-distance)) - 1 / distance - 0.5);
+  }
+
+  const identity = (x) => x;
+
+  const MEANS = {
+    bernoulli: sigmoid,
+    continuous_bernoulli: continuousBernoulliMean,
+    gaussian: identity,
+    laplace: identity,
+  };
+
+  // Each layer takes what it needs from the row of numbers when it is made, and maps {values, shape} to the same.
+  const LAYERS = {
+    linear({ inputs, outputs }, take) {
+      const weight = take(outputs * inputs); // outputs × inputs
+      const bias = take(outputs);
+      return ({ values }) => {
+        const result = new Float32Array(outputs);
+        for (let row = 0, at = 0; row < outputs; row++) {
+          let sum = bias[row];
+          for (let column = 0; column < inputs; column++, at++) sum += weight[at] * values[column];
+          result[row] = sum;
+        }
+        return { values: result, shape: [outputs] };
+      };
+    },
+
+    reshape({ shape }) {
+      return ({ values }) => ({ values, shape });
+    },
+
+    transposed_convolution({ inputs, outputs, kernel, stride, padding, output_padding: more }, take) {
+      const weight = take(inputs * outputs * kernel[0] * kernel[1]); // inputs × outputs × kernel
+      const bias = take(outputs);
+      return ({ values, shape: [, height, width] }) => {
+        const outHeight = (height - 1) * stride[0] - 2 * padding[0] + kernel[0] + more[0];
+        const outWidth = (width - 1) * stride[1] - 2 * padding[1] + kernel[1] + more[1];
+        const result = new Float32Array(outputs * outHeight * outWidth);
+        for (let to = 0; to < outputs; to++) {
+          result.fill(bias[to], to * outHeight * outWidth, (to + 1) * outHeight * outWidth);
+        }
+        for (let from = 0, at = 0; from < inputs; from++) {
+          for (let to = 0; to < outputs; to++) {
+            for (let y = 0; y < kernel[0]; y++) {
+              for (let x = 0; x < kernel[1]; x++, at++) {
+                spread(weight[at], values, from, result, to, y - padding[0], x - padding[1]);
+              }
+            }
+          }
+        }
+        return { values: result, shape: [outputs, outHeight, outWidth] };
+
+        // Adds a channel, times one weight of the kernel, to a channel of the result, at every stride from an offset.
+        function spread(factor, source, from, target, to, top, left) {
+          const first = left < 0 ? Math.ceil(-left / stride[1]) : 0;
+          const end = Math.min(width, Math.floor((outWidth - 1 - left) / stride[1]) + 1);
+          for (let row = 0; row < height; row++) {
+            const line = row * stride[0] + top;
+            if (line < 0 || line >= outHeight) continue;
+            const read = (from * height + row) * width;
+            const write = (to * outHeight + line) * outWidth + left;
+            for (let column = first; column < end; column++) {
+              target[write + column * stride[1]] += factor * source[read + column];
+            }
+          }
+        }
+      };
+    },
+  };
+
+  function elementwise(formula) {
+    return ({ values, shape }) => ({ values: values.map((value) => formula(value)), shape });
+  }
+
+  // From a description (layers, likelihood, numbers and their precision) to a function from a code, an array of D
+  // numbers, to the expected image, a Float32Array of C × H × W intensities, which may leave [0, 1].
+  function decoder({ layers, likelihood, weights, precision }) {
+    const row = numbers(weights, precision);
+    let taken = 0;
+    const take = (count) => row.subarray(taken, (taken += count));
+    const steps = layers.map((layer) =>
+      layer.kind in LAYERS ? LAYERS[layer.kind](layer, take) : elementwise(ACTIVATIONS[layer.kind]),
+    );
+    steps.push(elementwise(MEANS[likelihood]));
+    return (code) => {
+      let state = { values: Float32Array.from(code), shape: [code.length] };
+      for (const step of steps) state = step(state);
+      return state.values;
+    };
+  }
+
+  return { decoder, numbers };
+})();

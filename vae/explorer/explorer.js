@@ -1,0 +1,257 @@
+"use strict";
+
+// The page: what is shown of the map, of images and of the code, and what moves it.
+(() => {
+  const content = JSON.parse(document.getElementById("content").textContent);
+  const [channels, imageHeight, imageWidth] = content.shape;
+  const size = content.latent_dim;
+  const codes = decoding.numbers(content.codes);
+  const places = decoding.numbers(content.places);
+  const decode = content.decoder && decoding.decoder(content.decoder);
+  const mixes = decode && !content.place_is_code; // a place's code is averaged over those of points near it
+  const onLine = content.place_is_code && size === 1;
+  // Of a line's two coordinates the second only keeps classes apart.
+  const compared = onLine ? places.map((value, i) => (i % 2 ? 0 : value)) : places;
+  const limit = Math.ceil(10 * codes.reduce((most, value) => Math.max(most, Math.abs(value)), 3)) / 10;
+  const GAP = 6; // pixels between small images
+  const PAUSE = 500; // milliseconds without a change, after which it is said aloud
+
+  const byId = (id) => document.getElementById(id);
+
+  // What is shown: a code, the one that sliders have moved it from, where that came from, and the dimensions moved.
+  // Origins: { kind: "image", index }, { kind: "place", place, mixture }, { kind: "mean" }, { kind: "draw" }.
+  let code = new Float32Array(size);
+  let start = code;
+  let origin = null;
+  let moved = new Set();
+
+  const sprite = new Image();
+
+  // Draws a test image at a place of a canvas, so many pixels to each of its own.
+  function drawImage(pen, index, x, y, times) {
+    const left = (index % content.columns) * imageWidth;
+    const top = Math.floor(index / content.columns) * imageHeight;
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(sprite, left, top, imageWidth, imageHeight, x, y, times * imageWidth, times * imageHeight);
+  }
+
+  // Sets a canvas to a size in pixels, which clears it.
+  const shape = (canvas, width, height) => Object.assign(canvas, { width, height });
+
+  function drawDecoded() {
+    const canvas = byId("decoded");
+    shape(canvas, imageWidth, imageHeight);
+    const pen = canvas.getContext("2d");
+    const image = decode(code);
+    const picture = pen.createImageData(imageWidth, imageHeight);
+    const pixels = imageWidth * imageHeight;
+    for (let pixel = 0; pixel < pixels; pixel++) {
+      for (let channel = 0; channel < 3; channel++) {
+        // A clamped array, which rounds and keeps within 0 and 255.
+        picture.data[4 * pixel + channel] = 255 * image[(channels === 3 ? channel * pixels : 0) + pixel];
+      }
+      picture.data[4 * pixel + 3] = 255;
+    }
+    pen.putImageData(picture, 0, 0);
+  }
+
+  // The image that the code came from, or small ones of those nearest to it.
+  function drawSource() {
+    const canvas = byId("source");
+    const pen = canvas.getContext("2d");
+    const absent = origin.kind === "mean" || origin.kind === "draw";
+    canvas.hidden = absent;
+    byId("source-absent").hidden = !absent;
+    if (origin.kind === "image") {
+      shape(canvas, imageWidth, imageHeight);
+      drawImage(pen, origin.index, 0, 0, 1);
+    }
+    if (origin.kind === "place") {
+      const [side, times] = [Math.ceil(Math.sqrt(mapping.NEIGHBOURS)), Math.ceil(96 / imageWidth)];
+      const [across, down] = [times * imageWidth + GAP, times * imageHeight + GAP];
+      shape(canvas, side * across - GAP, side * down - GAP);
+      const most = Math.max(...origin.mixture.map(({ share }) => share));
+      origin.mixture.forEach(({ index, share }, rank) => {
+        pen.globalAlpha = mixes ? 0.3 + (0.7 * share) / most : 1;
+        drawImage(pen, index, (rank % side) * across, Math.floor(rank / side) * down, times);
+      });
+    }
+  }
+
+  const named = (index) => ({
+    number: content.indices[index],
+    className: content.class_names[content.labels[index]],
+  });
+
+  // Captions at once, and what is said aloud when nothing has changed for a while.
+  let pause = null;
+  function write() {
+    const nearest = origin.index ?? origin.mixture?.[0].index;
+    const { decoded, beside, said } = wording.describe({
+      kind: origin.kind,
+      image: nearest === undefined ? null : named(nearest),
+      moved: [...moved],
+      code: content.place_is_code ? code : null,
+      mixed: mixes,
+      decodes: decode !== null,
+    });
+    caption("source", beside);
+    if (decode) caption("decoded", decoded);
+    clearTimeout(pause);
+    pause = setTimeout(() => {
+      if (byId("status").textContent !== said) byId("status").textContent = said;
+    }, PAUSE);
+  }
+
+  function caption(id, text) {
+    byId(`${id}-caption`).textContent = text;
+    byId(id).setAttribute("aria-label", text);
+  }
+
+  // Where the map shows the latent space the crosshair is at the code, else where the code came from.
+  function placeCrosshair() {
+    const place = origin.kind === "image" ? scatter.placeOf(origin.index) : (origin.place ?? null);
+    if (!decode || !content.place_is_code) map.point(place, moved.size === 0);
+    else map.point([code[0], onLine ? (place?.[1] ?? 0) : code[1]], true);
+  }
+
+  // Draws once a frame, however often the code changes.
+  let waiting = false;
+  function show() {
+    placeCrosshair();
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      if (decode) drawDecoded();
+      drawSource();
+      write();
+    });
+  }
+
+  function go(newOrigin, newCode) {
+    origin = newOrigin;
+    code = Float32Array.from(newCode);
+    start = code.slice();
+    moved = new Set();
+    for (const slider of sliders) slider.follow();
+    if (decode) byId("undo").disabled = true;
+    show();
+  }
+
+  const goToImage = (index) => go({ kind: "image", index }, mapping.codeOf(codes, index, size));
+
+  // The points around a place with their shares in it.
+  function around(place) {
+    const at = onLine ? [place[0], 0] : place;
+    return mapping.shares(mapping.nearest(compared, at, mapping.NEIGHBOURS));
+  }
+
+  function goToPlace(place) {
+    const mixture = around(place);
+    go({ kind: "place", place, mixture }, mixes ? mapping.mixedCode(codes, size, mixture) : place.slice(0, size));
+  }
+
+  // A standard normal number, by Box and Muller's method.
+  const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+
+  function element(name, properties, ...children) {
+    const made = Object.assign(document.createElement(name), properties);
+    made.append(...children);
+    return made;
+  }
+
+  // A row of the list: the dimension with its KL, the slider, and its value.
+  function createSlider({ dimension, kl }) {
+    const id = `z${dimension}`;
+    const input = element("input", { type: "range", id, min: -limit, max: limit, step: 0.05 });
+    const output = element("output", { htmlFor: id });
+    const name = element("label", { htmlFor: id }, element("b", { textContent: id }), ` ${kl.toFixed(2)} nats`);
+    byId("sliders").append(element("div", { className: "slider" }, name, input, output));
+    const write = () => {
+      output.textContent = wording.signed(code[dimension]);
+      input.setAttribute("aria-valuetext", wording.signed(code[dimension]));
+    };
+    input.addEventListener("input", () => {
+      code[dimension] = Number(input.value);
+      moved.add(dimension);
+      if (content.place_is_code && origin.kind === "place") origin.mixture = around(code);
+      byId("undo").disabled = false;
+      write();
+      show();
+    });
+    return {
+      follow() {
+        input.value = code[dimension];
+        write();
+      },
+    };
+  }
+
+  function fillLegend() {
+    const singled = new Set();
+    content.class_names.forEach((name, label) => {
+      if (!content.labels.includes(label)) return;
+      const swatch = element("span", { className: "swatch" });
+      swatch.style.background = content.colours[label];
+      const button = element("button", { type: "button" }, swatch, name);
+      button.setAttribute("aria-pressed", "false");
+      button.addEventListener("click", () => {
+        if (!singled.delete(label)) singled.add(label);
+        button.setAttribute("aria-pressed", String(singled.has(label)));
+        map.single(singled);
+      });
+      byId("legend").append(button);
+    });
+  }
+
+  function showTooltip(index, x, y) {
+    const tooltip = byId("tooltip");
+    tooltip.hidden = index === null;
+    if (index === null) return;
+    const [canvas, text] = tooltip.children;
+    const times = Math.ceil(72 / imageHeight);
+    shape(canvas, times * imageWidth, times * imageHeight);
+    drawImage(canvas.getContext("2d"), index, 0, 0, times);
+    text.replaceChildren(
+      element("b", { textContent: `class ${named(index).className}` }),
+      element("br"),
+      `test image ${named(index).number}`,
+    );
+    const box = byId("map").getBoundingClientRect();
+    const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
+    const left = x + 16 + width > box.width ? x - 16 - width : x + 16;
+    const top = y + 16 + height > box.height ? y - 16 - height : y + 16;
+    tooltip.style.transform = `translate(${Math.max(0, left)}px, ${Math.max(0, top)}px)`;
+  }
+
+  const sliders = decode ? content.dimensions.map(createSlider) : [];
+  const scatter = createScatter({
+    places,
+    labels: content.labels,
+    classNames: content.class_names,
+    colours: content.colours,
+    axes: content.axes,
+  });
+  const map = createMap({
+    canvas: byId("map"),
+    scatter,
+    labels: content.labels,
+    onPlace: goToPlace,
+    onPoint: goToImage,
+    onHover: showTooltip,
+  });
+  fillLegend();
+  if (decode) {
+    byId("mean").addEventListener("click", () => go({ kind: "mean" }, new Float32Array(size)));
+    byId("draw").addEventListener("click", () => {
+      go({ kind: "draw" }, Float32Array.from({ length: size }, normal));
+    });
+    byId("undo").addEventListener("click", () => {
+      if (origin.kind === "place") goToPlace(origin.place);
+      else go(origin, start);
+    });
+  }
+  sprite.addEventListener("load", () => goToImage(0));
+  sprite.src = content.sprite;
+})();

@@ -1,0 +1,148 @@
+"use strict";
+
+// The map: a scatter on a canvas, and a crosshair that pointer and keyboard move. It calls:
+//   onPlace(place)          when the crosshair is moved to a place between points;
+//   onPoint(index)          when it is moved to a point;
+//   onHover(index, x, y)    when a point is pointed at, which lies at these pixels; with null when none is.
+const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
+  const REACH = { mouse: 8, pen: 12, touch: 14 }; // pixels around a point that stand for it
+  const DRAG = 4; // pixels from which on a press is no click
+  const STEP = 1 / 80; // of the map's width, that an arrow key moves the crosshair by
+  const LARGE_STEP = 1 / 12;
+  const INK = "#1f2328";
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+  const context = canvas.getContext("2d");
+  const picture = document.createElement("canvas"); // the scatter, which a move of the crosshair leaves as it is
+  let [width, height] = [0, 0];
+  let singled = new Set(); // labels; none means all
+  let crosshair = null; // { place, exact }
+  let hovered = null;
+  let press = null; // { x, y, dragged } while the pointer is down
+
+  const counts = (index) => singled.size === 0 || singled.has(labels[index]);
+  const within = (x, y) => [Math.max(0, Math.min(x, width)), Math.max(0, Math.min(y, height))];
+  const reach = (event) => REACH[event.pointerType] ?? REACH.mouse;
+
+  function drawPicture() {
+    const ratio = window.devicePixelRatio;
+    for (const surface of [canvas, picture]) {
+      surface.width = Math.round(width * ratio);
+      surface.height = Math.round(height * ratio);
+      surface.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
+    }
+    scatter.draw(picture.getContext("2d"), counts);
+    draw();
+  }
+
+  function draw() {
+    context.clearRect(0, 0, width, height);
+    context.drawImage(picture, 0, 0, width, height);
+    if (hovered !== null) drawRing(scatter.toPixels(scatter.placeOf(hovered)), 7, INK, 2);
+    if (crosshair) drawCrosshair(scatter.toPixels(crosshair.place));
+  }
+
+  function drawRing([x, y], radius, colour, thickness) {
+    context.beginPath();
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.strokeStyle = colour;
+    context.lineWidth = thickness;
+    context.stroke();
+  }
+
+  // White around dark stands out from any point. It is dashed where the code has left its place.
+  function drawCrosshair([x, y]) {
+    context.setLineDash(crosshair.exact ? [] : [3, 3]);
+    for (const [colour, thickness] of [["#ffffff", 5], [INK, 2]]) {
+      drawRing([x, y], 9, colour, thickness);
+      context.beginPath();
+      for (const [across, down] of Object.values(ARROWS)) {
+        context.moveTo(x + 9 * across, y + 9 * down);
+        context.lineTo(x + 18 * across, y + 18 * down);
+      }
+      context.stroke();
+    }
+    context.setLineDash([]);
+  }
+
+  function hover(index) {
+    if (index === hovered) return;
+    hovered = index;
+    draw();
+    onHover(index, ...(index === null ? [] : scatter.toPixels(scatter.placeOf(index))));
+  }
+
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    press = { x: event.offsetX, y: event.offsetY, dragged: false };
+    canvas.setPointerCapture(event.pointerId);
+  });
+
+  canvas.addEventListener("pointermove", (event) => {
+    const { offsetX: x, offsetY: y } = event;
+    if (press && Math.hypot(x - press.x, y - press.y) > DRAG) press.dragged = true;
+    if (press?.dragged) {
+      hover(null);
+      onPlace(scatter.toPlace(...within(x, y)));
+    } else if (event.pointerType !== "touch") {
+      hover(scatter.pointAt(x, y, reach(event), counts));
+    }
+  });
+
+  canvas.addEventListener("pointerup", (event) => {
+    if (press && !press.dragged) {
+      const index = scatter.pointAt(event.offsetX, event.offsetY, reach(event), counts);
+      if (index === null) onPlace(scatter.toPlace(event.offsetX, event.offsetY));
+      else onPoint(index);
+    }
+    press = null;
+  });
+
+  canvas.addEventListener("pointercancel", () => (press = null));
+  canvas.addEventListener("pointerleave", () => hover(null));
+  canvas.addEventListener("blur", () => hover(null));
+
+  canvas.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const from = crosshair ? scatter.toPixels(crosshair.place) : [width / 2, height / 2];
+    if (event.key in ARROWS) {
+      const step = width * (event.shiftKey ? LARGE_STEP : STEP);
+      const [across, down] = ARROWS[event.key];
+      const to = within(from[0] + step * across, from[1] + step * down);
+      onPlace(scatter.toPlace(...to));
+      hover(scatter.pointAt(...to, REACH.mouse, counts));
+    } else if (event.key === "Enter" || event.key === " ") {
+      const index = scatter.pointAt(...from, Infinity, counts);
+      onPoint(index);
+      hover(index);
+    } else if (event.key === "Escape") {
+      hover(null);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+
+  function resize() {
+    ({ width, height } = canvas.getBoundingClientRect());
+    hover(null);
+    scatter.fit(width, height);
+    drawPicture();
+  }
+  resize();
+  new ResizeObserver(resize).observe(canvas);
+
+  return {
+    // Puts the crosshair at a place, not exact where the code has left it; or takes it away.
+    point(place, exact) {
+      crosshair = place && { place, exact };
+      draw();
+    },
+    // Singles out the classes of these labels, or none.
+    single(chosen) {
+      singled = new Set(chosen);
+      hover(null);
+      drawPicture();
+    },
+  };
+};

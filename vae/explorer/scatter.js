@@ -1,0 +1,206 @@
+"use strict";
+
+// The picture of the points: scales, axes, points coloured by class, and names of the classes.
+//
+// It takes x and y of each point in a row, the points' labels, names and colours of the classes, and how the axes are
+// scaled (names; which have numbers; whether both have one scale; whether classes are rows; their least reach).
+const createScatter = ({ places, labels, classNames, colours, axes }) => {
+  const INK = "#1f2328";
+  const SOFT = "#57606a";
+  const GRID = "#e8eaed";
+  const DIMMED = "#d8dbe0";
+  const RIM = "rgba(31, 35, 40, 0.55)"; // tells pale points from the ground
+  const FONT = "system-ui, sans-serif";
+  const NARROW = 480; // pixels, below which points are small
+
+  let [width, height, radius] = [0, 0, 0];
+  let margin = null; // pixels that axes and points take at each side
+  let view = null; // { scale, centre }: pixels to a unit, and the place at the middle, each for x and y
+
+  const placeOf = (index) => [places[2 * index], places[2 * index + 1]];
+
+  const toPixels = ([x, y]) => [
+    width / 2 + (x - view.centre[0]) * view.scale[0],
+    height / 2 - (y - view.centre[1]) * view.scale[1],
+  ];
+
+  const toPlace = (x, y) => [
+    view.centre[0] + (x - width / 2) / view.scale[0],
+    view.centre[1] - (y - height / 2) / view.scale[1],
+  ];
+
+  // Scales everything to a size in pixels, so that all points are in view, and what the axes have to reach.
+  function fit(newWidth, newHeight) {
+    [width, height] = [newWidth, newHeight];
+    radius = width < NARROW ? 3 : 4.5;
+    const rim = 2 * radius;
+    margin = {
+      left: (axes.ticks[1] ? 44 : 24) + rim,
+      right: rim,
+      top: rim,
+      bottom: (axes.ticks[0] ? 42 : 24) + rim,
+    };
+    const [low, high] = extent();
+    const room = [width - margin.left - margin.right, height - margin.top - margin.bottom];
+    const scale = room.map((pixels, axis) => Math.max(pixels, 1) / (high[axis] - low[axis] || 1));
+    if (axes.equal) scale.fill(Math.min(...scale));
+    const middle = low.map((value, axis) => (value + high[axis]) / 2);
+    view = {
+      scale,
+      centre: [
+        middle[0] - (margin.left - margin.right) / 2 / scale[0],
+        middle[1] - (margin.bottom - margin.top) / 2 / scale[1],
+      ],
+    };
+  }
+
+  function extent() {
+    const low = [Infinity, Infinity];
+    const high = [-Infinity, -Infinity];
+    for (let i = 0; i < places.length; i++) {
+      low[i % 2] = Math.min(low[i % 2], places[i]);
+      high[i % 2] = Math.max(high[i % 2], places[i]);
+    }
+    axes.reach.forEach((reach, axis) => {
+      low[axis] = Math.min(low[axis], -reach);
+      high[axis] = Math.max(high[axis], reach);
+    });
+    if (axes.rows) [low[1], high[1]] = [low[1] - 0.5, high[1] + 0.5];
+    return [low, high];
+  }
+
+  // Draws it all; points of classes that do not count are grey.
+  function draw(pen, counts) {
+    drawAxes(pen);
+    drawPoints(pen, counts);
+    drawNames(pen, counts);
+  }
+
+  function drawAxes(pen) {
+    pen.font = `12px ${FONT}`;
+    pen.fillStyle = SOFT;
+    pen.strokeStyle = GRID;
+    pen.lineWidth = 1;
+    const [left, right, top, bottom] = [margin.left - radius, width, 0, height - margin.bottom + radius];
+    const [lowest, highest] = [toPlace(left, bottom), toPlace(right, top)];
+    const label = (tick) => String(tick).replace("-", "\u2212");
+    if (axes.ticks[0]) {
+      for (const tick of mapping.ticks(lowest[0], highest[0])) {
+        const x = toPixels([tick, 0])[0];
+        line(pen, x, top, x, bottom);
+        write(pen, label(tick), Math.min(x, width - 12), bottom + 16);
+      }
+    }
+    if (axes.ticks[1]) {
+      for (const tick of mapping.ticks(lowest[1], highest[1])) {
+        const y = toPixels([0, tick])[1];
+        line(pen, left, y, right, y);
+        write(pen, label(tick), left - 6, Math.max(y + 4, 10), "right");
+      }
+    }
+    write(pen, axes.names[0], (left + right) / 2, height - 7);
+    pen.save();
+    pen.translate(12, (top + bottom) / 2);
+    pen.rotate(-Math.PI / 2);
+    write(pen, axes.names[1], 0, 0);
+    pen.restore();
+  }
+
+  function write(pen, text, x, y, align = "center") {
+    pen.textAlign = align;
+    pen.textBaseline = "alphabetic";
+    pen.fillText(text, x, y);
+  }
+
+  function line(pen, fromX, fromY, toX, toY) {
+    pen.beginPath();
+    pen.moveTo(Math.round(fromX) + 0.5, Math.round(fromY) + 0.5);
+    pen.lineTo(Math.round(toX) + 0.5, Math.round(toY) + 0.5);
+    pen.stroke();
+  }
+
+  function circle(pen, index, size) {
+    pen.beginPath();
+    pen.arc(...toPixels(placeOf(index)), size, 0, 2 * Math.PI);
+  }
+
+  function drawPoints(pen, counts) {
+    pen.fillStyle = DIMMED;
+    labels.forEach((_, index) => {
+      if (counts(index)) return;
+      circle(pen, index, 0.7 * radius);
+      pen.fill();
+    });
+    pen.lineWidth = 0.75;
+    pen.strokeStyle = RIM;
+    labels.forEach((label, index) => {
+      if (!counts(index)) return;
+      circle(pen, index, radius);
+      pen.fillStyle = colours[label];
+      pen.fill();
+      pen.stroke();
+    });
+  }
+
+  // The name of each class where its points lie closest, or before its row, unless another name is there already.
+  function drawNames(pen, counts) {
+    pen.font = `600 14px ${FONT}`;
+    const taken = [];
+    classNames.forEach((name, label) => {
+      const index = densestPoint(label);
+      if (index === null || !counts(index)) return;
+      const [x, y] = toPixels(placeOf(index));
+      const box = nameBox(pen.measureText(name).width, axes.rows ? 0 : x, y);
+      const covered = ([left, top, across, down]) =>
+        box[0] < left + across && left < box[0] + box[2] && box[1] < top + down && top < box[1] + box[3];
+      if (taken.some(covered)) return;
+      taken.push(box);
+      pen.beginPath();
+      pen.roundRect(...box, 5);
+      pen.fillStyle = "rgba(255, 255, 255, 0.88)";
+      pen.fill();
+      pen.strokeStyle = colours[label];
+      pen.lineWidth = 1.5;
+      pen.stroke();
+      pen.fillStyle = INK;
+      write(pen, name, box[0] + box[2] / 2, box[1] + 16);
+    });
+  }
+
+  // Left, top, width and height of a name around a pixel, within the picture and beside the name of the axis.
+  function nameBox(length, x, y) {
+    const [across, down] = [length + 12, 22];
+    const left = Math.max(24, Math.min(x - across / 2, width - across - 2));
+    return [left, Math.max(2, Math.min(y - down / 2, height - down - 2)), across, down];
+  }
+
+  // The point of a class around which a quarter of the class lies closest; null where it has no points.
+  const densest = classNames.map((_, label) => {
+    const own = labels.flatMap((other, index) => (other === label ? [index] : []));
+    const spread = (index) => {
+      const [x, y] = placeOf(index);
+      const distances = Float64Array.from(own, (other) => {
+        const [otherX, otherY] = placeOf(other);
+        return (otherX - x) ** 2 + (otherY - y) ** 2;
+      });
+      return distances.sort()[Math.floor(own.length / 4)];
+    };
+    const spreads = own.map(spread);
+    return own.length ? own[spreads.indexOf(Math.min(...spreads))] : null;
+  });
+  const densestPoint = (label) => densest[label];
+
+  // The nearest point that counts within so many pixels of a pixel, or null.
+  function pointAt(x, y, reach, counts) {
+    let [best, least] = [null, reach];
+    labels.forEach((_, index) => {
+      if (!counts(index)) return;
+      const [pointX, pointY] = toPixels(placeOf(index));
+      const distance = Math.hypot(pointX - x, pointY - y);
+      if (distance < least) [best, least] = [index, distance];
+    });
+    return best;
+  }
+
+  return { fit, draw, placeOf, toPixels, toPlace, pointAt };
+};
