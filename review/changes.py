@@ -1,0 +1,76 @@
+"""What differs between revisions, and whether it is for the better."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from review.limits import Limit
+from review.revisions import Revision, Value
+
+
+class Direction(StrEnum):
+    """What a change of a metric means."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    WITHIN_SPREAD = "within the spread"  # no larger than what another seed may make of the same code
+    CHANGED = "changed"  # of a metric that has no good and no bad side, or is not in limits.yaml
+    SAME = "same"
+
+
+class Row(NamedTuple):
+    """Something that differs: its key, and its value at each revision, None where a revision lacks it."""
+
+    key: str
+    values: tuple[Value, ...]
+
+
+def parameters_that_differ(revisions: Sequence[Revision]) -> list[Row]:
+    """The parameters that are not the same at all revisions, in the order of ``params.yaml``."""
+    return _rows([revision.parameters for revision in revisions])
+
+
+def metrics_that_differ(revisions: Sequence[Revision]) -> list[Row]:
+    """The metrics that are not the same at all revisions, stage by stage."""
+    return _rows([revision.metrics for revision in revisions])
+
+
+def verdicts_that_differ(revisions: Sequence[Revision]) -> list[Row]:
+    """The verdicts that are not the same at all revisions."""
+    return _rows([revision.verdicts for revision in revisions])
+
+
+def direction(before: Value, after: Value, limit: Limit | None) -> Direction:
+    """What the change of a metric from one revision to another means."""
+    if before == after:
+        return Direction.SAME
+    if limit is None or not is_number(before) or not is_number(after):
+        return Direction.CHANGED
+    worsening = limit.worsening(float(before), float(after))  # type: ignore[arg-type]  # they are numbers
+    if abs(worsening) <= limit.max_worse:
+        return Direction.WITHIN_SPREAD
+    return Direction.WORSE if worsening > 0 else Direction.BETTER
+
+
+def is_number(value: Value) -> bool:
+    """Whether a value can be subtracted."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def in_words(value: Value) -> str:
+    """A value as a reader wants it: as many digits as it was written with, a list as in YAML."""
+    match value:
+        case None:
+            return "–"
+        case tuple():
+            return f"[{', '.join(map(str, value))}]"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def _rows(mappings: Sequence[Mapping[str, Value]]) -> list[Row]:
+    keys = dict.fromkeys(key for mapping in mappings for key in mapping)
+    rows = [Row(key, tuple(mapping.get(key) for mapping in mappings)) for key in keys]
+    return [row for row in rows if len(set(row.values)) > 1]

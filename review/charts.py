@@ -1,0 +1,213 @@
+"""The charts and pictures of ``dvc plots diff``, with what ``dvc.yaml`` says of each."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from review.revisions import Revision, read_yaml
+from vae.errors import VAEError
+
+DOTS = 1.5  # of a PNG per pixel of a chart
+ABSENT = "not at this revision"
+
+
+class PlotsError(VAEError):
+    """``dvc plots diff`` has failed."""
+
+
+class Chart(NamedTuple):
+    """A table drawn by Vega.
+
+    Attributes:
+        path: of the table.
+        stage: that writes it.
+        title: of the chart.
+        specification: in Vega-Lite, with the rows of all revisions; empty where no revision has any.
+        absent: revisions that are not in the chart, with the reason.
+        differing: revisions whose rows are not those of the first.
+    """
+
+    path: str
+    stage: str
+    title: str
+    specification: Mapping[str, Any]
+    absent: Mapping[str, str]
+    differing: Sequence[str]
+
+    @property
+    def same(self) -> bool:
+        """Whether all revisions have the same rows."""
+        return not self.differing
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it shows the measures of a stage, row by row."""
+        return PurePosixPath(self.path).name == "measures.csv"
+
+
+class Picture(NamedTuple):
+    """A picture at each revision.
+
+    Attributes:
+        path: of the picture.
+        stage: that writes it.
+        title: of the picture.
+        contents: the file at each revision, None where a revision lacks it.
+    """
+
+    path: str
+    stage: str
+    title: str
+    contents: tuple[bytes | None, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether all revisions have the same picture."""
+        return len(set(self.contents)) == 1
+
+    @property
+    def media_type(self) -> str:
+        """What kind of picture it is, for a data URL."""
+        suffix = PurePosixPath(self.path).suffix.removeprefix(".").lower()
+        return {"svg": "image/svg+xml", "jpg": "image/jpeg"}.get(suffix, f"image/{suffix}")
+
+
+class Plots(NamedTuple):
+    """What ``dvc plots diff`` shows, in the order of ``dvc.yaml``."""
+
+    charts: Sequence[Chart]
+    pictures: Sequence[Picture]
+
+
+class _Declared(NamedTuple):
+    stage: str
+    title: str
+
+
+def load_plots(revisions: Sequence[Revision], project: Path = Path()) -> Plots:
+    """The charts and pictures of several revisions.
+
+    Raises:
+        PlotsError: ``dvc plots diff`` has failed.
+    """
+    found = _plots_diff([revision.name for revision in revisions], project)
+    errors = {(error.get("name"), error["rev"]): error for error in found.get("errors", [])}
+    declared = _declared(revisions)
+    charts, pictures = [], []
+    for path, items in sorted(found.get("data", {}).items(), key=lambda item: _place(item[0], declared)):
+        stage, title = declared.get(path, _Declared("", path))
+        if any(item["type"] == "image" for item in items):
+            pictures.append(Picture(path, stage, title, tuple(revision.read(path) for revision in revisions)))
+        elif items or any(name == path for name, _ in errors):
+            names = [revision.name for revision in revisions]
+            reasons = {name: _reason(errors.get((path, name))) for name in names}
+            charts.append(_chart(path, stage, title, items[0]["content"] if items else {}, names, reasons))
+    return Plots(charts, pictures)
+
+
+def as_png(chart: Chart) -> bytes:
+    """A chart drawn without a browser.
+
+    Raises:
+        PlotsError: Vega refuses the chart, whose template is then wrong.
+    """
+    import vl_convert
+
+    try:
+        picture: bytes = vl_convert.vegalite_to_png(dict(chart.specification), scale=DOTS)
+    except ValueError as error:
+        reason = " ".join(str(error).splitlines()[:2])  # below come lines of Vega's own code
+        raise PlotsError(f"{chart.path}: cannot be drawn ({reason}); mend its template in .dvc/plots") from error
+    return picture
+
+
+@cache
+def vega_scripts() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, which makes ``vegaEmbed`` known to a page; about 0.9 MB."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle
+
+
+def _plots_diff(names: Sequence[str], project: Path) -> dict[str, Any]:
+    """What ``dvc plots diff --json`` prints, which also writes the pictures that are read elsewhere."""
+    with tempfile.TemporaryDirectory() as pictures:
+        result = subprocess.run(
+            [sys.executable, "-m", "dvc", "plots", "diff", *names, "--json", "--out", pictures],
+            cwd=project,
+            env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+            capture_output=True,
+            text=True,
+        )
+    if result.returncode != 0:
+        raise PlotsError(f"dvc plots diff {' '.join(names)} has failed:\n{result.stderr.strip()}\nMend that first.")
+    values: dict[str, Any] = json.loads(result.stdout)
+    return values
+
+
+def _declared(revisions: Sequence[Revision]) -> dict[str, _Declared]:
+    """The plots of the stages by their paths, as the last revision that has them declares them."""
+    found: dict[str, _Declared] = {}
+    for revision in reversed(revisions):
+        for stage, entries in read_yaml((revision.read("dvc.yaml") or b"{}").decode()).get("stages", {}).items():
+            for entry in entries.get("plots", []):
+                ((path, properties),) = entry.items() if isinstance(entry, Mapping) else [(entry, {})]
+                found.setdefault(path, _Declared(stage, properties.get("title", path)))
+    return found
+
+
+def _place(path: str, declared: Iterable[str]) -> tuple[int, str]:
+    """Where a plot stands: in the order of its declaration, one that has none at the end."""
+    order = list(declared)
+    return order.index(path) if path in order else len(order), path
+
+
+def _reason(error: Mapping[str, str] | None) -> str:
+    """Why a revision is not in a chart."""
+    if error is None or error["type"] == "FileNotFoundError":
+        return ABSENT
+    return f"cannot be read ({error['msg']})"
+
+
+def _chart(
+    path: str,
+    stage: str,
+    title: str,
+    specification: Mapping[str, Any],
+    names: Sequence[str],
+    reasons: Mapping[str, str],
+) -> Chart:
+    rows = {
+        name: [
+            {key: value for key, value in row.items() if key != "rev"}
+            for row in specification.get("data", {}).get("values", [])
+            if row["rev"] == name
+        ]
+        for name in names
+    }
+    absent = {name: reasons[name] for name in names if not rows[name]}
+    differing = [name for name in names if rows[name] != rows[names[0]]]
+    # Templates are in an earlier version of Vega-Lite, which the newest draws alike; told of it, it would warn.
+    specification = {key: value for key, value in specification.items() if key != "$schema"}
+    return Chart(path, stage, title, _ordered(specification, names), absent, differing)
+
+
+def _ordered(part: Any, names: Sequence[str]) -> Any:
+    """A specification with the revisions in the order in which they were asked for; Vega's own is alphabetical."""
+    match part:
+        case Mapping():
+            ordered = {key: _ordered(value, names) if key != "values" else value for key, value in part.items()}
+            if part.get("field") == "rev" and part.get("type") == "nominal":
+                ordered.setdefault("sort", list(names))
+            return ordered
+        case list():
+            return [_ordered(value, names) for value in part]
+        case _:
+            return part

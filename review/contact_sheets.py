@@ -1,0 +1,116 @@
+"""What the models of several experiments make of the same test images and of draws of the prior."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from review.comparison import Setting
+from review.revisions import Revision
+from stages import paths
+from vae import inference, runtime
+from vae.checkpoints import load_model
+from vae.datasets import LabelledImages, load_images, pixels
+from vae.errors import VAEError
+from vae.figures.images import image_grid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 12
+SEED = 0
+
+
+class MissingFileError(VAEError):
+    """DVC's cache lacks a file of a revision."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows of images with their names: float32 (COLUMNS, C, H, W) each."""
+
+    names: list[str] = field(default_factory=list)
+    rows: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def add(self, name: str, images: NDArray[np.float32]) -> None:
+        """Add a row."""
+        self.names.append(name)
+        self.rows.append(images)
+
+
+@dataclass(frozen=True)
+class ContactSheets:
+    """Reconstructions and samples of settings under one another, and why some have none, by the setting's name."""
+
+    reconstructions: Sheet
+    samples: Sheet
+    problems: dict[str, str]
+
+
+def contact_sheets(compared: Sequence[Setting]) -> ContactSheets:
+    """Decode the same test images, and draws of the prior, by the model of the first run of each setting.
+
+    Where settings have different test images, each kind has a row of its own above the first that has it.
+    """
+    sheets = ContactSheets(Sheet(), Sheet(), {})
+    shown: str | None = None
+    shape: tuple[int, ...] | None = None
+    for setting in compared:
+        try:
+            test, digest = _test_images(setting.runs[0])
+            if shape not in {None, test.shape}:
+                raise MissingFileError(f"its images are of another size, {test.shape} instead of {shape}")
+            originals, reconstructions, samples = _decoded(setting.runs[0], test)
+        except VAEError as error:
+            sheets.problems[setting.name] = str(error)
+            continue
+        shape = test.shape
+        if digest != shown:
+            sheets.reconstructions.add("test images", originals)
+            shown = digest
+        sheets.reconstructions.add(setting.name, reconstructions)
+        sheets.samples.add(setting.name, samples)
+    return sheets
+
+
+def drawn(sheet: Sheet, title: str, explanation: str) -> "Figure | None":
+    """A sheet as a picture, or None of one without rows."""
+    return image_grid(sheet.rows, title, explanation, row_labels=sheet.names) if sheet.rows else None
+
+
+def _decoded(run: Revision, test: LabelledImages) -> tuple[NDArray[np.float32], ...]:
+    """Test images, what the model makes of them, and what it makes of draws of the prior."""
+    with _file(run, str(paths.MODEL)) as path:
+        model = load_model(path, runtime.device(), test.shape)
+    chosen = test.images[runtime.permutation(len(test), SEED, "contact sheet")[:COLUMNS]]
+    means = inference.encode(model, chosen).mean
+    prior = torch.randn(COLUMNS, model.latent_dim, generator=runtime.generator(SEED, "contact sheet"))
+    decoded = (inference.decode(model, codes, SEED).cpu().numpy() for codes in (means, prior))
+    return (pixels(chosen).numpy(), *decoded)
+
+
+def _test_images(run: Revision) -> tuple[LabelledImages, str]:
+    """The test images of a run, and a digest of their file."""
+    with _file(run, str(paths.TEST_IMAGES)) as path:
+        return load_images(path), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _file(run: Revision, name: str) -> Iterator[Path]:
+    """A file of a revision, for a while."""
+    content = run.read(name)
+    if content is None:
+        raise MissingFileError(
+            f"{name} of {run.name} is not in DVC's cache; get it by dvc exp pull, or make it by dvc repro"
+        )
+    with tempfile.TemporaryDirectory(prefix="vae-") as folder:
+        path = Path(folder, Path(name).name)
+        path.write_bytes(content)
+        yield path

@@ -1,0 +1,221 @@
+"""What a report finds when it holds revisions against the first of them: changes, and what they mean, in words."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from review.changes import (
+    Direction,
+    Row,
+    direction,
+    in_words,
+    is_number,
+    metrics_that_differ,
+    parameters_that_differ,
+    verdicts_that_differ,
+)
+from review.charts import ABSENT, Chart, Picture, Plots
+from review.limits import Limit
+from review.revisions import Revision, Value, Values, flattened
+from vae.diagnostics.verdict import Level
+
+LONGEST_VALUE = 100  # characters, so that no value breaks a table
+LIGHTS: Mapping[str, str] = {Level.HEALTHY: "●", Level.WARNING: "▲", Level.FAILURE: "■", Level.NOT_JUDGED: "◆"}
+FROM_BEST_TO_WORST: Sequence[object] = (Level.HEALTHY, Level.WARNING, Level.FAILURE)
+# How a change is marked, for readers who tell no colours apart as well.
+MARKS = {
+    Direction.BETTER: "✓ better",
+    Direction.WORSE: "✗ worse",
+    Direction.WITHIN_SPREAD: "≈",
+    Direction.CHANGED: "",
+    Direction.SAME: "=",
+}
+
+
+class Cell(NamedTuple):
+    """A value at one revision, and how it differs from the base's.
+
+    Attributes:
+        text: the value in words.
+        difference: signed; empty where values cannot be subtracted or are the same.
+        direction: what the difference means.
+        light: the mark of a verdict's level.
+    """
+
+    text: str
+    difference: str = ""
+    direction: Direction = Direction.SAME
+    light: str = ""
+
+    @property
+    def lit(self) -> str:
+        """The value behind its light, where it has one."""
+        return f"{self.light} {self.text}".strip()
+
+    @property
+    def change(self) -> str:
+        """The difference with its mark."""
+        return f"{self.difference} {MARKS[self.direction]}".strip()
+
+
+class Line(NamedTuple):
+    """A line of a table: a key, its value at the base and at each head, and its limit where it has one."""
+
+    key: str
+    base: Cell
+    heads: tuple[Cell, ...]
+    limit: Limit | None = None
+
+    @property
+    def allowance(self) -> str:
+        """Which way the metric gets better, and its limit: ``↓ 0.5``."""
+        if self.limit is None:
+            return ""
+        return f"{'↓' if self.limit.better == 'lower' else '↑'} {self.limit.max_worse:g}"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a report shows.
+
+    Attributes:
+        revisions: the base and the heads.
+        limits: which way metrics get better, None where there is no ``limits.yaml``.
+        plots: charts and pictures.
+    """
+
+    revisions: Sequence[Revision]
+    limits: Mapping[str, Limit] | None
+    plots: Plots
+
+    @property
+    def names(self) -> list[str]:
+        """The revisions as they were asked for."""
+        return [revision.name for revision in self.revisions]
+
+    @cached_property
+    def parameters(self) -> list[Line]:
+        """Parameters that are not the same everywhere."""
+        rows = parameters_that_differ(self.revisions)
+        return [self._line(row, [each.parameters for each in self.revisions]) for row in rows]
+
+    @cached_property
+    def verdicts(self) -> list[Line]:
+        """Verdicts that are not the same everywhere."""
+        return [_judged(row) for row in verdicts_that_differ(self.revisions)]
+
+    @cached_property
+    def lasting_verdicts(self) -> list[tuple[str, Cell]]:
+        """What is not healthy at any revision, and no better at one than at another."""
+        changed = {line.key for line in self.verdicts}
+        last = self.revisions[-1].verdicts
+        return [(key, _verdict(level)) for key, level in last.items() if key not in changed and level != Level.HEALTHY]
+
+    @cached_property
+    def metrics(self) -> list[Line]:
+        """Metrics that differ, of those that experiments are compared by or that have a limit; the worse ones first."""
+        return [line for line in self._measured if line.key in self._chief]
+
+    @cached_property
+    def other_measures(self) -> list[Line]:
+        """All other measures that differ."""
+        return [line for line in self._measured if line.key not in self._chief]
+
+    @cached_property
+    def _chief(self) -> set[str]:
+        return set(self.limits or {}).union(*map(_compared_by, self.revisions))
+
+    @cached_property
+    def _measured(self) -> list[Line]:
+        rows = metrics_that_differ(self.revisions)
+        # The summaries of verdicts say again what the verdicts say.
+        rows = [row for row in rows if not row.key.endswith("_verdict")]
+        limits = self.limits or {}
+        lines = [self._line(row, [each.metrics for each in self.revisions], limits.get(row.key)) for row in rows]
+        return sorted(lines, key=_rank)
+
+    @property
+    def charts(self) -> list[Chart]:
+        """Charts whose rows are not the same everywhere."""
+        return [chart for chart in self.plots.charts if not chart.same]
+
+    @property
+    def same_charts(self) -> list[Chart]:
+        """All other charts."""
+        return [chart for chart in self.plots.charts if chart.same]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Pictures that are not the same everywhere."""
+        return [picture for picture in self.plots.pictures if not picture.same]
+
+    @property
+    def same_pictures(self) -> list[Picture]:
+        """All other pictures."""
+        return [picture for picture in self.plots.pictures if picture.same]
+
+    @property
+    def nothing_changed(self) -> bool:
+        """Whether all revisions are the same in all that a report shows."""
+        return not (self.parameters or self.verdicts or self._measured or self.charts or self.pictures)
+
+    def _line(self, row: Row, values: Sequence[Values], limit: Limit | None = None) -> Line:
+        present = [row.key in each for each in values]
+        texts = [
+            _shortened(in_words(value)) if there else ABSENT for value, there in zip(row.values, present, strict=True)
+        ]
+        before = row.values[0]
+        heads = [
+            Cell(text, _difference(before, after), direction(before, after, limit))
+            for text, after in zip(texts[1:], row.values[1:], strict=True)
+        ]
+        return Line(row.key, Cell(texts[0]), tuple(heads), limit)
+
+
+def _rank(line: Line) -> int:
+    """What is worse at any head comes first, then what is better, then all else."""
+    directions = {cell.direction for cell in line.heads}
+    return 0 if Direction.WORSE in directions else 1 if Direction.BETTER in directions else 2
+
+
+def _judged(row: Row) -> Line:
+    """A line of verdicts."""
+    before, *after = row.values
+    heads = [_verdict(level, _verdict_direction(before, level)) for level in after]
+    return Line(row.key, _verdict(before), tuple(heads))
+
+
+def _verdict(level: Value, change: Direction = Direction.SAME) -> Cell:
+    text = ABSENT if level is None else str(level)
+    return Cell(text, direction=change, light=LIGHTS.get(text, ""))
+
+
+def _verdict_direction(before: Value, after: Value) -> Direction:
+    if before == after:
+        return Direction.SAME
+    if before not in FROM_BEST_TO_WORST or after not in FROM_BEST_TO_WORST:
+        return Direction.CHANGED
+    worse = FROM_BEST_TO_WORST.index(after) > FROM_BEST_TO_WORST.index(before)
+    return Direction.WORSE if worse else Direction.BETTER
+
+
+def _compared_by(revision: Revision) -> set[str]:
+    """The metrics of ``metrics/STAGE.json``."""
+    stages = {key.partition(".")[0] for key in revision.metrics}
+    contents = {stage: revision.read(f"metrics/{stage}.json") for stage in stages}
+    return {f"{stage}.{key}" for stage, text in contents.items() if text for key, _ in flattened(json.loads(text))}
+
+
+def _difference(before: Value, after: Value) -> str:
+    """Signed, with a proper minus, to as many digits as are worth reading."""
+    if before == after or not is_number(before) or not is_number(after):
+        return ""
+    difference = after - before  # type: ignore[operator]  # they are numbers
+    text = f"{difference:+d}" if isinstance(difference, int) else f"{difference:+.3g}"
+    return text.replace("-", "−")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"

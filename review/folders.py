@@ -1,0 +1,43 @@
+"""Folders of results, which are replaced whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vae.artifacts import ArtifactError
+
+MARK = ".written-by-review"  # in every folder written here, so that no other is ever replaced
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to write to; it takes the place of ``path`` when the block ends well, else it vanishes.
+
+    Raises:
+        ArtifactError: it cannot be written, or ``path`` is there and was not written by this function.
+    """
+    if path.exists() and not (path / MARK).is_file():
+        raise ArtifactError(f"{path}: is there already, and no folder written by this command; name another by OUT=…")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        try:
+            partial.chmod(0o777 & ~_mask())
+            (partial / MARK).touch()
+            yield partial
+            if path.exists():
+                shutil.rmtree(path)
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _mask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,75 @@
+"""What came out at a revision, in numbers: how many metrics are better, how many verdicts worse, and so on."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from review.changes import Direction
+from review.findings import Findings
+
+WORDS = {
+    Direction.BETTER: "better",
+    Direction.WORSE: "worse",
+    Direction.WITHIN_SPREAD: "within the spread over seeds",
+    Direction.CHANGED: "changed",
+}
+
+
+class Count(NamedTuple):
+    """How many have changed in one way.
+
+    Attributes:
+        number: ``3``, or ``17 of 18``.
+        words: what they did, e.g. ``changed``.
+        direction: what that means.
+    """
+
+    number: str
+    words: str
+    direction: Direction = Direction.CHANGED
+
+
+class Group(NamedTuple):
+    """The counts of one kind of thing; none where nothing of it has changed."""
+
+    noun: str
+    counts: Sequence[Count]
+
+    @property
+    def words(self) -> str:
+        """The counts as a part of a sentence: ``3 metrics better, 4 worse``."""
+        if not self.counts:
+            return f"no {self.noun} changed"
+        first, *others = self.counts
+        noun = self.noun if first.number == "1" else f"{self.noun}s"
+        return ", ".join([f"{first.number} {noun} {first.words}", *(f"{each.number} {each.words}" for each in others)])
+
+
+def outcome(findings: Findings, head: int) -> list[Group]:
+    """What came out at a head, the first being 0."""
+    metrics = [line.heads[head].direction for line in (*findings.metrics, *findings.other_measures)]
+    name = findings.names[head + 1]
+    charts = [name in chart.differing for chart in findings.plots.charts]
+    pictures = [picture.contents[head + 1] != picture.contents[0] for picture in findings.plots.pictures]
+    words = WORDS if findings.limits is None else {**WORDS, Direction.CHANGED: "changed that no limit judges"}
+    return [
+        Group("metric", _counts(metrics, words)),
+        Group("verdict", _counts(line.heads[head].direction for line in findings.verdicts)),
+        Group("chart", _share(charts)),
+        Group("picture", _share(pictures)),
+        Group("parameter", _counts(line.heads[head].direction for line in findings.parameters)),
+    ]
+
+
+def sentence(findings: Findings, head: int) -> str:
+    """What came out at a head, in a sentence without its full stop."""
+    return "; ".join(group.words for group in outcome(findings, head))
+
+
+def _counts(directions: Iterable[Direction], words: dict[Direction, str] = WORDS) -> list[Count]:
+    counts = Counter(directions)
+    return [Count(str(counts[each]), text, each) for each, text in words.items() if counts[each]]
+
+
+def _share(changed: Sequence[bool]) -> list[Count]:
+    return [Count(f"{sum(changed)} of {len(changed)}", "changed")] if any(changed) else []

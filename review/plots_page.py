@@ -1,0 +1,38 @@
+"""The template of the pages of ``dvc plots show`` and ``dvc plots diff``, which then need no network.
+
+DVC's own template loads Vega from the web; this one holds it. DVC puts the plots in the place of ``{plot_divs}``.
+"""
+
+import argparse
+from pathlib import Path
+
+from review import command
+from review.charts import vega_scripts
+from review.pages import TEMPLATES, environment
+from vae.artifacts import write_bytes
+
+
+def template() -> str:
+    """The template, with scripts and styles in it."""
+    from markupsafe import Markup
+
+    return (
+        environment(autoescape=True)
+        .get_template("plots.html")
+        .render(
+            styles=Markup((TEMPLATES / "plots.css").read_text()),
+            scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "plots.js").read_text())],
+        )
+    )
+
+
+def main() -> int:
+    """Write the template."""
+    parser = argparse.ArgumentParser(prog="python -m review.plots_page", description=__doc__)
+    parser.add_argument("file", type=Path, help="the file to write; dvc config plots.html_template takes it")
+    write_bytes(parser.parse_args().file, template().encode())
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,143 @@
+"""What a revision of the project says of itself: its parameters, its metrics, its verdicts and its files."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vae.errors import VAEError
+
+WORKSPACE = "workspace"
+VERDICT = "verdict"  # of the keys of measures.csv that are verdicts: verdict.SUBJECT
+
+Value = bool | int | float | str | tuple[Any, ...] | None
+Values = Mapping[str, Value]
+
+
+class RevisionError(VAEError):
+    """No revision has that name, or a file of it cannot be read."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit, branch, tag or experiment, or the workspace as it is.
+
+    Attributes:
+        name: as it was asked for.
+        parameters: of ``params.yaml`` by their dotted keys, e.g. ``train.beta``.
+        metrics: of ``metrics/STAGE.json`` and ``plots/STAGE/measures.csv``, e.g. ``evaluate.test.negative_elbo``.
+        verdicts: their levels, e.g. of ``evaluate.posterior_collapse``.
+        files: reads files at this revision, those that DVC keeps too.
+    """
+
+    name: str
+    parameters: Values
+    metrics: Values
+    verdicts: Mapping[str, str]
+    files: Any = field(repr=False, compare=False)
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file, or None where the revision or DVC's cache has no such file."""
+        try:
+            content: bytes = self.files.read_bytes(path)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        return content
+
+
+def load_revision(name: str, project: Path = Path()) -> Revision:
+    """Read a revision by its name, which for uncommitted files is ``workspace``.
+
+    Raises:
+        RevisionError: there is no such revision, no ``params.yaml`` in it, or a file in it is damaged.
+    """
+    files = _files(name, project)
+    measured: dict[str, Value] = {}
+    verdicts: dict[str, str] = {}
+    for stage in _parse(name, files, "dvc.yaml", read_yaml)["stages"]:
+        metrics = _parse(name, files, f"metrics/{stage}.json", json.loads, missing={})
+        measured |= {f"{stage}.{key}": value for key, value in flattened(metrics)}
+        for key, value in _parse(name, files, f"plots/{stage}/measures.csv", _measures, missing={}).items():
+            head, _, subject = key.partition(".")
+            if head == VERDICT:
+                verdicts[f"{stage}.{subject}"] = str(value)
+            else:
+                measured[f"{stage}.{key}"] = value
+    parameters = _parse(name, files, "params.yaml", read_yaml)
+    return Revision(name, dict(flattened(parameters)), measured, verdicts, files)
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
+    """The values of nested mappings by their dotted keys, lists as tuples."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value
+
+
+def read_yaml(text: str) -> Any:
+    """What a YAML file holds, by the rules of YAML 1.2, as DVC reads it."""
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def experiments(project: Path = Path()) -> list[str]:
+    """The names of the experiments that start from the current commit, the newest first."""
+    from dvc.repo import Repo
+
+    with Repo(str(project)) as repo:
+        found = repo.experiments.ls(rev="HEAD")
+    return [name for names in found.values() for name, _ in names]
+
+
+def _files(name: str, project: Path) -> Any:
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.scm import RevError, SCMError
+
+    try:
+        files = DVCFileSystem(str(project), rev=None if name == WORKSPACE else name)
+        files.info("")  # opens the revision
+    except (RevError, SCMError) as error:
+        raise RevisionError(
+            f"{name}: no such revision or experiment here; see git branch --all, git tag, and dvc exp list"
+        ) from error
+    except DvcException as error:
+        raise RevisionError(f"{project.resolve()}: no project of DVC's, or a damaged one: {error}") from error
+    return files
+
+
+def _parse(
+    name: str, files: Any, path: str, parser: Callable[[str], Any], missing: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    try:
+        values = parser(files.read_text(path))
+    except FileNotFoundError as error:
+        if missing is not None:
+            return missing
+        raise RevisionError(f"{path} at {name}: no such file; is this a revision of this project?") from error
+    except (ValueError, KeyError, YAMLError, csv.Error) as error:
+        raise RevisionError(f"{path} at {name}: cannot be read ({error}); run dvc repro there") from error
+    if not isinstance(values, Mapping):
+        raise RevisionError(f"{path} at {name}: expected keys and values; run dvc repro there")
+    return values
+
+
+def _measures(text: str) -> dict[str, Value]:
+    """The rows of a ``measures.csv``: numbers as numbers, an empty cell as None."""
+    return {row["measure"]: _number(row["value"]) for row in csv.DictReader(io.StringIO(text))}
+
+
+def _number(text: str) -> Value:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None

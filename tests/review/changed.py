@@ -1,0 +1,53 @@
+"""A clone in which a commit has changed some results by hand, so that nothing has to be trained again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.projects import Project
+
+LIMITS = """
+evaluate.test.negative_elbo: {better: lower, max_worse: 0.5}
+evaluate.test.mse: {better: lower, max_worse: 0.001}
+evaluate.test.kl: {better: lower, max_worse: 0.5}
+"""
+
+
+def changed_clone(reproduced: Project, folder: Path) -> Project:
+    """A clone whose last commit, ``HEAD``, has other results than the one before, ``HEAD~1``.
+
+    By LIMITS the test images' negative ELBO is better, their error is worse and their KL is within the spread; their
+    importance-weighted bound has no limit. Posterior collapse is a failure, sooner than it was; there are other
+    samples from the prior, and the last row of losses is missing.
+    """
+    project = Project(folder)
+    reproduced.run("git", "clone", "--quiet", str(reproduced.folder), str(folder))
+    (folder / "limits.yaml").write_text(LIMITS)
+    edit(project, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "posterior_collapse", "healthy"))
+    project.commit("Limits")
+    metrics = json.loads(project.read("metrics/evaluate.json"))
+    metrics["test"]["negative_elbo"] -= 2
+    metrics["test"]["mse"] += 0.25
+    metrics["test"]["kl"] += 0.125
+    metrics["test"]["negative_iw_bound"] -= 1
+    (folder / "metrics/evaluate.json").write_text(json.dumps(metrics))
+    edit(project, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "posterior_collapse", "failure"))
+    edit(project, "plots/train/losses.csv", lambda text: "\n".join(text.splitlines()[:-1]) + "\n")
+    (folder / "plots/generate/samples.png").write_bytes(project.read("plots/prepare/examples.png"))
+    project.set({"train.beta": "0.5"})
+    project.commit("Changed")
+    return project
+
+
+def edit(project: Project, name: str, change: Callable[[str], str]) -> None:
+    """Change a text file."""
+    path = project.folder / name
+    path.write_text(change(path.read_text()))
+
+
+def with_verdict(measures: str, subject: str, level: str) -> str:
+    """A ``measures.csv`` with another level of a verdict."""
+    lines = measures.splitlines()
+    (place,) = (place for place, line in enumerate(lines) if line.startswith(f"verdict.{subject},"))
+    lines[place] = f"verdict.{subject},{level}"
+    return "\n".join(lines) + "\n"

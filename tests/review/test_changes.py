@@ -1,0 +1,50 @@
+import pytest
+
+from review.changes import Direction, Row, direction, in_words, metrics_that_differ, parameters_that_differ
+from review.limits import Limit
+from review.revisions import Value
+from tests.review.revisions import revision
+
+LOWER, HIGHER = Limit(better="lower", max_worse=0.5), Limit(better="higher", max_worse=0.5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "limit", "expected"),
+    [
+        (10.0, 10.0, LOWER, Direction.SAME),
+        (10.0, 10.5, LOWER, Direction.WITHIN_SPREAD),
+        (10.0, 9.5, LOWER, Direction.WITHIN_SPREAD),
+        (10.0, 10.6, LOWER, Direction.WORSE),
+        (10.0, 9.4, LOWER, Direction.BETTER),
+        (10.0, 10.6, HIGHER, Direction.BETTER),
+        (10, 9, HIGHER, Direction.WORSE),
+        (10.0, 20.0, None, Direction.CHANGED),
+        ("healthy", "1 failure", LOWER, Direction.CHANGED),
+        (None, 3.0, LOWER, Direction.CHANGED),
+        (True, False, HIGHER, Direction.CHANGED),
+    ],
+)
+def test_a_change_is_for_the_better_or_worse_only_beyond_the_limit(
+    before: Value, after: Value, limit: Limit | None, expected: Direction
+) -> None:
+    assert direction(before, after, limit) is expected
+
+
+def test_what_is_the_same_everywhere_is_not_listed_and_what_is_missing_somewhere_is() -> None:
+    revisions = [
+        revision(parameters={"model.latent_dim": 20, "train.beta": 1.0}),
+        revision(parameters={"model.latent_dim": 2, "train.beta": 1.0, "train.new": (1, 2)}),
+    ]
+    assert parameters_that_differ(revisions) == [Row("model.latent_dim", (20, 2)), Row("train.new", (None, (1, 2)))]
+
+
+def test_three_revisions_are_set_side_by_side() -> None:
+    revisions = [revision(metrics={"a": value}) for value in (1, 1, 2)]
+    assert metrics_that_differ(revisions) == [Row("a", (1, 1, 2))]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(None, "–"), ((200, 200), "[200, 200]"), (True, "true"), (0.25, "0.25"), ("mnist", "mnist")]
+)
+def test_values_are_written_as_in_the_file_of_parameters(value: Value, words: str) -> None:
+    assert in_words(value) == words

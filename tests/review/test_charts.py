@@ -1,0 +1,147 @@
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from review.charts import ABSENT, Plots, PlotsError, as_png, load_plots, vega_scripts
+from review.revisions import WORKSPACE, load_revision
+from tests.projects import ROOT, Project
+from tests.review.changed import changed_clone, edit
+
+LOSSES, SAMPLES = "plots/train/losses.csv", "plots/generate/samples.png"
+
+
+@pytest.fixture(scope="module")
+def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Tests leave it as it is."""
+    return changed_clone(reproduced, tmp_path_factory.mktemp("charts") / "changed")
+
+
+@pytest.fixture(scope="module")
+def plots(changed: Project) -> Plots:
+    return plots_of(changed, "HEAD~1", "HEAD")
+
+
+def plots_of(project: Project, *names: str) -> Plots:
+    return load_plots([load_revision(name, project.folder) for name in names], project.folder)
+
+
+def declared(project: Project) -> dict[str, dict[str, Any]]:
+    """Each plot of ``dvc.yaml`` with its properties and its stage."""
+    stages = YAML(typ="safe").load(project.folder / "dvc.yaml")["stages"]
+    return {
+        path: {**properties, "stage": name}
+        for name, stage in stages.items()
+        for entry in stage.get("plots", [])
+        for path, properties in entry.items()
+    }
+
+
+def parts(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a specification."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from parts(each)
+
+
+def test_charts_are_those_of_dvc_plots_diff_but_for_the_order_of_revisions(
+    changed: Project, plots: Plots, tmp_path: Path
+) -> None:
+    printed = changed.run("dvc", "plots", "diff", "HEAD~1", "HEAD", "--json", "--out", str(tmp_path))
+    data = json.loads(printed)["data"]
+    specifications = {path: items[0]["content"] for path, items in data.items() if items[0]["type"] == "vega"}
+    assert {chart.path for chart in plots.charts} == set(specifications)
+    for chart in plots.charts:
+        ours, theirs = json.loads(json.dumps(chart.specification)), specifications[chart.path]
+        del theirs["$schema"]
+        for part in parts(ours):
+            if part.get("sort") == ["HEAD~1", "HEAD"]:
+                del part["sort"]
+        assert ours == theirs
+
+
+def test_charts_and_pictures_have_title_and_stage_and_the_order_of_dvc_yaml(changed: Project, plots: Plots) -> None:
+    expected = declared(changed)
+    for found, suffix in ((plots.charts, ".csv"), (plots.pictures, ".png")):
+        assert [each.path for each in found] == [path for path in expected if path.endswith(suffix)]
+        for each in found:
+            assert (each.stage, each.title) == (expected[each.path]["stage"], expected[each.path]["title"])
+
+
+def test_what_differs_is_told_from_what_does_not(plots: Plots) -> None:
+    assert {chart.path: chart.differing for chart in plots.charts if not chart.same} == {
+        LOSSES: ["HEAD"],
+        "plots/evaluate/measures.csv": ["HEAD"],
+    }
+    assert [picture.path for picture in plots.pictures if not picture.same] == [SAMPLES]
+
+
+def test_pictures_are_the_files_of_each_revision(changed: Project, reproduced: Project, plots: Plots) -> None:
+    contents = {picture.path: picture.contents for picture in plots.pictures}
+    assert contents[SAMPLES] == (reproduced.read(SAMPLES), changed.read(SAMPLES))
+    assert contents["plots/generate/holes.png"] == (reproduced.read("plots/generate/holes.png"),) * 2
+
+
+def test_every_template_is_drawn(changed: Project, plots: Plots) -> None:
+    templates = {declared(changed)[chart.path]["template"] for chart in plots.charts}
+    assert templates == {path.stem for path in (ROOT / ".dvc/plots").glob("*.json")}
+    for chart in plots.charts:
+        picture = Image.open(io.BytesIO(as_png(chart)))
+        colours = picture.convert("RGB").getcolors(picture.width * picture.height)
+        assert picture.format == "PNG"
+        assert colours is not None
+        background = max(count for count, _ in colours)
+        assert picture.width > 300
+        assert picture.height > 100
+        assert 0.01 < 1 - background / (picture.width * picture.height) < 0.9, f"{chart.path} is empty or a blot"
+
+
+def test_a_chart_that_vega_refuses_is_named(plots: Plots) -> None:
+    chart = plots.charts[0]._replace(specification={"mark": "no such mark", "encoding": {}, "data": {"values": []}})
+    with pytest.raises(PlotsError, match=rf"{LOSSES}: cannot be drawn .* mend its template"):
+        as_png(chart)
+
+
+def test_the_order_of_revisions_is_the_one_asked_for_and_a_revision_may_lack_plots(
+    reproduced: Project, tmp_path: Path
+) -> None:
+    project = changed_clone(reproduced, tmp_path / "clone")
+    project.run("git", "rm", "--quiet", LOSSES, SAMPLES)
+    plots = plots_of(project, "HEAD", WORKSPACE, "HEAD~1")
+    losses = next(chart for chart in plots.charts if chart.path == LOSSES)
+    assert losses.absent == {WORKSPACE: ABSENT}
+    orders = [part["sort"] for part in parts(losses.specification) if part.get("field") == "rev" and "sort" in part]
+    assert orders == [["HEAD", WORKSPACE, "HEAD~1"]]
+    samples = next(picture for picture in plots.pictures if picture.path == SAMPLES)
+    assert [content is None for content in samples.contents] == [False, True, False]
+    assert not samples.same
+    assert all(not chart.absent for chart in plots.charts if chart is not losses)
+
+
+def test_a_table_that_cannot_be_read_is_told_in_its_place(reproduced: Project, tmp_path: Path) -> None:
+    project = changed_clone(reproduced, tmp_path / "clone")
+    (project.folder / LOSSES).write_bytes(b"\xff\xfe\xfa")
+    plots = plots_of(project, "HEAD", WORKSPACE)
+    (absent,) = (chart.absent for chart in plots.charts if chart.path == LOSSES)
+    assert absent[WORKSPACE].startswith("cannot be read (")
+
+
+def test_dvc_plots_diff_that_fails_says_why(reproduced: Project, tmp_path: Path) -> None:
+    project = changed_clone(reproduced, tmp_path / "clone")
+    edit(project, "dvc.yaml", lambda text: text.replace("template: losses", "template: missing"))
+    with pytest.raises(PlotsError, match=r"(?s)dvc plots diff HEAD workspace has failed:.*missing"):
+        plots_of(project, "HEAD", WORKSPACE)
+
+
+def test_the_scripts_hold_vega_and_reach_for_nothing() -> None:
+    scripts = vega_scripts()
+    assert "window.vegaEmbed=" in scripts
+    assert "cdn." not in scripts
+    assert "</script" not in scripts.lower()
+    assert "<!--" not in scripts

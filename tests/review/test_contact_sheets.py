@@ -1,0 +1,51 @@
+"""Contact sheets of models from DVC's cache."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from review.comparison import Setting
+from review.contact_sheets import COLUMNS, SEED, contact_sheets
+from review.revisions import Revision, load_revision
+from tests.projects import Project
+from vae import runtime
+from vae.checkpoints import load_model
+from vae.datasets import load_images, pixels
+
+
+@pytest.fixture
+def committed(reproduced: Project) -> Revision:
+    return load_revision("HEAD", reproduced.folder)
+
+
+def test_all_settings_are_shown_with_the_same_test_images_above_them(committed: Revision, reproduced: Project) -> None:
+    sheets = contact_sheets([Setting({"a": value}, (committed,)) for value in (1, 2)])
+    assert sheets.reconstructions.names == ["test images", "a 1", "a 2"]
+    assert sheets.samples.names == ["a 1", "a 2"]
+    assert sheets.problems == {}
+    test = load_images(reproduced.folder / "data/prepared/test.safetensors")
+    chosen = test.images[runtime.permutation(len(test), SEED, "contact sheet")[:COLUMNS]]
+    model = load_model(reproduced.folder / "models/vae.safetensors", runtime.CPU, test.shape)
+    expected = model.likelihood.mean(model.decoder(model.posterior(pixels(chosen))[0])).detach().numpy()
+    originals, *reconstructions = sheets.reconstructions.rows
+    np.testing.assert_array_equal(originals, pixels(chosen).numpy())
+    for images in reconstructions:
+        np.testing.assert_allclose(images, expected, atol=1e-5)
+
+
+def test_other_test_images_get_a_row_of_their_own(committed: Revision, workspace: Project) -> None:
+    workspace.set({"prepare.binarize": "threshold"})
+    workspace.dvc("repro", "--quiet", "train")
+    other = load_revision("workspace", workspace.folder)
+    sheets = contact_sheets([Setting({"a": 1}, (committed,)), Setting({"a": 2}, (other,))])
+    assert sheets.reconstructions.names == ["test images", "a 1", "test images", "a 2"]
+    assert not np.array_equal(sheets.reconstructions.rows[0], sheets.reconstructions.rows[2])
+
+
+def test_a_model_that_is_not_to_be_had_is_named_and_the_others_are_shown(committed: Revision, clone: Project) -> None:
+    without = replace(load_revision("HEAD", clone.folder), name="elsewhere")
+    sheets = contact_sheets([Setting({"a": 1}, (without,)), Setting({"a": 2}, (committed,))])
+    assert sheets.samples.names == ["a 2"]
+    assert set(sheets.problems) == {"a 1"}
+    assert "dvc exp pull" in sheets.problems["a 1"]

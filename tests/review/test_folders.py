@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from review.folders import whole_folder
+from vae.artifacts import ArtifactError
+
+
+def write(path: Path, **files: str) -> None:
+    with whole_folder(path) as folder:
+        for name, text in files.items():
+            (folder / name).write_text(text)
+
+
+def shown(path: Path) -> dict[str, str]:
+    return {each.name: each.read_text() for each in path.iterdir() if not each.name.startswith(".")}
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    write(tmp_path / "report", old="1", both="1")
+    write(tmp_path / "report", both="2")
+    assert shown(tmp_path / "report") == {"both": "2"}
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_mishap_leaves_the_earlier_folder_as_it_was(tmp_path: Path) -> None:
+    write(tmp_path / "report", old="1")
+    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "report") as folder:
+        (folder / "new").write_text(str(1 / 0))
+    assert shown(tmp_path / "report") == {"old": "1"}
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_folder_of_somebody_elses_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ArtifactError, match="name another"):
+        write(tmp_path, new="1")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"

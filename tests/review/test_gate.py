@@ -1,0 +1,91 @@
+"""The gate, by itself and as a user calls it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from review.gate import Check, check, chosen_limits, table
+from review.limits import Limit, LimitsError
+from tests.projects import Project
+from tests.review.revisions import revision
+
+LIMITS = {"a": Limit(better="lower", max_worse=0.5), "b": Limit(better="higher", max_worse=0.0)}
+
+
+def test_a_metric_passes_up_to_its_limit_and_not_beyond() -> None:
+    base = revision(metrics={"a": 1.0, "b": 1.0})
+    passed = check(base, revision(metrics={"a": 1.5, "b": 2.0}), LIMITS)
+    failed = check(base, revision(metrics={"a": 1.75, "b": 0.75}), LIMITS)
+    assert [each.passed for each in passed] == [True, True]
+    assert [(each.passed, each.worsening) for each in failed] == [(False, 0.75), (False, 0.25)]
+
+
+def test_a_metric_that_is_gone_fails_and_one_that_is_new_passes() -> None:
+    gone, new = check(revision(metrics={"a": 1.0}), revision(metrics={"b": 1.0}), LIMITS)
+    assert (gone.metric, gone.passed) == ("a", False)
+    assert (new.metric, new.passed) == ("b", True)
+
+
+def test_a_metric_that_neither_revision_has_is_left_out() -> None:
+    assert check(revision(metrics={"a": None}), revision(), LIMITS) == []
+
+
+def test_the_table_begins_with_what_failed() -> None:
+    text = table([Check("fine", 1.0, 1.0, 0.0, 1.0), Check("bad", 1.0, 3.0, 2.0, 1.0)], "main", "topic")
+    head, _, first, second = text.splitlines()
+    assert head.split() == ["metric", "main", "topic", "worse", "by", "limit"]
+    assert first.split() == ["WORSE", "bad", "1.0", "3.0", "+2", "1"]
+    assert second.split()[:2] == ["ok", "fine"]
+
+
+def file_of_limits(folder: Path) -> Path:
+    path = folder / "limits.yaml"
+    path.write_text("evaluate.test.kl: {better: lower, max_worse: 0.5}\ntrain.loss: {better: lower, max_worse: 1}\n")
+    return path
+
+
+def test_a_limit_given_by_hand_takes_the_place_of_the_files(tmp_path: Path) -> None:
+    path = file_of_limits(tmp_path)
+    assert chosen_limits(path, "kl", 2.0) == {"evaluate.test.kl": Limit(better="lower", max_worse=2.0)}
+    assert chosen_limits(path, "kl", None) == {"evaluate.test.kl": Limit(better="lower", max_worse=0.5)}
+    assert len(chosen_limits(path, None, None)) == 2
+
+
+@pytest.mark.parametrize(("metric", "max_worse"), [(None, 1.0), ("kl", -1.0), ("kl", float("nan")), ("nix", 1.0)])
+def test_a_limit_that_makes_no_sense_is_refused(tmp_path: Path, metric: str | None, max_worse: float) -> None:
+    with pytest.raises(LimitsError):
+        chosen_limits(file_of_limits(tmp_path), metric, max_worse)
+
+
+def worsen(project: Project, by: float) -> None:
+    path = project.folder / "metrics/evaluate.json"
+    metrics = json.loads(path.read_text())
+    metrics["test"]["negative_elbo"] += by
+    path.write_text(json.dumps(metrics))
+
+
+def test_the_command_fails_a_change_for_the_worse_and_passes_one_for_the_better(clone: Project) -> None:
+    gate = ("python", "-m", "review.gate", "HEAD", "--metric", "negative_elbo", "--max-worse", "0.25")
+    assert "No metric is worse" in clone.run(*gate)
+    worsen(clone, 0.5)
+    assert "Worse by more than the limit, or gone: evaluate.test.negative_elbo." in clone.run(*gate, status=1)
+    worsen(clone, -1.5)
+    assert "No metric is worse" in clone.run(*gate)
+    clone.commit("Better")
+    assert "HEAD~1" in clone.run(*gate, "HEAD~1", status=1)
+
+
+def test_the_committed_limits_pass_an_unchanged_workspace_and_say_where_images_differ(clone: Project) -> None:
+    assert "11 checked" in clone.run("python", "-m", "review.gate", "HEAD")
+    clone.set({"prepare.binarize": "threshold"})
+    assert "Note: prepare.binarize is none and threshold; the images differ." in clone.run(
+        "python", "-m", "review.gate", "HEAD"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("nowhere",), ("HEAD", "--metric", "nix"), ("HEAD", "--max-worse", "1")])
+def test_a_mistake_ends_with_a_word_and_no_traceback(clone: Project, arguments: tuple[str, ...]) -> None:
+    output = clone.run("python", "-m", "review.gate", *arguments, status=2)
+    assert "Traceback" not in output
+    assert len(output.splitlines()) == 1

@@ -1,0 +1,175 @@
+"""The pages in a Chromium without a network: everything is drawn, nothing is asked for, nothing complains."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from review import plots_page
+from review.charts import load_plots
+from review.findings import Findings
+from review.limits import load_limits
+from review.pages import html
+from review.revisions import load_revision
+from tests.browser import NARROW, WIDE, OpenedPage, needs_chromium, opened
+from tests.projects import Project
+from tests.review.changed import changed_clone, edit
+
+pytestmark = needs_chromium
+
+CHARTS, PICTURES = 6, 18
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+BREAKS_OUT = f"sample_blur_{HOSTILE},1\n"
+
+# How many marks each chart shows that are wider and higher than nothing, and the chart's own size.
+DRAWN = """() => [...document.querySelectorAll(".vega-embed svg.marks")]
+    .map((chart) => {
+        const marks = [...chart.querySelectorAll("[class*='role-mark'] path, [class*='role-mark'] text")];
+        const { width, height } = chart.getBoundingClientRect();
+        return { width, height, marks: marks.filter((mark) => mark.getBoundingClientRect().width > 0).length };
+    })"""
+WIDTHS = "() => [...document.images].filter((image) => image.getAttribute('src')).map((image) => image.naturalWidth)"
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+CLIPPED = """() => [...document.querySelectorAll("th, td, h1, h2, h3, p, figcaption, nav a")]
+    .filter((element) => element.checkVisibility() && !element.classList.contains("spoken"))
+    .filter((element) => element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0)
+    .map((element) => element.textContent)"""
+
+
+@pytest.fixture(scope="module")
+def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return changed_clone(reproduced, tmp_path_factory.mktemp("pages") / "changed")
+
+
+@pytest.fixture(scope="module")
+def report(changed: Project) -> Path:
+    """A report on three revisions; the texts of the workspace want to break out of their places."""
+    edit(changed, "plots/generate/measures.csv", lambda text: text + BREAKS_OUT)
+    edit(changed, "params.yaml", lambda text: text.replace("dataset: digits", f"dataset: '{HOSTILE}'"))
+    edit(changed, "dvc.yaml", lambda text: text.replace("title: Losses", f"title: '{HOSTILE}' # Losses"))
+    (changed.folder / "plots/generate/holes.png").unlink()
+    revisions = [load_revision(name, changed.folder) for name in ("HEAD~1", "HEAD", "workspace")]
+    limits = load_limits(changed.folder / "limits.yaml")
+    page = html(Findings(revisions, limits, load_plots(revisions, changed.folder)))
+    changed.run("git", "checkout", "--quiet", ".")
+    path = changed.folder / "report.html"
+    path.write_text(page)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dvc_page(changed: Project, report: Path) -> Path:
+    """The page of plain ``dvc plots diff``, made with the template."""
+    assert report.exists()  # is made first, since it changes the workspace for a moment
+    template = changed.folder / "plots.html"
+    template.write_text(plots_page.template())
+    changed.dvc("config", "--local", "plots.html_template", str(template))
+    changed.dvc("plots", "diff", "HEAD~1", "HEAD")
+    return changed.folder / "dvc_plots/index.html"
+
+
+@pytest.fixture(params=[WIDE, NARROW], ids=["wide", "narrow"])
+def opened_report(browser: Browser, report: Path, request: pytest.FixtureRequest) -> Iterator[OpenedPage]:
+    with opened(browser, report, request.param) as seen:
+        yield seen
+
+
+def assert_everything_is_drawn(page: Page, charts: int, pictures: int) -> None:
+    expect(page.locator(".vega-embed svg.marks")).to_have_count(charts)
+    for chart in page.evaluate(DRAWN):
+        assert chart["width"] > 200
+        assert chart["height"] > 80
+        assert chart["marks"] > 2
+    page.wait_for_function("() => [...document.images].every((image) => image.complete)")
+    widths = page.evaluate(WIDTHS)
+    assert len(widths) == pictures
+    assert min(widths) > 0
+
+
+def test_the_report_draws_every_chart_and_picture_and_asks_for_nothing(opened_report: OpenedPage) -> None:
+    alerts: list[str] = []
+    opened_report.page.on("dialog", lambda dialog: alerts.append(dialog.message))
+    # The samples at three revisions, the holes at the two that have them.
+    assert_everything_is_drawn(opened_report.page, CHARTS, PICTURES - 2 + 3 + 2)
+    assert opened_report.requests == []
+    assert opened_report.complaints == []
+    assert alerts == []
+    assert opened_report.page.get_by_text(HOSTILE).count() > 0
+
+
+def test_nothing_of_the_report_lies_beside_the_window_or_is_clipped(opened_report: OpenedPage) -> None:
+    opened_report.page.locator("#metrics summary").click()
+    assert opened_report.page.evaluate(OVERFLOW) == 0
+    assert opened_report.page.evaluate(CLIPPED) == []
+
+
+def test_a_picture_is_enlarged_and_its_revisions_are_flipped_through(opened_report: OpenedPage) -> None:
+    page = opened_report.page
+    page.get_by_role("button", name="Enlarge: Samples from the prior, HEAD~1").click()
+    viewer, enlarged = page.locator("dialog"), page.locator("dialog img")
+    expect(viewer).to_be_visible()
+    sources = []
+    for name in ("HEAD~1", "HEAD", "workspace"):
+        expect(viewer.get_by_role("button", name=name, exact=True)).to_have_attribute("aria-pressed", "true")
+        expect(enlarged).to_have_attribute("alt", f"Samples from the prior, {name}")
+        sources.append(enlarged.get_attribute("src"))
+        page.keyboard.press("ArrowRight")
+    assert sources[0] != sources[1] == sources[2]
+    expect(enlarged).to_have_attribute("alt", "Samples from the prior, HEAD~1")
+    viewer.get_by_role("button", name="HEAD", exact=True).click()
+    assert enlarged.get_attribute("src") == sources[1]
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+    assert opened_report.complaints == []
+
+
+def test_sections_are_reached_by_a_navigation_that_stays(opened_report: OpenedPage) -> None:
+    page = opened_report.page
+    for name in ("Parameters", "Verdicts", "Metrics", "Charts", "Pictures"):
+        page.locator("nav").get_by_role("link", name=name).click()
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_in_viewport()
+        expect(page.locator("nav")).to_be_in_viewport(ratio=1)
+        below = page.locator("nav").evaluate("(nav) => nav.getBoundingClientRect().bottom")
+        box = page.get_by_role("heading", name=name, exact=True).bounding_box()
+        assert box is not None
+        assert box["y"] >= below - 1
+
+
+def test_a_chart_is_saved_on_the_spot_and_offers_no_address(browser: Browser, report: Path, tmp_path: Path) -> None:
+    with opened(browser, report) as seen:
+        menu = seen.page.locator(".vega-embed").first
+        expect(menu.locator("summary")).to_be_visible()
+        menu.locator("summary").click()
+        assert menu.locator("a").all_text_contents() == ["Save as SVG", "Save as PNG"]
+        with seen.page.expect_download() as download:
+            menu.get_by_text("Save as PNG").click()
+        download.value.save_as(tmp_path / "chart.png")
+        assert seen.requests == []
+        assert seen.complaints == []
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_class_is_singled_out_by_the_legend_of_the_embedding(browser: Browser, report: Path) -> None:
+    with opened(browser, report) as seen:
+        chart = seen.page.locator(".vega-embed", has_text="Latent codes of test images")
+        expect(chart.locator("svg.marks")).to_be_visible()
+        pale = chart.locator(".role-mark path[opacity='0.08']")
+        assert pale.count() == 0
+        chart.locator(".role-legend-symbol path").first.click()
+        expect(pale.first).to_be_attached()
+        assert seen.complaints == []
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_page_of_plain_dvc_plots_diff_works_offline(
+    browser: Browser, dvc_page: Path, size: tuple[int, int]
+) -> None:
+    with opened(browser, dvc_page, size) as seen:
+        assert_everything_is_drawn(seen.page, CHARTS, 2 * PICTURES)
+        assert seen.requests == []
+        assert seen.complaints == []
+        assert seen.page.evaluate(OVERFLOW) == 0
+        seen.page.locator("img").first.click()
+        expect(seen.page).to_have_url(re.compile(r"/static/HEAD~1_plots_.*\.png$"))

@@ -1,0 +1,337 @@
+import re
+import sys
+from collections.abc import Mapping
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from review.charts import ABSENT, Chart, Picture, Plots
+from review.findings import Findings
+from review.limits import Limit
+from review.markdown import LONGEST_COMMENT, as_code, as_plain, markdown
+from review.outcome import sentence
+from review.pages import html, picture_path
+from review.report import load_findings, write_report
+from review.revisions import Revision, Value
+from tests.projects import Project
+from tests.review.changed import changed_clone, edit, with_verdict
+
+OUTCOME = (
+    "1 metric better, 1 worse, 1 within the spread over seeds, 1 changed that no limit judges; 1 verdict worse; "
+    "2 of 6 charts changed; 1 of 18 pictures changed; 1 parameter changed"
+)
+HOSTILE = "a|b `c` <script>alert(1)</script> \\| *d* [e](f) @g #1"
+
+
+class NoFiles:
+    """The files of a revision that has none."""
+
+    @staticmethod
+    def read_bytes(path: str) -> bytes:
+        raise FileNotFoundError(path)
+
+
+def findings(
+    *metrics: Mapping[str, Value],
+    parameters: Mapping[str, Value] | None = None,
+    verdicts: Mapping[str, str] | None = None,
+    plots: Plots | None = None,
+    limits: Mapping[str, Limit] | None = None,
+) -> Findings:
+    """What a report finds in metrics at one revision after the other, and in parameters and verdicts at the last."""
+    revisions = [
+        Revision(
+            f"revision-{place}",
+            (parameters or {}) if place == len(metrics) - 1 else dict.fromkeys(parameters or {}, "before"),
+            values,
+            (verdicts or {}) if place == len(metrics) - 1 else dict.fromkeys(verdicts or {}, "healthy"),
+            NoFiles(),
+        )
+        for place, values in enumerate(metrics)
+    ]
+    return Findings(revisions, limits, plots or Plots([], []))
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """The tables of a Markdown text: their lines, cell by cell."""
+    found: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in line.split("|")[1:-1]])
+        elif found[-1]:
+            found.append([])
+    return [table for table in found if table]
+
+
+def row(text: str, key: str) -> list[str]:
+    """The one line of a Markdown table that begins with a key."""
+    (found,) = (line for table in tables(text) for line in table if line[0] == f"`{key}`")
+    return found
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: the scripts, the words of everything else, and its images."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self.images: list[str] = []
+        self.inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = tag
+        if tag == "script":
+            self.scripts.append("")
+        if tag == "img":
+            self.images.append(dict(attrs).get("src") or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = "" if tag == self.inside else self.inside
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "script":
+            self.scripts[-1] += data
+        elif self.inside != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Tests leave it as it is, but for its reports."""
+    return changed_clone(reproduced, tmp_path_factory.mktemp("report") / "changed")
+
+
+def report(project: Project, *arguments: str, status: int = 0, seed: str = "0") -> str:
+    """Run the command."""
+    command = [sys.executable, "-m", "review.report", *arguments]
+    return project.run(*command, status=status, env={"PYTHONHASHSEED": seed})
+
+
+@pytest.fixture(scope="module")
+def two(changed: Project) -> str:
+    """What the command prints that writes a report on two commits to the folder ``two``."""
+    return report(changed, "HEAD~1", "HEAD", "--out", "two")
+
+
+def test_two_commits_in_a_clone_without_a_cache(changed: Project, two: str) -> None:
+    assert f"HEAD against HEAD~1: {OUTCOME}.\n" in two
+    text = changed.read("two/report.md").decode()
+    assert text.startswith(f"## `HEAD` against `HEAD~1`\n\n**{OUTCOME}.**\n")
+    assert row(text, "train.beta") == ["`train.beta`", "1.0", "0.5"]
+    assert row(text, "evaluate.posterior_collapse")[1:] == ["● healthy", "■ failure", "**✗ worse**"]
+    assert row(text, "evaluate.test.negative_elbo")[-2:] == ["**−2 ✓ better**", "↓ 0.5"]
+    assert row(text, "evaluate.test.mse")[-2:] == ["**+0.25 ✗ worse**", "↓ 0.001"]
+    assert row(text, "evaluate.test.kl")[-2:] == ["+0.125 ≈", "↓ 0.5"]
+    assert row(text, "evaluate.test.negative_iw_bound")[-2:] == ["−1", ""]
+    headings = ["### Parameters", "### Verdicts", "### Metrics", "### Charts", "### Pictures"]
+    assert [line for line in text.splitlines() if line.startswith("### ")] == headings
+    assert "Samples from the prior" in text
+    assert "The same at all revisions: What each latent dimension carries" in text
+    assert not list((changed.folder / ".dvc/cache").glob("files/**/*"))
+
+
+def test_every_image_of_the_report_is_there_and_no_other(changed: Project, two: str) -> None:
+    assert "two/report.md" in two
+    folder = changed.folder / "two"
+    images = Page((folder / "report.md").read_text()).images
+    assert set(images) == {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+    assert set(images) == {
+        "charts/train-losses.png",
+        "pictures/1-HEAD-1/generate-samples.png",
+        "pictures/2-HEAD/generate-samples.png",
+    }
+    assert (folder / "pictures/2-HEAD/generate-samples.png").read_bytes() == changed.read("plots/generate/samples.png")
+
+
+def test_the_same_revisions_make_the_same_bytes(changed: Project, two: str) -> None:
+    again = report(changed, "HEAD~1", "HEAD", "--out", "again", seed="7")
+    assert again == two.replace("two/", "again/")
+    first, second = (
+        {name.partition("/")[2]: content for name, content in changed.files(folder).items()}
+        for folder in ("two", "again")
+    )
+    assert first == second
+    assert str(changed.folder) not in first["index.html"].decode()
+
+
+def test_nothing_changed_in_the_workspace_is_said_and_no_failure(changed: Project) -> None:
+    assert "workspace against HEAD: no metric changed" in report(changed, "HEAD", "--out", "same")
+    text, page = (changed.read(f"same/{name}").decode() for name in ("report.md", "index.html"))
+    assert "**Nothing changed**: parameters, metrics, verdicts, charts and pictures are the same." in text
+    assert "Nothing changed : parameters, metrics" in Page(page).text
+    assert not tables(text)
+    assert [path.name for path in (changed.folder / "same").iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing"], "missing: no such revision or experiment"),
+        (["HEAD", "HEAD"], "HEAD: named twice"),
+        (["workspace"], "workspace: named twice"),
+    ],
+)
+def test_a_mistake_is_told_and_leaves_the_last_report(changed: Project, arguments: list[str], message: str) -> None:
+    folder = changed.folder / "mistaken"
+    folder.mkdir(exist_ok=True)
+    (folder / ".written-by-review").touch()
+    (folder / "report.md").write_text("the last report")
+    assert message in report(changed, *arguments, "--out", "mistaken", status=2)
+    assert (folder / "report.md").read_text() == "the last report"
+
+
+def test_without_a_git_repository_there_is_one_line_and_no_traceback(changed: Project, tmp_path: Path) -> None:
+    for name in ("review", "vae"):
+        (tmp_path / name).symlink_to(changed.folder / name)
+    assert report(Project(tmp_path), "main", status=2).count("\n") == 1
+
+
+def test_three_revisions_of_which_one_is_an_experiment(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(workspace, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "overfitting", "failure"))
+    (workspace.folder / "limits.yaml").unlink(missing_ok=True)
+    workspace.commit("Changed")
+    workspace.set({"embed.method": "pca"})
+    (workspace.folder / "plots/embed/projection.png").write_bytes(workspace.read("plots/prepare/examples.png"))
+    workspace.dvc("exp", "save", "--name", "flat")
+    monkeypatch.chdir(workspace.folder)
+    found = load_findings("HEAD~1", ["HEAD", "flat"])
+    write_report(workspace.folder, found)
+    text = workspace.read("report.md").decode()
+    assert text.startswith("## `HEAD`, `flat` against `HEAD~1`\n\n- `HEAD`: **")
+    assert row(text, "embed.method") == ["`embed.method`", "`tsne`", "`tsne`", "`pca`"]
+    assert row(text, "evaluate.overfitting")[3::2] == ["**✗ worse**", "**✗ worse**"]
+    assert "There is no `limits.yaml`" in text
+    assert "better**" not in text
+    images = Page(text).images
+    assert images == [f"pictures/{place}/embed-projection.png" for place in ("1-HEAD-1", "2-HEAD", "3-flat")]
+
+
+def test_what_a_revision_lacks_is_said_in_its_place(
+    reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = changed_clone(reproduced, tmp_path / "clone")
+    project.run("git", "rm", "--quiet", "metrics/embed.json", "plots/train/losses.csv", "plots/generate/samples.png")
+    project.run("git", "rm", "--quiet", "plots/embed/measures.csv")
+    project.commit("Without a stage's results and without plots")
+    monkeypatch.chdir(project.folder)
+    found = load_findings("HEAD", ["HEAD~1"])
+    text = markdown(found)
+    assert row(text, "embed.neighbour_accuracy")[1] == f"`{ABSENT}`"
+    assert row(text, "embed.representation")[1] == ABSENT
+    assert f"`HEAD`: {ABSENT}." in text
+    assert [ABSENT, '<img src="pictures/2-HEAD-1/generate-samples.png"'] in [
+        [cell.partition(" alt")[0] for cell in line] for table in tables(text) for line in table
+    ]
+    page = Page(html(found))
+    assert page.text.count(ABSENT) >= 5
+    # Each picture once: all but one are the same, that one is at one revision, and none is enlarged yet.
+    assert len(list(filter(None, page.images))) == len(found.plots.pictures)
+
+
+def test_no_text_breaks_out_of_its_place() -> None:
+    chart = Chart("plots/a.csv", "train", HOSTILE, {"data": {"values": [{"rev": HOSTILE}]}}, {HOSTILE: HOSTILE}, ["b"])
+    picture = Picture("plots/a.png", HOSTILE, HOSTILE, (b"1", b"2"))
+    found = findings(
+        {HOSTILE: 1.0, "metric": HOSTILE},
+        {HOSTILE: 2.0, "metric": "x"},
+        parameters={HOSTILE: HOSTILE, "list": (HOSTILE, None)},
+        verdicts={HOSTILE: HOSTILE},
+        plots=Plots([chart], [picture]),
+    )
+    text = markdown(found)
+    for table in tables(text):
+        assert len({len(line) for line in table}) == 1
+    assert "<script" not in re.sub(r"`[^`]+`", "", text)
+    page = html(found)
+    parsed = Page(page)
+    assert parsed.text.count("alert(1)") > 5
+    # Two of the page's own, and the chart's, which the text has not ended.
+    assert len(parsed.scripts) == 3
+    assert sum("\\u003c/script\\u003e" in script for script in parsed.scripts) == 1
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize("text", ["a", "`", "``a`", "a|b", "a\nb", "\\|", "<b> & *c* [d](e) _f_", HOSTILE])
+def test_code_shows_the_text_as_it_is(text: str) -> None:
+    code = as_code(text)
+    assert "|" not in code
+    plain = re.fullmatch(r"`([^`]+)`", code)
+    shown = plain[1] if plain else unescape(code.removeprefix("<code>").removesuffix("</code>"))
+    assert shown == " ".join(text.split())
+
+
+def test_plain_text_has_no_markup_left() -> None:
+    plain = as_plain("a|b *c* [d](e) <f>\n`g` @h")
+    assert unescape(plain) == "a|b *c* [d](e) <f> `g` @h"
+    assert not set(plain) & set("|*[]()<>`@")
+
+
+@pytest.mark.parametrize("count", [10, 2000, 6000])
+def test_the_report_is_no_longer_than_a_comment_may_be_and_says_what_it_leaves_out(count: int) -> None:
+    pictures = [Picture(f"plots/{place}.png", "train", "picture", (b"1", b"2")) for place in range(count // 10)]
+    keys = [f"a.metric_with_quite_a_long_name_{place}" for place in range(count)]
+    found = findings(dict.fromkeys(keys, 1.0), dict.fromkeys(keys, 2.0), plots=Plots([], pictures))
+    text = markdown(found)
+    assert len(text.encode()) <= LONGEST_COMMENT
+    assert ("Shortened" in text) == (count > 100)
+    assert sentence(found, 0).startswith(f"{count} metrics changed")
+
+
+def test_the_image_root_comes_before_every_image(changed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(changed.folder)
+    found = load_findings("HEAD~1", ["HEAD"])
+    relative = Page(markdown(found)).images
+    for root in ("https://example.org/a", "https://example.org/a/"):
+        assert Page(markdown(found, root)).images == [f"https://example.org/a/{path}" for path in relative]
+
+
+def test_revisions_whose_names_differ_in_odd_characters_have_pictures_of_their_own() -> None:
+    picture = Picture("plots/a/b.png", "a", "b", (b"1", b"2"))
+    assert picture_path(picture, 0, "x/y") == "pictures/1-x-y/a-b.png"
+    assert picture_path(picture, 1, "x-y") == "pictures/2-x-y/a-b.png"
+
+
+def test_the_outcome_counts_each_head_against_the_base() -> None:
+    limits = {"a": Limit(better="lower", max_worse=0.5), "b": Limit(better="higher", max_worse=0.5)}
+    values = [{"a": 1.0, "b": 1.0, "c": 1}, {"a": 2.0, "b": 0.0, "c": 1}, {"a": 0.0, "b": 1.25, "c": 2}]
+    found = findings(*values, limits=limits)
+    rest = "; no verdict changed; no chart changed; no picture changed; no parameter changed"
+    assert sentence(found, 0) == f"2 metrics worse{rest}"
+    assert (
+        sentence(found, 1) == f"1 metric better, 1 within the spread over seeds, 1 changed that no limit judges{rest}"
+    )
+    assert [line.key for line in found.metrics] == ["a", "b"]
+    assert [line.key for line in found.other_measures] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "mark"),
+    [
+        ("healthy", "warning", "✗ worse"),
+        ("failure", "warning", "✓ better"),
+        ("warning", "not judged", ""),
+        ("not judged", "healthy", ""),
+    ],
+)
+def test_a_verdict_is_better_or_worse_by_its_level(before: str, after: str, mark: str) -> None:
+    revisions = [Revision(level, {}, {}, {"a.b": level}, NoFiles()) for level in (before, after)]
+    ((line,), lasting) = (lambda found: (found.verdicts, found.lasting_verdicts))(
+        Findings(revisions, None, Plots([], []))
+    )
+    assert (line.base.text, line.heads[0].text, line.heads[0].change) == (before, after, mark)
+    assert not lasting
+
+
+def test_a_verdict_that_stays_bad_is_recalled() -> None:
+    levels = {"a.b": "failure", "a.c": "healthy", "a.d": "warning"}
+    revisions = [Revision(name, {}, {}, levels, NoFiles()) for name in "xy"]
+    found = Findings(revisions, None, Plots([], []))
+    assert [(key, cell.lit) for key, cell in found.lasting_verdicts] == [("a.b", "■ failure"), ("a.d", "▲ warning")]

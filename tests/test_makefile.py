@@ -1,0 +1,98 @@
+"""The make targets of a review, as a person or a workflow calls them."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.imports import ROOT
+from tests.projects import Project
+
+WORKFLOW: dict[str, Any] = YAML(typ="safe").load(ROOT / ".github/workflows/pull-request.yml")
+STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["review"]["steps"]
+
+
+@pytest.fixture
+def checkout(clone: Project) -> Project:
+    """A clone with this environment as its own."""
+    (clone.folder / ".venv").symlink_to(sys.prefix)
+    with (clone.folder / ".git/info/exclude").open("a") as file:
+        file.write("/.venv\n")  # a link, which .gitignore's /.venv/ does not mean
+    return clone
+
+
+def make(project: Project, *arguments: str, status: int = 0) -> str:
+    """Run make with the environment as it is, however old."""
+    return project.run("make", "--no-print-directory", "--old-file=.venv/.ready", *arguments, status=status)
+
+
+def test_verify_passes_what_was_reproduced_and_committed_without_any_data(checkout: Project) -> None:
+    assert make(checkout, "verify") == "dvc.lock is up to date.\n"
+    assert checkout.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    "path", ["vae/objective.py", "params.yaml", "metrics/embed.json", "plots/generate/samples.png"]
+)
+def test_verify_fails_after_a_change_that_was_not_reproduced(checkout: Project, path: str) -> None:
+    file = checkout.folder / path
+    if path == "params.yaml":
+        checkout.set({"train.beta": "2.0"})
+    else:
+        file.write_bytes(file.read_bytes() + b"\n")
+    output = make(checkout, "verify", status=2)
+    assert "dvc.lock is not up to date: run make repro, and commit what it changes." in output
+
+
+def test_the_gate_takes_base_metric_and_limit(checkout: Project) -> None:
+    assert "(1 checked)" in make(checkout, "gate", "BASE=HEAD", "METRIC=negative_elbo", "MAX_WORSE=0")
+    assert "(11 checked)" in make(checkout, "gate", "BASE=HEAD", "HEAD=HEAD")
+
+
+def test_the_report_of_a_revision_and_its_pictures_are_where_a_comment_finds_them(
+    checkout: Project, tmp_path: Path
+) -> None:
+    """The address of each picture in the report is one of the files on the branch that is pushed."""
+    picture = checkout.folder / "plots/generate/samples.png"
+    picture.write_bytes(checkout.read("plots/generate/holes.png"))
+    checkout.commit("Another picture")
+    commit = checkout.run("git", "rev-parse", "HEAD").strip()
+    remote = tmp_path / "remote.git"
+    checkout.run("git", "init", "--quiet", "--bare", str(remote))
+    checkout.run("git", "remote", "set-url", "origin", str(remote))
+    make(checkout, "report", "BASE=HEAD~1", f"HEAD={commit}", f"IMAGE_ROOT=https://host/raw/{commit}/")
+    make(checkout, "pictures", "PR=7", f"COMMIT={commit}")
+    branch = checkout.run("git", f"--git-dir={remote}", "ls-tree", "-r", "--name-only", "reports/pull-request-7")
+    shown = re.findall(r"https://host/raw/([^\s)\"]+)", checkout.read("report/report.md").decode())
+    assert shown
+    assert set(shown) <= set(branch.splitlines())
+    assert all(name.endswith(".png") for name in branch.splitlines())
+    assert checkout.run("git", "status", "--porcelain") == ""
+    make(checkout, "pictures", "PR=7")  # again, in place of the first
+    assert (
+        len(checkout.run("git", f"--git-dir={remote}", "log", "--oneline", "reports/pull-request-7").splitlines()) == 1
+    )
+
+
+def test_pictures_of_no_pull_request_go_nowhere(checkout: Project) -> None:
+    assert "Which pull request? PR=…" in make(checkout, "pictures", status=2)
+
+
+def test_the_workflow_does_nothing_of_the_project_but_by_make() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = [step["run"].split() for step in STEPS if "run" in step]
+    made = [words[1] for words in called if words[0] == "make"]
+    assert set(made) <= targets
+    assert made == ["env", "verify", "repro", "gate", "report", "pictures", "comment", "gate"]
+    assert [words[:2] for words in called if words[0] != "make"] == [["cat", "report/report.md"]]
+
+
+def test_the_workflow_keeps_environment_and_results_and_may_comment() -> None:
+    kept = [step["with"]["path"] for step in STEPS if step.get("uses", "").startswith("actions/cache@")]
+    assert kept == [".venv", ".dvc/cache"]
+    assert WORKFLOW["permissions"]["pull-requests"] == "write"
+    uploaded = [step["with"]["path"] for step in STEPS if step.get("uses", "").startswith("actions/upload-artifact@")]
+    assert uploaded == ["report/index.html"]
