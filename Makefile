@@ -71,7 +71,7 @@ comment: $(READY) ## Post report/report.md on the pull request PR=…, in the pl
 	@$(BIN)/python -m review.comment $(PR)
 
 test: lint ## Run every check: format, lint, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY) ## Check format, style and types alone
 	$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
-from benchmarks import embedding, evaluation, fidelity, growth, resumption, start_up, table, training
+from benchmarks import embedding, evaluation, fidelity, growth, resumption, side_by_side, start_up, table, training
 from benchmarks.measurement import Settings, machine
 from benchmarks.processes import ROOT, FailedProcessError
 from benchmarks.table import Section
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
     "growth": growth.run,
     "resumption": resumption.run,
     "embedding": embedding.run,
+    "side-by-side": side_by_side.run,
 }
 
 

@@ -1,9 +1,11 @@
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from playwright.sync_api import Browser
 
 from tests.browser import running_browser
@@ -11,6 +13,8 @@ from tests.projects import SMALL, Project, copy_project
 
 # The tests compute little at a time, where handing work to other threads takes longer than doing it.
 torch.set_num_threads(1)
+# They run beside one another, and the stages that they start must not keep each other's threads from working.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture
@@ -24,10 +28,18 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the project with small parameters, reproduced and committed; tests leave it as it is."""
-    copy = copy_project(tmp_path_factory.mktemp("reproduced") / "project")
-    copy.set(SMALL)
-    copy.dvc("repro")
-    copy.commit("Reproduced with small parameters")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one for all processes of this run
+        folder = folder.parent
+    with FileLock(folder / "reproduced.lock"):
+        copy = Project(folder / "reproduced" / "project")
+        if not copy.folder.exists():
+            unfinished = copy_project(folder / "unfinished")
+            unfinished.set(SMALL)
+            unfinished.dvc("repro")
+            unfinished.commit("Reproduced with small parameters")
+            copy.folder.parent.mkdir()
+            unfinished.folder.rename(copy.folder)
     return copy
 
 

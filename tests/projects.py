@@ -85,7 +85,7 @@ class Project:
             f"GIT_{role}_{what}": "test@example" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
         path = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
-        return {**os.environ, **identity, "PATH": path, "VAE_DEVICE": "cpu"}
+        return {**os.environ, **identity, "PATH": path, "VAE_DEVICE": "cpu", "DVC_NO_ANALYTICS": "1"}
 
 
 def copy_project(folder: Path) -> Project:

@@ -1,6 +1,5 @@
 """Trainings killed at any moment and started again: nothing is lost, and nothing differs."""
 
-import json
 import os
 import re
 import shutil

@@ -1,0 +1,109 @@
+"""Data, models and experiments handed from one clone to another, by remotes that are folders."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Project
+from vae.checkpoints import load_model
+from vae.runtime import CPU
+
+CACHED = ("data", "models", "pages")  # folders in DVC's cache
+IN_GIT = ("metrics", "plots")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A project whose commits lie in a bare Git repository, and whose data and model lie in a storage of DVC."""
+
+    author: Project
+    repository: Path
+    storage: Path
+
+    def clone(self, folder: Path) -> Project:
+        """What somebody else has after ``git clone``: nothing in DVC's cache."""
+        self.author.run("git", "clone", "--quiet", str(self.repository), str(folder))
+        return Project(folder)
+
+
+@pytest.fixture
+def published(workspace: Project, tmp_path: Path) -> Published:
+    repository, storage = tmp_path / "repository.git", tmp_path / "storage"
+    workspace.run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(repository))
+    workspace.run("git", "remote", "add", "origin", str(repository))
+    workspace.dvc("remote", "add", "--default", "storage", str(storage))
+    workspace.commit("Where data and models are stored")
+    workspace.run("git", "push", "--quiet", "--set-upstream", "origin", "main")
+    workspace.dvc("push")
+    return Published(workspace, repository, storage)
+
+
+def outcome(project: Project) -> dict[str, bytes]:
+    """Everything that the stages wrote, and what it was made from."""
+    recorded = {name: project.read(name) for name in ("params.yaml", "dvc.lock")}
+    return recorded | project.files(*CACHED, *IN_GIT)
+
+
+def test_data_and_model_are_pulled_into_a_fresh_clone(published: Published, tmp_path: Path) -> None:
+    clone = published.clone(tmp_path / "clone")
+    assert clone.files(*CACHED) == {}
+    clone.dvc("pull")
+    assert clone.files(*CACHED) == published.author.files(*CACHED) != {}
+    assert json.loads(clone.dvc("status", "--json")) == {}
+    assert clone.run("git", "status", "--porcelain") == ""
+
+
+def test_an_experiment_is_pushed_and_pulled_with_its_data_and_model(published: Published, tmp_path: Path) -> None:
+    author, clone = published.author, published.clone(tmp_path / "clone")
+    before = outcome(author)
+    author.dvc("exp", "run", "embed", "--name", "flat", "-S", "model.latent_dim=2")
+    author.dvc("exp", "push", "origin", "flat")
+
+    assert "flat" not in clone.dvc("exp", "list", "--name-only")
+    assert "flat" in clone.dvc("exp", "list", "--name-only", "origin")
+    clone.dvc("exp", "pull", "origin", "flat")
+    assert "flat" in clone.dvc("exp", "list", "--name-only")
+    clone.dvc("exp", "apply", "flat")
+    assert outcome(clone) == outcome(author) != before
+    assert json.loads(clone.dvc("status", "--json", "embed")) == {}
+
+
+def test_an_experiment_older_than_the_storage_is_pushed_where_the_storage_is_set_for_this_clone_alone(
+    workspace: Project, tmp_path: Path
+) -> None:
+    """DVC looks for the storage in the experiment's own commit, or in settings that lie in no commit."""
+    repository, storage = tmp_path / "repository.git", tmp_path / "storage"
+    workspace.run("git", "clone", "--quiet", "--bare", ".", str(repository))
+    workspace.dvc("exp", "save", "--name", "kept")
+    workspace.dvc("remote", "add", "--local", "--default", "storage", str(storage))
+    workspace.dvc("exp", "push", str(repository), "kept")
+    assert set(workspace.files(*CACHED).values()) == set(Project(storage).files(".").values())
+
+
+def test_each_registered_version_of_the_model_is_had_in_an_empty_folder(published: Published, tmp_path: Path) -> None:
+    author, elsewhere = published.author, Project(tmp_path / "elsewhere")
+    elsewhere.folder.mkdir()
+    first = author.read("models/vae.safetensors")
+    author.run("gto", "register", "vae", "--version", "v1.0.0")
+    author.set({"model.latent_dim": "2"})
+    author.dvc("repro", "train")
+    author.commit("Two latent dimensions")
+    second = author.read("models/vae.safetensors")
+    author.run("git", "tag", "--annotate", "vae@v2.0.0", "--message", "What gto register would write")
+    author.dvc("push")
+    author.run("git", "push", "--quiet", "origin", "main", "vae@v1.0.0", "vae@v2.0.0")
+
+    where = str(published.repository)
+    elsewhere.dvc("artifacts", "get", where, "vae", "--rev", "v1.0.0", "--out", "first.safetensors")
+    elsewhere.dvc("artifacts", "get", published.repository.as_uri(), "vae", "--rev", "v2.0.0", "--out", "second")
+    elsewhere.dvc("artifacts", "get", where, "vae")
+    assert elsewhere.files(".") == {"first.safetensors": first, "second": second, "vae.safetensors": second}
+    sizes = [load_model(elsewhere.folder / name, CPU, (1, 8, 8)).latent_dim for name in ("first.safetensors", "second")]
+    assert sizes == [20, 2]
+
+
+def test_a_version_that_nobody_registered_is_refused(published: Published) -> None:
+    printed = published.author.dvc("artifacts", "get", str(published.repository), "vae", "--rev", "v9.0.0", status=1)
+    assert "Unable to find artifact 'vae @ v9.0.0'" in printed
