@@ -67,6 +67,6 @@ def test_runs_of_other_parameters_and_too_few_runs_are_no_spread(clone: Project)
     assert clone.read("limits.yaml") == before
 
 
-def test_the_committed_limits_are_those_of_a_spread_and_no_round_numbers_by_hand() -> None:
+def test_the_committed_limits_have_two_digits_as_the_command_writes_them() -> None:
     limits = load_limits(Path(__file__).parents[2] / "limits.yaml")
     assert all(rounded_up(limit.max_worse) == pytest.approx(limit.max_worse) for limit in limits.values())
