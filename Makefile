@@ -50,8 +50,10 @@ report: $(READY) ## Compare with BASE (main): report/; HEAD=… for another revi
 gate: $(READY) ## Fail where a metric is worse than at BASE (main) by more than limits.yaml, or METRIC=… by MAX_WORSE=…
 	@$(BIN)/python -m review.gate $(BASE) $(HEAD) $(if $(METRIC),--metric $(METRIC)) $(if $(MAX_WORSE),--max-worse $(MAX_WORSE))
 
+# The best comes first where limits.yaml says which way is better, else the lowest, or by HIGHEST_FIRST=1 the highest.
 compare: $(READY) ## Compare experiments, sorted by the first of METRICS=…; EXPERIMENTS=… for some: comparison/comparison.md
-	$(BIN)/python -m review.compare $(EXPERIMENTS) $(if $(METRICS),--metrics $(METRICS)) $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m review.compare $(EXPERIMENTS) $(if $(METRICS),--metrics $(METRICS)) \
+		$(if $(HIGHEST_FIRST),--highest-first) $(if $(OUT),--out $(OUT))
 
 limits: $(READY) ## Measure how far metrics differ by the seed alone, over ten seeds, and write limits.yaml
 	$(BIN)/dvc exp run --queue -S 'train.seed=range(1,11)'

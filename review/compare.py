@@ -41,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m review.compare", description=__doc__)
     parser.add_argument("experiments", nargs="*", help="by name, or other revisions; all of this commit by default")
     parser.add_argument("--metrics", nargs="+", default=METRICS, help="the first one sorts the table")
-    parser.add_argument("--higher-is-better", action="store_true", help="of a first metric that is not in limits.yaml")
+    parser.add_argument("--highest-first", action="store_true", help="of a first metric that is not in limits.yaml")
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="the folder to write")
     arguments = parser.parse_args()
 
@@ -49,16 +49,17 @@ def main() -> int:
     known = dict.fromkeys(key for name in arguments.experiments or [WORKSPACE] for key in load_revision(name).metrics)
     metrics = [resolve(metric, known) for metric in arguments.metrics]
     limit = load_limits().get(metrics[0])
-    better = limit.better if limit else "higher" if arguments.higher_is_better else "lower"
-    compared = ranked(settings(measured(arguments.experiments, metrics[0])), metrics[0], better)
+    highest_first = limit.better == "higher" if limit else arguments.highest_first
+    compared = ranked(settings(measured(arguments.experiments, metrics[0])), metrics[0], highest_first=highest_first)
+    order = f"Sorted by {metrics[0]}, the {'highest' if highest_first else 'lowest'} first."
     with whole_folder(arguments.out) as folder:
-        print(write_comparison(folder, compared, metrics, better))
+        print(write_comparison(folder, compared, metrics, order))
     print(f"\n{arguments.out}/: comparison.md, table.csv, and the pictures that it shows")
     return 0
 
 
-def write_comparison(folder: Path, compared: Sequence[Setting], metrics: Sequence[str], better: str) -> str:
-    """Write table and pictures to a folder, and return the table as text."""
+def write_comparison(folder: Path, compared: Sequence[Setting], metrics: Sequence[str], order: str) -> str:
+    """Write table and pictures to a folder, and return the table as text, with a sentence on its order."""
     from tabulate import tabulate
 
     head, body = rows(compared, metrics)
@@ -81,17 +82,17 @@ def write_comparison(folder: Path, compared: Sequence[Setting], metrics: Sequenc
             write_png(folder / f"{name}.png", figure)
             names.append(name)
     counted = sum(len(setting.runs) for setting in compared)
-    order = f"Sorted by {metrics[0]}, {better} is better. Over several seeds: mean ± standard deviation."
+    legend = f"{order} Over several seeds: mean ± standard deviation."
+    problems = [f"No pictures of {name}: {reason}." for name, reason in sheets.problems.items()]
     parts = [
         f"# Comparison of {counted} runs",
-        order,
+        legend,
         tabulate(body, head, tablefmt="github", disable_numparse=True),
         *(f"![{name}]({name}.png)" for name in names),
-        *(f"No pictures of {name}: {reason}." for name, reason in sheets.problems.items()),
+        *problems,
     ]
     write_bytes(folder / "comparison.md", ("\n\n".join(parts) + "\n").encode())
-    text = tabulate(body, head, disable_numparse=True)
-    return "\n".join([text, "", order, *parts[3 + len(names) :]])
+    return "\n".join([tabulate(body, head, disable_numparse=True), "", legend, *problems])
 
 
 if __name__ == "__main__":

@@ -71,9 +71,9 @@ def settings(runs: Sequence[Revision]) -> list[Setting]:
     ]
 
 
-def ranked(compared: Sequence[Setting], metric: str, better: str) -> list[Setting]:
-    """Settings by the mean of a metric, the best first, those without it last."""
-    sign = 1 if better == "lower" else -1
+def ranked(compared: Sequence[Setting], metric: str, *, highest_first: bool) -> list[Setting]:
+    """Settings by the mean of a metric, those without it last."""
+    sign = -1 if highest_first else 1
 
     def rank(setting: Setting) -> tuple[bool, float]:
         values = setting.values(metric)

@@ -31,14 +31,14 @@ def test_the_same_parameters_twice_count_once_so_that_the_spread_is_not_made_sma
 
 
 @pytest.mark.parametrize(
-    ("better", "names"),
+    ("highest_first", "names"),
     [
-        ("lower", ["latent_dim 20", "latent_dim 2", "latent_dim 5"]),
-        ("higher", ["latent_dim 2", "latent_dim 20", "latent_dim 5"]),
+        (False, ["latent_dim 20", "latent_dim 2", "latent_dim 5"]),
+        (True, ["latent_dim 2", "latent_dim 20", "latent_dim 5"]),
     ],
 )
-def test_settings_are_ranked_by_their_means_and_those_without_come_last(better: str, names: list[str]) -> None:
-    assert [setting.name for setting in ranked(settings(RUNS), "loss", better)] == names
+def test_settings_are_ranked_by_their_means_and_those_without_come_last(highest_first: bool, names: list[str]) -> None:
+    assert [setting.name for setting in ranked(settings(RUNS), "loss", highest_first=highest_first)] == names
 
 
 def test_a_table_has_mean_and_standard_deviation_over_seeds() -> None:
