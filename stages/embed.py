@@ -1,21 +1,25 @@
-"""Stage 5: the latent space, in two dimensions and in numbers."""
+"""Stage 5: the latent space in two dimensions, in numbers, and on a page to explore it."""
 
 import logging
 
-import numpy as np
 from safetensors.torch import save
+from torch import Tensor
 
 from stages import entry, paths
 from stages.results import write_results
-from vae import inference, runtime
-from vae.artifacts import write_bytes, write_csv, write_png
-from vae.checkpoints import load_model
-from vae.datasets import drawn_once, load_images
-from vae.diagnostics import projection, representation
+from vae.base import runtime
+from vae.base.artifacts import write_bytes, write_csv, write_png
+from vae.base.params import Params
+from vae.data.images import drawn_once, load_images
+from vae.diagnostics import collapse, projection, representation
+from vae.diagnostics.verdict import Diagnosis
+from vae.explorer.page import LatentMap, explorer_page
+from vae.figures.canvas import CLASS_COLOURS
 from vae.figures.charts import class_scatter
 from vae.figures.diagnoses import label_information
-from vae.objective import kl_divergence
-from vae.params import Params
+from vae.model import inference
+from vae.model.model_file import load_model
+from vae.model.objective import kl_divergence
 
 log = logging.getLogger(__name__)
 
@@ -23,72 +27,82 @@ PLOTS = paths.PLOTS / "embed"
 
 
 def main(params: Params) -> None:
-    """Encode the images; write the test images' codes, their projection, and what the codes tell about classes."""
+    """Encode the images; write their codes, a map of them, the explorer's page, measures, a verdict and pictures."""
     settings = params.embed
     projection.require_method(settings.method, "embed.method")
     train = drawn_once(load_images(paths.TRAIN_IMAGES), settings.seed, "training pixels")
     test = load_images(paths.TEST_IMAGES)
-    chosen = runtime.permutation(len(test), settings.seed, "pictured images")[: settings.points].numpy()
+    chosen = runtime.permutation(len(test), settings.seed, "pictured images")[: settings.points]
     representation.require_neighbours(len(chosen), settings.neighbours)
     model = load_model(paths.MODEL, runtime.device(), test.shape)
 
-    posterior = inference.encode(model, test.images)
-    codes, labels = posterior.mean.cpu().numpy(), test.labels.numpy()
-    train_codes, train_labels = inference.encode(model, train.images).mean.cpu().numpy(), train.labels.numpy()
-    points = projection.project(codes[chosen], settings.method, settings.seed)
-
-    information = representation.label_information(codes[chosen], labels[chosen], settings.seed)
-    measures = {
-        "neighbour_accuracy": representation.neighbour_accuracy(
-            train_codes, train_labels, codes, labels, settings.neighbours
-        ),
-        "linear_probe_accuracy": representation.linear_probe_accuracy(train_codes, train_labels, codes, labels),
-        "silhouette": representation.class_silhouette(codes[chosen], labels[chosen]),
-        "trustworthiness": projection.trustworthiness(codes[chosen], points, settings.neighbours),
-    }
-    verdicts = [
-        representation.judge_representation(
-            measures["neighbour_accuracy"],
-            measures["linear_probe_accuracy"],
-            measures["silhouette"],
-            float(np.bincount(labels).max() / len(labels)),
-        )
-    ]
-
-    latents = {
-        "mean": posterior.mean.cpu(),
-        "log_variance": posterior.log_variance.cpu(),
-        "labels": test.labels,
-    }
-    write_bytes(paths.LATENTS, save({name: tensor.contiguous() for name, tensor in latents.items()}))
-    names = [test.class_names[label] for label in labels[chosen]]
-    write_csv(
-        PLOTS / "projection.csv",
-        ["x", "y", "class", "image"],
-        [(float(x), float(y), name, int(image)) for (x, y), name, image in zip(points, names, chosen, strict=True)],
+    mean, log_variance = (part.cpu() for part in inference.encode(model, test.images))
+    train_codes = inference.encode(model, train.images).mean.cpu()
+    kl = kl_divergence(mean, log_variance).mean(0)
+    active = collapse.mean_variances(mean) > collapse.ACTIVE_VARIANCE
+    latent_map = LatentMap(
+        images=test[chosen],
+        indices=chosen,
+        codes=mean[chosen],
+        points=projection.project(mean[chosen].numpy(), settings.method, settings.seed),
+        axis_names=projection.axis_names(model.latent_dim, settings.method),
+        colours=CLASS_COLOURS,
     )
-    draw_projection(points, labels[chosen], test.class_names, projection.axis_names(model.latent_dim, settings.method))
-    kl = kl_divergence(*posterior).mean(0).cpu().double().numpy()
-    write_png(PLOTS / "label_information.png", label_information(information, kl))
+
+    parts = [
+        look_at_classes(train_codes, train.labels, mean, test.labels, latent_map, settings.neighbours),
+        look_at_map(latent_map, settings.neighbours),
+        look_at_dimensions(latent_map, kl, settings.seed),
+    ]
+    write_bytes(paths.LATENTS, save({"mean": mean, "log_variance": log_variance, "labels": test.labels}))
+    write_bytes(paths.EXPLORER, explorer_page(model, latent_map, kl, active, "Latent explorer").encode())
+    measures = {name: value for part in parts for name, value in part.measures.items()}
     log.info("codes of test images: %s", ", ".join(f"{name} {value:.3f}" for name, value in measures.items()))
     write_results(
         "embed",
         "Verdict on the representation",
-        {**measures, "label_information": float(information.max())},
+        measures,
         ["neighbour_accuracy", "linear_probe_accuracy"],
-        verdicts,
+        [verdict for part in parts for verdict in part.verdicts],
     )
 
 
-def draw_projection(
-    points: representation.Codes,
-    labels: representation.Labels,
-    class_names: tuple[str, ...],
-    axis_names: tuple[str, str],
-) -> None:
-    """Show the projected codes, coloured by class."""
-    title = f"Latent codes of {len(points):,} test images"
-    write_png(PLOTS / "projection.png", class_scatter(points, labels, class_names, axis_names, title))
+def look_at_classes(
+    train_codes: Tensor, train_labels: Tensor, codes: Tensor, labels: Tensor, latent_map: LatentMap, neighbours: int
+) -> Diagnosis:
+    """How well classes can be read from the codes of test images, and how far apart they lie."""
+    data = train_codes.numpy(), train_labels.numpy(), codes.numpy(), labels.numpy()
+    measures = {
+        "neighbour_accuracy": representation.neighbour_accuracy(*data, neighbours),
+        "linear_probe_accuracy": representation.linear_probe_accuracy(*data),
+        "silhouette": representation.class_silhouette(latent_map.codes.numpy(), latent_map.images.labels.numpy()),
+    }
+    by_chance = float(labels.bincount().max() / len(labels))
+    return Diagnosis(measures, [representation.judge_representation(**measures, largest_class_share=by_chance)])
+
+
+def look_at_map(latent_map: LatentMap, neighbours: int) -> Diagnosis:
+    """How far neighbours on the map are neighbours in the latent space; list and draw its points."""
+    labels, class_names = latent_map.images.labels, latent_map.images.class_names
+    names = [class_names[label] for label in labels]
+    write_csv(
+        PLOTS / "projection.csv",
+        ["x", "y", "class", "image"],
+        zip(*latent_map.points.T.tolist(), names, latent_map.indices.tolist(), strict=True),
+    )
+    title = f"Latent codes of {len(labels):,} test images"
+    figure = class_scatter(latent_map.points, labels.numpy(), class_names, latent_map.axis_names, title)
+    write_png(PLOTS / "projection.png", figure)
+    trustworthiness = projection.trustworthiness(latent_map.codes.numpy(), latent_map.points, neighbours)
+    return Diagnosis({"trustworthiness": trustworthiness}, [])
+
+
+def look_at_dimensions(latent_map: LatentMap, kl: Tensor, seed: int) -> Diagnosis:
+    """What each latent dimension tells of the class; draw it."""
+    labels = latent_map.images.labels.numpy()
+    information = representation.label_information(latent_map.codes.numpy(), labels, seed)
+    write_png(PLOTS / "label_information.png", label_information(information, kl.double().numpy()))
+    return Diagnosis({"label_information": float(information.max())}, [])
 
 
 if __name__ == "__main__":

@@ -1,31 +1,39 @@
-"""What happens around every stage: parameters are validated, and mishaps end it with a clear word."""
+"""Validate the parameters around every stage, and report errors without a traceback."""
 
 import logging
 import signal
 import sys
 from collections.abc import Callable
 from inspect import getfile
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 
 from stages.paths import PARAMS
-from vae.errors import VAEError
-from vae.params import Params, load_params
-from vae.runtime import configure
+from vae.base import runtime
+from vae.base.errors import VAEError
+from vae.base.params import Params, load_params
+
+log = logging.getLogger(__name__)
 
 
 def run(stage: Callable[[Params], None]) -> None:
     """Run a stage on the validated parameters.
 
-    Exits with status 1 and a message, but no traceback, for a mistake or mishap that the user can mend; with 130
-    when interrupted (Ctrl-C) and 143 when terminated, after removing what was half written.
+    Exits with status 1 and a message, but no traceback, on an error that the user can fix; with 130 when interrupted
+    (Ctrl-C) and 143 when terminated, after half-written files are removed.
     """
     name = Path(getfile(stage)).stem
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no × must not end a stage
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        configure()
-        stage(load_params(PARAMS))
+        runtime.configure()
+        params = load_params(PARAMS)
+        log.info("%s: %s", name, runtime.description(runtime.device()))
+        stage(params)
     except VAEError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:

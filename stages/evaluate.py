@@ -1,7 +1,8 @@
-"""Stage 3: the model's losses on the test images, what its latent dimensions carry, and verdicts on its fit."""
+"""Stage 3: losses on the test images, use of the latent dimensions, and verdicts on the fit."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,17 +10,19 @@ from torch import Tensor
 
 from stages import entry, paths
 from stages.results import write_results
-from vae import inference, runtime
-from vae.artifacts import read_csv, read_json, write_csv, write_png
-from vae.checkpoints import load_model
-from vae.datasets import LabelledImages, PixelKind, drawn_once, load_images, pixels
+from vae.base import runtime
+from vae.base.artifacts import read_json, write_csv, write_png
+from vae.base.params import Params
+from vae.data.entropy import entropy_floor
+from vae.data.images import LabelledImages, PixelKind, drawn_once, load_images, pixels
 from vae.diagnostics import blur, collapse, fit, reconstruction
-from vae.diagnostics.entropy import entropy_floor
 from vae.diagnostics.verdict import Diagnosis
 from vae.figures import diagnoses
 from vae.figures.charts import latent_spectrum, loss_curves
 from vae.figures.images import image_grid
-from vae.params import Params
+from vae.model import inference
+from vae.model.model_file import load_model
+from vae.model.objective import average_loss
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +36,9 @@ def main(params: Params) -> None:
     test = load_images(paths.TEST_IMAGES)
     train = as_many(load_images(paths.TRAIN_IMAGES), len(test), settings.seed)
     model = load_model(paths.MODEL, runtime.device(), test.shape)
-    history = read_csv(paths.LOSSES)
+    history = read_json(paths.HISTORY)
 
-    losses, train_losses = (inference.losses(model, data.images, settings.seed) for data in (test, train))
+    elbo, train_elbo = (inference.negative_elbo(model, data.images, settings.seed) for data in (test, train))
     bound = inference.importance_weighted_bound(
         model, test.images, settings.importance_samples, settings.seed, progress=True
     )
@@ -43,21 +46,22 @@ def main(params: Params) -> None:
     reconstructions = inference.decode(model, posterior.mean, settings.seed, progress=True)
 
     errors = reconstruction.squared_errors(test.images, reconstructions)
+    losses = average_loss(elbo)
     measured = {
-        "negative_elbo": losses.negative_elbo,
-        "reconstruction": losses.reconstruction,
-        "kl": losses.kl,
-        "negative_iw_bound": -float(bound.mean()),
+        "negative_elbo": float(losses.loss),
+        "reconstruction": float(losses.reconstruction),
+        "kl": float(losses.kl),
+        "negative_iwae_bound": -float(bound.mean()),
         "mse": float(errors.mean()),
     }
 
-    # A Bernoulli's reconstruction cannot be lower; of other likelihoods there is no such floor.
+    # No Bernoulli decoder can have a lower reconstruction loss; other likelihoods have no such floor.
     bernoulli = model.architecture.likelihood == "bernoulli"
-    above_floor = losses.reconstruction - entropy_floor(test.images) if bernoulli else None
+    above_floor = measured["reconstruction"] - entropy_floor(test.images) if bernoulli else None
     parts = [
-        look_at_codes(posterior, losses.kl_per_dimension, history["train_kl"], test, settings.seed),
+        look_at_codes(posterior, elbo.kl.mean(0), history["epochs"]["train_kl"], test, settings.seed),
         look_at_reconstructions(test, reconstructions.cpu(), errors, settings.seed),
-        look_at_fit(losses, train_losses, measured["negative_iw_bound"], history, unit(test)),
+        look_at_fit(elbo.loss, train_elbo.loss, measured, history, unit(test)),
     ]
     log.info("test images, %s: %s", unit(test), ", ".join(f"{name} {value:.5g}" for name, value in measured.items()))
     measures = {name: value for part in parts for name, value in part.measures.items()}
@@ -115,23 +119,23 @@ def look_at_reconstructions(test: LabelledImages, reconstructions: Tensor, error
 
 
 def look_at_fit(
-    losses: inference.Losses,
-    train_losses: inference.Losses,
-    negative_iw_bound: float,
-    history: Mapping[str, Sequence[float]],
+    negative_elbo: Tensor,
+    train_negative_elbo: Tensor,
+    measured: Mapping[str, float],
+    history: Mapping[str, Any],
     unit: str,
 ) -> Diagnosis:
     """How training went, and how tight the bounds are; chart both."""
-    figure = diagnoses.bounds(train_losses.per_image.numpy(), losses.per_image.numpy(), unit)
+    figure = diagnoses.bounds(train_negative_elbo.numpy(), negative_elbo.numpy(), unit)
     write_png(PLOTS / "bounds.png", figure)
-    columns = {name: np.array(values) for name, values in history.items()}
-    write_png(PLOTS / "losses.png", loss_curves(columns, read_json(paths.TRAINING)["best_epoch"]))
+    columns = {name: np.array(values, np.float64) for name, values in history["epochs"].items()}
+    write_png(PLOTS / "losses.png", loss_curves(columns, history["best_epoch"]))
     return Diagnosis(
-        {"train_negative_elbo": train_losses.negative_elbo},
+        {"train_negative_elbo": float(train_negative_elbo.mean())},
         [
-            fit.judge_overfitting(train_losses.per_image, losses.per_image),
-            fit.judge_convergence(history["train_loss"]),
-            fit.judge_inference_gap(losses.negative_elbo, negative_iw_bound, losses.kl),
+            fit.judge_overfitting(train_negative_elbo, negative_elbo),
+            fit.judge_convergence(history["epochs"]["train_loss"]),
+            fit.judge_inference_gap(measured["negative_elbo"], measured["negative_iwae_bound"], measured["kl"]),
         ],
     )
 
@@ -142,7 +146,7 @@ def as_many(train: LabelledImages, count: int, seed: int) -> LabelledImages:
 
 
 def unit(test: LabelledImages) -> str:
-    """What the bounds are: only on black and white pixels are they bounds on a log-likelihood of the data."""
+    """The unit of the bounds, which bound a log-likelihood of the data only where pixels are black and white."""
     meaning = "bounds on -log p(x)" if is_binary(test) else "no log-likelihood: grey pixels"
     return f"nats per image ({meaning})"
 
@@ -153,7 +157,7 @@ def is_binary(test: LabelledImages) -> bool:
 
 
 def named(values: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """Values by the names of their classes, those that have one."""
+    """The values of classes by their names, without classes that have no value."""
     return {name: float(value) for name, value in zip(names, values, strict=True) if torch.isfinite(value)}
 
 

@@ -1,4 +1,4 @@
-"""Stage 4: what the decoder makes of codes from the prior, of codes between and around those of test images."""
+"""Stage 4: samples, interpolations and traversals, the quality of samples, and verdicts on both."""
 
 import numpy as np
 import torch
@@ -7,18 +7,17 @@ from torch import Tensor
 
 from stages import entry, paths
 from stages.results import write_results
-from vae import inference, runtime
-from vae.artifacts import write_bytes, write_png
-from vae.checkpoints import load_model
-from vae.datasets import LabelledImages, PixelKind, drawn_once, load_images, pixels
-from vae.diagnostics import blur, classification, collapse, holes, projection
+from vae.base import runtime
+from vae.base.artifacts import write_png
+from vae.base.params import GenerateParams, Params
+from vae.data.images import LabelledImages, PixelKind, drawn_once, load_images, pixels
+from vae.diagnostics import blur, classification, holes
 from vae.diagnostics.sample_quality import RealImages, SampleQuality, judge_samples
 from vae.diagnostics.verdict import Diagnosis
-from vae.explorer.page import LatentMap, explorer_page
 from vae.figures import diagnoses
-from vae.figures.canvas import CLASS_COLOURS
 from vae.figures.images import image_grid
-from vae.latent_space import (
+from vae.model import inference
+from vae.model.latent_space import (
     interpolations,
     most_active,
     pairs_of_different_classes,
@@ -27,9 +26,9 @@ from vae.latent_space import (
     spherical_interpolations,
     traversals,
 )
-from vae.model import VAE, reparameterize
-from vae.objective import kl_divergence
-from vae.params import GenerateParams, Params
+from vae.model.model_file import load_model
+from vae.model.objective import kl_divergence
+from vae.model.vae import VAE, reparameterize
 
 PLOTS = paths.PLOTS / "generate"
 SAMPLE_ROWS, SAMPLE_COLUMNS = 10, 10
@@ -43,7 +42,6 @@ JUDGED_INTERPOLATIONS = 100
 def main(params: Params) -> None:
     """Sample, interpolate, traverse; measure the samples against real images; write measures, verdicts and pictures."""
     settings = params.generate
-    projection.require_method(settings.map_method, "generate.map_method")
     train, test = load_images(paths.TRAIN_IMAGES), load_images(paths.TEST_IMAGES)
     model = load_model(paths.MODEL, runtime.device(), test.shape)
 
@@ -64,7 +62,6 @@ def main(params: Params) -> None:
     draw_interpolations(model, test, posterior.mean, settings.seed)
     draw_traversals(model, posterior.mean, kl, settings.seed)
     draw_manifold(model, kl, settings.seed)
-    write_explorer(model, test, posterior.mean, kl, settings)
     parts = (quality, softness, classes, gaps)
     measures = {name: value for part in parts for name, value in part.measures.items()}
     write_results(
@@ -225,23 +222,6 @@ def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
         cell=0.42,
     )
     write_png(PLOTS / "manifold.png", figure)
-
-
-def write_explorer(model: VAE, test: LabelledImages, means: Tensor, kl: Tensor, settings: GenerateParams) -> None:
-    """Write a page on which codes between and around those of test images are decoded in the browser."""
-    chosen = runtime.permutation(len(test), settings.seed, "mapped images")[: settings.map_points]
-    codes = means[chosen.to(means.device)].cpu()
-    latent_map = LatentMap(
-        images=test[chosen],
-        indices=chosen,
-        codes=codes,
-        points=projection.project(codes.numpy(), settings.map_method, settings.seed),
-        axis_names=projection.axis_names(model.latent_dim, settings.map_method),
-        colours=CLASS_COLOURS,
-    )
-    active = collapse.mean_variances(means) > collapse.ACTIVE_VARIANCE
-    page = explorer_page(model, latent_map, kl.cpu(), active.cpu(), "Latent explorer")
-    write_bytes(paths.EXPLORER, page.encode())
 
 
 def decode_rows(model: VAE, codes: Tensor, seed: int) -> NDArray[np.float32]:

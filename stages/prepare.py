@@ -1,4 +1,4 @@
-"""Stage 1: a data set by its name to training, validation and test images."""
+"""Stage 1: training, validation and test images of a data set."""
 
 import logging
 from dataclasses import replace
@@ -6,8 +6,10 @@ from dataclasses import replace
 import torch
 
 from stages import entry, paths
-from vae.artifacts import write_json, write_png
-from vae.datasets import (
+from vae.base.artifacts import write_json, write_png
+from vae.base.params import Params, PrepareParams
+from vae.data.entropy import entropy_floor
+from vae.data.images import (
     DatasetError,
     LabelledImages,
     PixelKind,
@@ -18,10 +20,8 @@ from vae.datasets import (
     pixels,
     save_images,
 )
-from vae.diagnostics.entropy import entropy_floor
+from vae.data.sources import load_source
 from vae.figures.images import image_grid
-from vae.params import Params, PrepareParams
-from vae.sources import load_source
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ EXAMPLES_PER_CLASS = 12
 
 
 def main(params: Params) -> None:
-    """Split the training images by a seeded permutation, and make pixels black and white where that is asked for."""
+    """Hold out validation images and make pixels black and white if the parameters say so; write the images."""
     settings = params.prepare
     train_and_validation, test = load_source(settings.dataset, settings.seed)
     train, validation = hold_out(train_and_validation, settings.validation_fraction, settings.seed, "validation split")
@@ -56,7 +56,7 @@ def main(params: Params) -> None:
 
 
 def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:
-    """As many training images as are asked for; they are in random order already."""
+    """As many training images as parameters say; they are in random order already."""
     if not len(train):
         raise DatasetError(
             f"{paths.PARAMS}: prepare.validation_fraction: {settings.validation_fraction} leaves no training images"
@@ -72,7 +72,7 @@ def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:
 
 
 def binarized(data: LabelledImages, settings: PrepareParams, purpose: str) -> LabelledImages:
-    """A data set with the pixels that are asked for; in dynamic binarisation training draws those of its images."""
+    """A data set with pixels as parameters say; in dynamic binarisation training itself draws those of its images."""
     match settings.binarize:
         case "none":
             return data

@@ -1,11 +1,11 @@
-"""What a stage has measured, in files: the few metrics of a comparison, all other measures, and verdicts."""
+"""Write what a stage has measured: a few metrics to compare experiments by, all other measures, and verdicts."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stages import paths
-from vae.artifacts import write_csv, write_json, write_png
+from vae.base.artifacts import write_csv, write_json, write_png
 from vae.diagnostics.verdict import Verdict, levels, summary, table
 from vae.figures.verdicts import verdict_table
 

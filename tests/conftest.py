@@ -17,6 +17,25 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+# Tests through DVC, in processes of their own or in a browser, which `make quick` leaves out, besides those that are
+# marked as slow one by one.
+SLOW_FIXTURES = {"project", "reproduced", "workspace", "clone", "browser", "prepared_project"}
+SLOW_FILES = (
+    "tests/pipeline/",
+    "tests/stages/test_entry.py",
+    "tests/stages/test_interruption.py",
+    "tests/test_makefile.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & SLOW_FIXTURES or item.nodeid.startswith(SLOW_FILES):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A copy of the project with small parameters, in which nothing was run."""

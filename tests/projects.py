@@ -16,7 +16,6 @@ SMALL = {
     "train.epochs": "3",
     "evaluate.importance_samples": "5",
     "generate.samples": "100",
-    "generate.map_points": "100",
     "embed.points": "100",
 }
 
@@ -50,20 +49,25 @@ class Project:
         self.run("git", "commit", "--quiet", "--allow-empty", "--message", message)
 
     def set(self, values: Mapping[str, str]) -> None:
-        """Change parameters by their dotted keys."""
+        """Change parameters by their dotted keys, each to YAML on one line."""
         path = self.folder / "params.yaml"
-        lines = path.read_text().splitlines()
-        section = ""
+        lines = []
+        section = dotted = ""
         changed = set()
-        for number, line in enumerate(lines):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.lstrip().startswith("- "):  # of a list below its key
+                if dotted not in values:
+                    lines.append(line)
+                continue
             key = line.split(":")[0]
             section = key if not line.startswith(" ") else section
             dotted = f"{section}.{key.strip()}"
             if dotted in values:
-                lines[number] = f"{key}: {values[dotted]}"
+                line = f"{key}: {values[dotted]}"
                 changed.add(dotted)
+            lines.append(line)
         assert changed == set(values), f"no such parameters: {set(values) - changed}"
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def read(self, name: str) -> bytes:
         """The content of a file."""

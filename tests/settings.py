@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from vae.model import Architecture
-from vae.params import TrainParams
+from vae.base.params import TrainParams
+from vae.model.architecture import Architecture
 
 PLAIN_ARCHITECTURE: dict[str, Any] = {
     "image_shape": (1, 3, 4),

@@ -1,58 +1,53 @@
-"""Imports point one way."""
+"""Imports point one way: the order of ``vae.FOLDERS``, then stages/, then review/."""
 
-from pathlib import Path
+from graphlib import TopologicalSorter
 
 import pytest
 
-from tests.imports import ROOT, imported_modules, module_file
+from tests.imports import ROOT, imported_modules, module_file, modules_imported_by_name
+from vae import FOLDERS
 
-# From the ground up: a module imports from lower layers only, or from within its own package.
-LAYERS = (
-    {"vae.errors"},
-    {"vae.adam", "vae.artifacts", "vae.cuda_graphs", "vae.latent_space", "vae.params", "vae.runtime"},
-    {"vae.datasets", "vae.likelihoods", "vae.resumption", "vae.schedules"},
-    {"vae.networks", "vae.sources"},
-    {"vae.model"},
-    {"vae.backpropagation", "vae.checkpoints", "vae.objective"},
-    {"vae.differentiation", "vae.inference"},
-    {"vae.steps"},
-    {"vae.diagnostics", "vae.explorer", "vae.figures", "vae.training"},
-    {"stages"},
-    {"review"},
-)
-MODULES = sorted(
-    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
-    for folder in ("vae", "stages", "review")
-    for path in (ROOT / folder).rglob("*.py")
+ORDER = (*(f"vae/{folder}" for folder in FOLDERS), "stages", "review")
+FILES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for package in ("vae", "stages", "review")
+    for path in (ROOT / package).rglob("*.py")
 )
 
 
-def layer(module: str) -> int:
-    for height, members in enumerate(LAYERS):
-        if any(module == member or module.startswith(f"{member}.") for member in members):
-            return height
-    raise AssertionError(f"{module} belongs to no layer: add it to LAYERS")
+def folder(file: str) -> str:
+    """The folder of ``ORDER`` that a file lies in; vae itself of vae/__init__.py."""
+    parts = file.split("/")
+    return "/".join(parts[: 2 if parts[0] == "vae" and len(parts) > 2 else 1])
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in {"vae", "review"}])
-def test_a_module_imports_from_lower_layers_only(module: str) -> None:
-    own_package = module.split(".")[:2]
-    for imported in imported_modules(ROOT / str(module_file(module))):
-        target = module_file(imported)
-        if target is None or imported in {"vae", "stages", "review"} or imported.split(".")[:2] == own_package:
-            continue
-        if module.split(".")[0] == imported.split(".")[0] != "vae":  # stages, and commands of a review
-            continue
-        assert layer(imported) < layer(module), f"{module} imports {imported}"
+def imported_by(file: str) -> set[str]:
+    """The project's files that the import statements of a file name."""
+    return {found for name in imported_modules(ROOT / file) if (found := module_file(name))} - {file}
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("vae.figures")])
-def test_figures_know_nothing_of_torch(module: str) -> None:
-    imported = imported_modules(ROOT / str(module_file(module)))
-    assert not any(name == "torch" or name.startswith("torch.") for name in imported)
+def test_every_folder_of_the_library_has_its_place_in_the_order_of_imports() -> None:
+    assert {folder(file) for file in FILES} == {"vae", *ORDER}
 
 
-def test_the_library_knows_nothing_of_the_pipeline() -> None:
-    for path in (ROOT / "vae").rglob("*.py"):
-        names = set(imported_modules(path))
-        assert not any(name.split(".")[0] in {"stages", "review", "dvc", "dvclive"} for name in names), Path(path).name
+@pytest.mark.parametrize("file", FILES)
+def test_a_module_imports_only_from_its_own_folder_and_those_before_it(file: str) -> None:
+    by_name = {found for name in modules_imported_by_name(ROOT / file) if (found := module_file(name))}
+    for imported in imported_by(file) | by_name:
+        allowed = [] if file == "vae/__init__.py" else ORDER[: ORDER.index(folder(file)) + 1]
+        assert folder(imported) in {"vae", *allowed}, imported
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    TopologicalSorter({file: imported_by(file) for file in FILES}).prepare()  # raises CycleError, which lists them
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if folder(file) == "vae/figures"])
+def test_figures_know_nothing_of_torch(file: str) -> None:
+    assert "torch" not in {name.split(".")[0] for name in imported_modules(ROOT / file)}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("vae/")])
+def test_the_library_knows_nothing_of_the_pipeline(file: str) -> None:
+    names = {name.split(".")[0] for name in imported_modules(ROOT / file)}
+    assert not names & {"stages", "review", "dvc", "dvclive"}

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.imports import ROOT
 from tests.projects import Project
+from vae.base.yaml12 import parse_yaml
 
-WORKFLOW: dict[str, Any] = YAML(typ="safe").load(ROOT / ".github/workflows/pull-request.yml")
+WORKFLOW: dict[str, Any] = parse_yaml((ROOT / ".github/workflows/pull-request.yml").read_bytes())
 STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["review"]["steps"]
 
 
@@ -35,7 +35,7 @@ def test_verify_passes_what_was_reproduced_and_committed_without_any_data(checko
 
 
 @pytest.mark.parametrize(
-    "path", ["vae/objective.py", "params.yaml", "metrics/embed.json", "plots/generate/samples.png"]
+    "path", ["vae/model/objective.py", "params.yaml", "metrics/embed.json", "plots/generate/samples.png"]
 )
 def test_verify_fails_after_a_change_that_was_not_reproduced(checkout: Project, path: str) -> None:
     file = checkout.folder / path

@@ -1,23 +1,27 @@
 """The latent explorer that the pipeline writes, with the pipeline's own model and codes."""
 
+import csv
 import json
+import re
+from base64 import b64decode
 
+import numpy as np
 import torch
 from playwright.sync_api import Browser
 from safetensors.torch import load_file
 
 from tests.browser import needs_chromium, opened
 from tests.projects import Project
-from vae import inference
-from vae.checkpoints import load_model
-from vae.runtime import CPU
+from vae.base.runtime import CPU
+from vae.model import inference
+from vae.model.model_file import load_model
 
 CONTENT = "JSON.parse(document.getElementById('content').textContent)"
 DECODED = f"(codes) => codes.map((code) => Array.from(decoding.decoder({CONTENT}.decoder)(code)))"
 
 
 @needs_chromium
-def test_the_page_decodes_the_codes_of_test_images_as_the_model_does_and_maps_them(
+def test_the_page_decodes_as_the_model_does_and_has_the_codes_and_active_dimensions_of_the_other_outputs(
     reproduced: Project, browser: Browser
 ) -> None:
     latents = load_file(reproduced.folder / "data/embedded/latents.safetensors")
@@ -36,8 +40,13 @@ def test_the_page_decodes_the_codes_of_test_images_as_the_model_does_and_maps_th
     assert sliders == json.loads(reproduced.read("metrics/evaluate.json"))["active_units"]
 
 
-def test_the_page_is_small_and_whole(reproduced: Project) -> None:
+def test_the_map_has_the_points_of_the_projection(reproduced: Project) -> None:
     page = reproduced.read("pages/explorer.html").decode()
-    assert len(page.encode()) < 5_000_000
-    assert page.rstrip().endswith("</html>")
-    assert page.count("<script") == page.count("</script>") > 1
+    (text,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', page)
+    content = json.loads(text)
+    rows = list(csv.DictReader(reproduced.read("plots/embed/projection.csv").decode().splitlines()))
+    assert len(rows) == 100
+    assert content["indices"] == [int(row["image"]) for row in rows]
+    assert [content["class_names"][label] for label in content["labels"]] == [row["class"] for row in rows]
+    places = np.frombuffer(b64decode(content["places"]), "<f4").reshape(-1, 2)
+    np.testing.assert_allclose(places, [(float(row["x"]), float(row["y"])) for row in rows], rtol=1e-5)

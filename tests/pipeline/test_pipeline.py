@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.projects import SMALL, Project, copy_project
+from vae.base.yaml12 import parse_yaml
 from vae.diagnostics.verdict import Level
 
 STAGES = ("prepare", "train", "evaluate", "generate", "embed")
@@ -26,13 +26,12 @@ TINY = {
     "train.epochs": "1",
     "evaluate.importance_samples": "2",
     "generate.samples": "20",
-    "generate.map_points": "20",
     "embed.points": "100",
 }
 
 
 def declared_outputs(project: Project) -> set[str]:
-    stages = YAML(typ="safe").load(project.folder / "dvc.yaml")["stages"].values()
+    stages = parse_yaml(project.read("dvc.yaml"))["stages"].values()
     entries = [entry for stage in stages for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])]
     return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
 
@@ -63,9 +62,9 @@ def measures(project: Project, stage: str) -> dict[str, str]:
     return {row["measure"]: row["value"] for row in rows}
 
 
-def test_metrics_are_the_documented_few(reproduced: Project) -> None:
+def test_each_stage_writes_the_metrics_that_are_documented(reproduced: Project) -> None:
     metrics = {stage: structure(json.loads(reproduced.read(f"metrics/{stage}.json"))) for stage in STAGES}
-    bounds = ("negative_elbo", "reconstruction", "kl", "negative_iw_bound", "mse")
+    bounds = ("negative_elbo", "reconstruction", "kl", "negative_iwae_bound", "mse")
     assert metrics == {
         "prepare": {"images": dict.fromkeys(("train", "validation", "test")), "entropy_floor": None},
         "train": dict.fromkeys(("best_epoch", "train_loss", "validation_loss")),
@@ -80,7 +79,7 @@ def test_metrics_are_the_documented_few(reproduced: Project) -> None:
     }
 
 
-def test_all_other_measures_and_the_level_of_every_verdict_stand_beside_the_pictures(reproduced: Project) -> None:
+def test_each_stage_writes_all_other_measures_and_the_level_of_every_verdict_as_a_table(reproduced: Project) -> None:
     assert set(measures(reproduced, "evaluate")) == {
         "reconstruction_above_floor",
         "train_negative_elbo",
@@ -123,7 +122,7 @@ def test_all_other_measures_and_the_level_of_every_verdict_stand_beside_the_pict
     }
 
 
-def test_a_summary_in_the_metrics_counts_the_verdicts(reproduced: Project) -> None:
+def test_the_summary_in_the_metrics_counts_failures_and_warnings_among_the_verdicts(reproduced: Project) -> None:
     for stage in ("evaluate", "generate", "embed"):
         verdicts = [value for key, value in measures(reproduced, stage).items() if key.startswith("verdict.")]
         assert set(verdicts) <= set(Level)
@@ -131,7 +130,7 @@ def test_a_summary_in_the_metrics_counts_the_verdicts(reproduced: Project) -> No
         summary = json.loads(reproduced.read(f"metrics/{stage}.json"))[f"{stage}_verdict"]
         assert (f"{failures} failure" in summary, f"{warnings} warning" in summary) == (failures > 0, warnings > 0)
         assert (summary == "healthy") == (failures + warnings == 0)
-    # Of three epochs nobody can tell where training would have gone.
+    # Three epochs are too few to judge the length of training.
     assert measures(reproduced, "evaluate")["verdict.training_length"] == "not judged"
 
 
@@ -188,21 +187,27 @@ def test_the_negative_elbo_is_the_sum_of_its_terms_and_above_the_tighter_bound_a
     test = metrics["test"]
     floor = json.loads(reproduced.read("metrics/prepare.json"))["entropy_floor"]
     assert test["negative_elbo"] == pytest.approx(test["reconstruction"] + test["kl"], rel=1e-5)
-    assert test["negative_iw_bound"] < test["negative_elbo"]
+    assert test["negative_iwae_bound"] < test["negative_elbo"]
     assert test["reconstruction"] > floor
     above = float(measures(reproduced, "evaluate")["reconstruction_above_floor"])
     assert above == pytest.approx(test["reconstruction"] - floor, rel=1e-4)
 
 
-def test_losses_have_a_row_an_epoch(reproduced: Project) -> None:
+def test_losses_and_history_have_an_entry_an_epoch_and_agree(reproduced: Project) -> None:
     header, *rows = reproduced.read("plots/train/losses.csv").decode().splitlines()
     assert header == (
-        "epoch,train_loss,train_reconstruction,train_kl,validation_loss,validation_reconstruction,validation_kl"
+        "epoch,train_loss,train_reconstruction,train_kl,gradient_norm,"
+        "validation_loss,validation_reconstruction,validation_kl"
     )
     assert [row.split(",")[0] for row in rows] == ["1", "2", "3"]
+    history = json.loads(reproduced.read("models/history.json"))
+    assert list(history["epochs"]) == header.split(",")
+    epochs = zip(*history["epochs"].values(), strict=True)
+    assert [[float(cell) for cell in row.split(",")] for row in rows] == [list(epoch) for epoch in epochs]
+    assert history["best_epoch"] == json.loads(reproduced.read("metrics/train.json"))["best_epoch"]
 
 
-def test_going_back_to_earlier_parameters_restores_instead_of_running(workspace: Project) -> None:
+def test_going_back_to_earlier_parameters_restores_outputs_from_the_cache(workspace: Project) -> None:
     before = workspace.files("metrics", "plots")
     for method in ("pca", "tsne"):
         workspace.set({"embed.method": method})
@@ -214,28 +219,26 @@ def test_going_back_to_earlier_parameters_restores_instead_of_running(workspace:
 @pytest.mark.parametrize(
     ("changed_file", "stages"),
     [
-        ("vae/figures/charts.py", {"evaluate", "embed"}),
-        ("vae/diagnostics/sample_quality.py", {"generate"}),
-        ("vae/diagnostics/fit.py", {"evaluate"}),
-        ("vae/networks/autoregressive.py", {"train", "evaluate", "generate", "embed"}),
-        ("vae/objective.py", {"train", "evaluate", "generate", "embed"}),
-        ("vae/schedules.py", {"train"}),
-        ("vae/sources.py", {"prepare"}),
+        ("vae/figures/charts.py", {"prepare", "evaluate", "generate", "embed"}),
+        ("vae/diagnostics/fit.py", {"evaluate", "generate", "embed"}),
+        ("vae/explorer/map.js", {"embed"}),
+        ("vae/model/objective.py", {"train", "evaluate", "generate", "embed"}),
+        ("vae/model/networks/autoregressive.py", {"train", "evaluate", "generate", "embed"}),
+        ("vae/training/handwritten_gradient.py", {"train"}),
+        ("vae/data/sources.py", set(STAGES)),
+        ("stages/generate.py", {"generate"}),
+        ("stages/results.py", {"evaluate", "generate", "embed"}),
     ],
 )
-def test_a_change_of_code_concerns_the_stages_that_import_it(
-    clone: Project, changed_file: str, stages: set[str]
+def test_a_change_of_code_concerns_the_stages_that_import_from_its_folder(
+    workspace: Project, changed_file: str, stages: set[str]
 ) -> None:
-    path = clone.folder / changed_file
-    path.write_text(path.read_text() + "# changed\n")
-    status = json.loads(clone.dvc("status", "--json"))
-    concerned = {
-        stage
-        for stage, changes in status.items()
-        for change in changes
-        if changed_file in change.get("changed deps", {})
-    }
-    assert concerned == stages
+    with (workspace.folder / changed_file).open("a", encoding="utf-8") as file:
+        file.write("// changed\n" if changed_file.endswith(".js") else "# changed\n")
+    status = json.loads(workspace.dvc("status", "--json"))
+    changed = {stage: {path for change in status[stage] for path in change["changed deps"]} for stage in status}
+    dependency = changed_file if changed_file.startswith("stages/") else "/".join(changed_file.split("/")[:2])
+    assert changed == {stage: {dependency} for stage in stages}
 
 
 def test_an_experiment_with_other_parameters_is_compared_with_the_workspace(workspace: Project) -> None:
@@ -246,6 +249,8 @@ def test_an_experiment_with_other_parameters_is_compared_with_the_workspace(work
     assert experiment["data"]["params"]["params.yaml"]["data"]["model"]["latent_dim"] == 2
     assert experiment["data"]["metrics"]["metrics/evaluate.json"]["data"]["active_units"] <= 2
     assert measures(workspace, "evaluate")["latent_dim"] == "2"
+    added, removed, _ = workspace.run("git", "diff", "--numstat", "--", "params.yaml").split()
+    assert (added, removed) == ("2", "2"), "lines of params.yaml"
     changes = json.loads(workspace.dvc("metrics", "diff", "HEAD", "--json"))
     assert changes["metrics/evaluate.json"]["test.negative_elbo"]["diff"] > 0
 
@@ -280,7 +285,7 @@ def test_each_file_of_plots_is_shown_once(clone: Project) -> None:
 @pytest.mark.skipif(
     not (Path(sys.prefix) / ".ready").exists(), reason="needs the environment that make sets up, in .venv"
 )
-def test_stages_run_in_the_environment_that_nobody_activated(clone: Project) -> None:
+def test_stages_run_in_the_environment_that_make_has_set_up_without_activating_it(clone: Project) -> None:
     bare = {"PATH": os.defpath, "VIRTUAL_ENV": ""}
     output = clone.run(str(Path(sys.prefix) / "bin" / "dvc"), "repro", "prepare", env=bare)
     assert "Running stage 'prepare'" in output

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.projects import Project
-from vae.checkpoints import load_model
-from vae.runtime import CPU
+from vae.base.runtime import CPU
+from vae.model.model_file import load_model
 
 CACHED = ("data", "models", "pages")  # folders in DVC's cache
 IN_GIT = ("metrics", "plots")
@@ -55,7 +55,7 @@ def test_data_and_model_are_pulled_into_a_fresh_clone(published: Published, tmp_
     assert clone.run("git", "status", "--porcelain") == ""
 
 
-def test_an_experiment_is_pushed_and_pulled_with_its_data_and_model(published: Published, tmp_path: Path) -> None:
+def test_an_experiment_is_pushed_and_pulled_with_its_data_and_its_model(published: Published, tmp_path: Path) -> None:
     author, clone = published.author, published.clone(tmp_path / "clone")
     before = outcome(author)
     author.dvc("exp", "run", "embed", "--name", "flat", "-S", "model.latent_dim=2")
@@ -82,7 +82,9 @@ def test_an_experiment_older_than_the_storage_is_pushed_where_the_storage_is_set
     assert set(workspace.files(*CACHED).values()) == set(Project(storage).files(".").values())
 
 
-def test_each_registered_version_of_the_model_is_had_in_an_empty_folder(published: Published, tmp_path: Path) -> None:
+def test_each_registered_version_of_the_model_can_be_downloaded_to_an_empty_folder(
+    published: Published, tmp_path: Path
+) -> None:
     author, elsewhere = published.author, Project(tmp_path / "elsewhere")
     elsewhere.folder.mkdir()
     first = author.read("models/vae.safetensors")

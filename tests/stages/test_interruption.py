@@ -1,4 +1,4 @@
-"""Trainings killed at any moment and started again: nothing is lost, and nothing differs."""
+"""Trainings killed at any moment and started again end with the same bytes as those that nothing has interrupted."""
 
 import os
 import re
@@ -16,12 +16,13 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.projects import Project
-from vae.resumption import Resumption
+from vae.training.checkpoint import Checkpoint
 
 EPOCHS = 80
 PARAMETERS = {"train.epochs": str(EPOCHS), "train.batch_size": "64"}  # more steps an epoch than a chunk of them
 TRAIN = (sys.executable, "-m", "stages.train")
-WRITTEN_BY_TRAIN = ("models/vae.safetensors", "metrics/train.json", "plots/train/losses.csv")
+CHECKPOINTS = ".dvc/tmp/train"
+WRITTEN_BY_TRAIN = ("models/vae.safetensors", "models/history.json", "metrics/train.json", "plots/train/losses.csv")
 ALONE = {"OMP_NUM_THREADS": "1"}  # where others keep the processors busy, two threads wait for each other
 DEADLINE = 300  # seconds, for machines that have much else to do
 
@@ -53,13 +54,13 @@ class Run:
         return max(map(int, re.findall(r"^epoch (\d+): ", self.output, re.MULTILINE)), default=0)
 
     @property
-    def went_on_after(self) -> int | None:
-        """The epoch that it said it went on after."""
-        numbers = re.findall(r"going on after its epoch (\d+)$", self.output, re.MULTILINE)
+    def resumed_after(self) -> int | None:
+        """The epoch that it says it resumed after."""
+        numbers = re.findall(r"resuming after its epoch (\d+)$", self.output, re.MULTILINE)
         return int(numbers[0]) if numbers else None
 
     def wait_for(self, moment: Callable[[], object]) -> None:
-        """Wait until something holds, or the process has ended."""
+        """Wait until something is true, or the process has ended."""
         deadline = time.monotonic() + DEADLINE
         while not moment() and self.process.poll() is None:
             assert time.monotonic() < deadline, f"waited in vain:\n{self.output}"
@@ -69,12 +70,12 @@ class Run:
         """Wait until so many epochs are reported."""
         self.wait_for(lambda: self.epoch >= epoch)
 
-    def wait_for_state(self, epoch: int) -> None:
-        """Wait until so many epochs are reported, and some of them kept."""
-        self.wait_for(lambda: self.epoch >= epoch and states(self.project))
+    def wait_for_checkpoint(self, epoch: int) -> None:
+        """Wait until so many epochs are reported, and some of them are saved."""
+        self.wait_for(lambda: self.epoch >= epoch and checkpoints(self.project))
 
     def kill(self) -> None:
-        """End it and the processes it has started, without a word to them."""
+        """Kill it and the processes it has started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -87,7 +88,7 @@ class Run:
 
 @contextmanager
 def running(project: Project, *command: str) -> Iterator[Run]:
-    """Start a command, and let nothing of it outlive the block."""
+    """Start a command; kill what is left of it when the block ends."""
     run = Run(project, *command)
     try:
         yield run
@@ -102,26 +103,26 @@ def finish(project: Project) -> Run:
     return run
 
 
-def states(project: Project) -> list[Path]:
-    return sorted((project.folder / ".dvc/tmp/train").glob("*.state"))
+def checkpoints(project: Project) -> list[Path]:
+    return sorted((project.folder / CHECKPOINTS).glob("*.state"))
 
 
-def kept_epochs(project: Project) -> int | None:
-    """The epochs in the one state that is kept, which has to be whole; None without one."""
-    for path in states(project):
-        state = Resumption(path.parent, path.stem).load()
+def saved_epochs(project: Project) -> int | None:
+    """The number of epochs in the one checkpoint that is there, which must be readable; None without one."""
+    for path in checkpoints(project):
+        state = Checkpoint(path.parent, path.stem).load()
         assert state is not None
         return len(state.values["history"])
     return None
 
 
 def outputs(project: Project) -> dict[str, bytes]:
-    """Everything beside the outputs of training too: nothing half-written may be left there."""
+    """All files beside the outputs of training, so that one left half-written shows."""
     return project.files("models", "metrics", "plots")
 
 
 def assert_whole(project: Project, expected: Project) -> None:
-    """What there is of the outputs is as it will be, but for epochs that are yet to come."""
+    """Each output that exists is complete, except that the losses may lack later epochs."""
     for name in WRITTEN_BY_TRAIN:
         path = project.folder / name
         if path.exists() and path.suffix == ".csv":
@@ -163,30 +164,32 @@ def untrained(workspace: Project) -> Project:
 
 @pytest.fixture(scope="module")
 def killed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after a training that was killed and has left a state; tests leave it as it is."""
+    """The project after a training that was killed and has left a checkpoint; tests leave it as it is."""
     folder = tmp_path_factory.mktemp("killed") / "project"
     project = Project(shutil.copytree(reproduced.folder, folder, symlinks=True))
     project.set(PARAMETERS)
     for name in WRITTEN_BY_TRAIN:
         (project.folder / name).unlink()
     with running(project, *TRAIN) as run:
-        run.wait_for_state(EPOCHS // 2)
+        run.wait_for_checkpoint(EPOCHS // 2)
         run.kill()
-    assert kept_epochs(project)
-    # As if it had been at work on each of these.
-    for path in (*states(project), *(project.folder / name for name in WRITTEN_BY_TRAIN)):
+    assert saved_epochs(project)
+    # As if it had been killed while it wrote each of these.
+    for path in (*checkpoints(project), *(project.folder / name for name in WRITTEN_BY_TRAIN)):
         path.with_name(f".{path.name}.{run.process.pid}.partial").write_bytes(b"half")
     return project
 
 
 @pytest.fixture
 def interrupted(killed: Project, tmp_path: Path) -> Project:
-    """The same, to go on from."""
+    """A copy of it, to resume."""
     return Project(shutil.copytree(killed.folder, tmp_path / "interrupted", symlinks=True))
 
 
-def test_a_training_killed_again_and_again_ends_with_the_same_bytes(untrained: Project, uninterrupted: Project) -> None:
-    """At moments some seconds after the start, which may be anywhere, and at some epochs."""
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
+    untrained: Project, uninterrupted: Project
+) -> None:
+    """Killed some seconds after the start, which may be at any point, and after given epochs."""
     random = Random(20)
     seconds = [0.0, *(random.uniform(0, 2) for _ in range(3))]
     first, *later = (1, *sorted(random.sample(range(2, EPOCHS), 5)), EPOCHS)
@@ -197,29 +200,29 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bytes(untrained: P
             if isinstance(moment, float):
                 time.sleep(moment)
             else:
-                run.wait_for_state(moment)
+                run.wait_for_checkpoint(moment)
                 time.sleep(random.uniform(0, 0.02))  # anywhere in an epoch
             run.kill()
         assert_whole(untrained, uninterrupted)
         if run.epoch:
-            assert run.went_on_after == kept
+            assert run.resumed_after == kept
             resumed += kept is not None
-        before, kept = kept, kept_epochs(untrained)
+        before, kept = kept, saved_epochs(untrained)
         if before is not None and kept is None:
-            assert outputs(untrained) == outputs(uninterrupted), "a state is discarded when all outputs are safe"
+            assert outputs(untrained) == outputs(uninterrupted), "a checkpoint is deleted when all outputs are written"
         elif before is not None and kept is not None:
             assert kept >= before
     assert resumed >= 3
 
-    assert finish(untrained).went_on_after == kept
+    assert finish(untrained).resumed_after == kept
     assert outputs(untrained) == outputs(uninterrupted)
-    assert not (untrained.folder / ".dvc/tmp/train").exists()
+    assert not (untrained.folder / CHECKPOINTS).exists()
 
 
-def test_other_parameters_data_or_code_start_anew_and_going_back_to_them_goes_on(
+def test_with_other_parameters_data_or_code_training_starts_from_the_beginning_and_with_the_old_ones_it_resumes(
     interrupted: Project, uninterrupted: Project
 ) -> None:
-    kept, (state,) = kept_epochs(interrupted), states(interrupted)
+    kept, (state,) = saved_epochs(interrupted), checkpoints(interrupted)
     content = state.read_bytes()
 
     def another_pixel(images: bytes) -> bytes:
@@ -229,7 +232,8 @@ def test_other_parameters_data_or_code_start_anew_and_going_back_to_them_goes_on
         "params.yaml": lambda text: text.replace(b"learning_rate: 0.001", b"learning_rate: 0.002"),
         "data/prepared/train.safetensors": another_pixel,
         "data/prepared/validation.safetensors": another_pixel,
-        "vae/objective.py": lambda text: text + b"# changed\n",
+        "vae/model/objective.py": lambda text: text + b"# changed\n",
+        "vae/training/handwritten_gradient.py": lambda text: text + b"# changed\n",
     }
     for name, change in changes.items():
         path = interrupted.folder / name
@@ -240,7 +244,7 @@ def test_other_parameters_data_or_code_start_anew_and_going_back_to_them_goes_on
             run.wait_for_epoch(1)
             run.kill()
         assert "\nepoch 1: " in run.output, f"{name}: {run.output}"
-        assert run.went_on_after is None, name
+        assert run.resumed_after is None, name
         path.write_bytes(original)
     assert state.read_bytes() == content
     for path in state.parent.iterdir():
@@ -248,77 +252,79 @@ def test_other_parameters_data_or_code_start_anew_and_going_back_to_them_goes_on
             path.unlink()
 
     interrupted.set({"evaluate.importance_samples": "6", "embed.points": "50"})
-    assert finish(interrupted).went_on_after == kept
+    assert finish(interrupted).resumed_after == kept
     assert outputs(interrupted) == outputs(uninterrupted)
     assert not state.parent.exists()
 
 
-def test_a_truncated_state_costs_a_line_and_time_only(interrupted: Project, uninterrupted: Project) -> None:
-    (state,) = states(interrupted)
+def test_a_truncated_checkpoint_is_ignored_with_a_warning(interrupted: Project, uninterrupted: Project) -> None:
+    (state,) = checkpoints(interrupted)
     os.truncate(state, state.stat().st_size * 2 // 3)
     run = finish(interrupted)
-    (line,) = [line for line in run.output.splitlines() if "starting anew" in line]
+    (line,) = [line for line in run.output.splitlines() if "starting from the beginning" in line]
     assert state.name in line
-    assert run.went_on_after is None
+    assert run.resumed_after is None
     assert outputs(interrupted) == outputs(uninterrupted)
     assert not state.parent.exists()
 
 
-def test_a_place_for_states_that_cannot_be_written_costs_a_line_only(
+def test_a_folder_of_checkpoints_that_cannot_be_written_costs_one_warning_and_no_results(
     untrained: Project, uninterrupted: Project
 ) -> None:
-    place = untrained.folder / ".dvc/tmp/train"
-    place.write_text("a file where a folder belongs")
+    blocked = untrained.folder / CHECKPOINTS
+    blocked.write_text("a file where a folder belongs")
     run = finish(untrained)
     assert run.output.count("cannot be written") == 1
     assert outputs(untrained) == outputs(uninterrupted)
-    assert place.read_text() == "a file where a folder belongs"
+    assert blocked.read_text() == "a file where a folder belongs"
 
 
-def test_two_trainings_at_once_both_end_well_and_with_the_same_bytes(
+def test_two_trainings_at_once_in_one_folder_both_end_with_the_same_bytes(
     untrained: Project, uninterrupted: Project
 ) -> None:
     with running(untrained, *TRAIN) as first, running(untrained, *TRAIN) as second:
         first.finish()
         second.finish()
     assert outputs(untrained) == outputs(uninterrupted)
-    assert not (untrained.folder / ".dvc/tmp/train").exists()
+    assert not (untrained.folder / CHECKPOINTS).exists()
 
 
-def test_a_repro_that_was_killed_goes_on_and_locks_the_same_bytes(untrained: Project, uninterrupted: Project) -> None:
+def test_a_dvc_repro_that_was_killed_resumes_and_locks_the_same_bytes(
+    untrained: Project, uninterrupted: Project
+) -> None:
     with running(untrained, "dvc", "repro", "train") as run:
-        run.wait_for_state(EPOCHS // 4)
+        run.wait_for_checkpoint(EPOCHS // 4)
         run.kill()
     assert run.process.returncode == -signal.SIGKILL, run.output
-    kept = kept_epochs(untrained)
+    kept = saved_epochs(untrained)
     assert kept
     assert_whole(untrained, uninterrupted)
 
     with running(untrained, "dvc", "repro", "train") as run:
         run.finish()
-    assert run.went_on_after == kept
+    assert run.resumed_after == kept
     assert outputs(untrained) == outputs(uninterrupted)
     assert untrained.read("dvc.lock") == uninterrupted.read("dvc.lock")
-    assert not (untrained.folder / ".dvc/tmp/train").exists()
+    assert not (untrained.folder / CHECKPOINTS).exists()
 
 
-def test_a_temporary_experiment_whose_training_was_killed_goes_on_in_the_next_one(
+def test_a_temporary_experiment_whose_training_was_killed_resumes_in_the_next_one(
     workspace: Project, uninterrupted: Project
 ) -> None:
     """Each has a folder of its own, which DVC deletes when it fails."""
     settings = [argument for key, value in PARAMETERS.items() for argument in ("-S", f"{key}={value}")]
     command = ("dvc", "exp", "run", "--temp", "--name", "killed-once", *settings, "train")
     with running(workspace, *command) as run:
-        run.wait_for(lambda: states(workspace))
+        run.wait_for(lambda: checkpoints(workspace))
         training_process(run).kill()
         assert run.process.wait(DEADLINE) != 0
-    kept = kept_epochs(workspace)
+    kept = saved_epochs(workspace)
     assert kept
 
     with running(workspace, *command) as run:
         run.finish()
-    assert run.went_on_after == kept
-    assert not (workspace.folder / ".dvc/tmp/train").exists()
+    assert run.resumed_after == kept
+    assert not (workspace.folder / CHECKPOINTS).exists()
     (experiment,) = workspace.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/killed-once").split()
     for name in ("metrics/train.json", "plots/train/losses.csv", "dvc.lock"):
         assert workspace.run("git", "show", f"{experiment}:{name}").encode() == uninterrupted.read(name)

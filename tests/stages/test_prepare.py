@@ -1,4 +1,4 @@
-"""What the stage makes of a data set: how many images, of which kind of pixels."""
+"""How many images the stage writes, and of which kind of pixels."""
 
 import json
 from math import sqrt
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from stages import paths, prepare
-from vae.datasets import DatasetError, LabelledImages, PixelKind, load_images, pixels
-from vae.params import Params, PrepareParams, load_params
+from vae.base.params import Params, PrepareParams, load_params
+from vae.data.images import DatasetError, LabelledImages, PixelKind, load_images, pixels
 
 ROOT = Path(__file__).parents[2]
 PLAIN = load_params(ROOT / "params.yaml")
@@ -39,7 +39,7 @@ def prepared() -> tuple[LabelledImages, LabelledImages, LabelledImages]:
 
 
 def metrics() -> dict[str, object]:
-    values: dict[str, object] = json.loads(Path("metrics/prepare.json").read_text())
+    values: dict[str, object] = json.loads(Path("metrics/prepare.json").read_bytes())
     return values
 
 
@@ -59,7 +59,9 @@ def some_images(count: int) -> LabelledImages:
         ("dynamic", [PixelKind.PROBABILITIES, *BINARY[1:]]),
     ],
 )
-def test_each_way_of_binarising_writes_its_kinds_of_pixels_and_says_so(binarize: str, kinds: list[PixelKind]) -> None:
+def test_each_way_of_binarising_writes_pixels_of_its_kind_and_names_the_kind(
+    binarize: str, kinds: list[PixelKind]
+) -> None:
     prepare.main(params(binarize=binarize))
     data = prepared()
     assert [part.kind for part in data] == kinds
@@ -71,7 +73,7 @@ def test_each_way_of_binarising_writes_its_kinds_of_pixels_and_says_so(binarize:
 
 
 @pytest.mark.usefixtures("inside")
-def test_the_images_are_the_same_ones_however_they_are_binarised() -> None:
+def test_every_way_of_binarising_starts_from_the_same_images_and_draws_white_at_the_right_rate() -> None:
     prepare.main(params())
     grey = prepared()
     for binarize in ("threshold", "static", "dynamic"):
@@ -97,14 +99,14 @@ def assert_drawn_from(grey: Tensor, data: LabelledImages, binarize: str) -> None
 
 
 def test_validation_and_test_images_are_drawn_independently() -> None:
-    """Of the same grey images each would get other pixels."""
+    """The same grey images get other pixels in each."""
     grey = some_images(256)
     drawn = [prepare.binarized(grey, settings(binarize="static"), purpose) for purpose in ("validation", "test")]
     assert not torch.equal(drawn[0].images, drawn[1].images)
 
 
 @pytest.mark.usefixtures("inside")
-def test_so_many_training_images_are_a_random_choice_and_the_others_stay_as_they_were() -> None:
+def test_fewer_training_images_are_a_random_subset_and_the_other_splits_stay_the_same() -> None:
     prepare.main(params())
     train, validation, test = prepared()
     prepare.main(params(train_images=300))
@@ -119,7 +121,7 @@ def test_so_many_training_images_are_a_random_choice_and_the_others_stay_as_they
 
 
 @pytest.mark.parametrize(("asked", "expected"), [("all", 20), (1, 1), (20, 20)])
-def test_all_or_some_training_images_are_taken(asked: int | str, expected: int) -> None:
+def test_as_many_training_images_are_taken_as_are_asked_for(asked: int | str, expected: int) -> None:
     assert len(prepare.chosen(some_images(20), settings(train_images=asked))) == expected
 
 

@@ -1,35 +1,39 @@
-"""How the threads of a stage wait for work: asleep where experiments run side by side, and otherwise as ever."""
+"""How the threads of a stage wait for work, how many there are, and what MKL is told, wherever the stage runs."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
 from tests.projects import Project, copy_project
 
-VARIABLES = ("DVC_ROOT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+VARIABLES = ("DVC_ROOT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_CBWR")
 
-# Imports a stage, and prints what threads were told when torch was first asked for, and how many of them there are.
+# Imports a stage, and prints what the environment said when torch was first imported, and the number of threads that
+# the stage computes with.
 REPORT = """
 import os, sys
 class Watch:
-    policy = "torch was not imported"
+    seen = {}
     def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            Watch.policy = os.environ.get("OMP_WAIT_POLICY")
+        if name == "torch" and not Watch.seen:
+            Watch.seen = dict(os.environ)
 sys.meta_path.insert(0, Watch())
 import stages.train, torch
-print("policy:", Watch.policy)
+from vae.base import runtime
+runtime.configure()
+for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "MKL_CBWR"):
+    print(f"{name}: {Watch.seen.get(name)}")
 print("threads:", torch.get_num_threads())
 """
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A copy of the project, in an environment that says nothing of threads."""
+    """A copy of the project, in an environment that says nothing about threads."""
     with pytest.MonkeyPatch.context() as patch:
         for variable in VARIABLES:
             patch.delenv(variable, raising=False)
@@ -38,64 +42,57 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @cache
 def report(project: Project, **environment: str) -> dict[str, str]:
-    """What a stage finds, by ``REPORT`` and by the word of the OpenMP library that torch has loaded."""
+    """What a stage finds, by ``REPORT`` and by the OpenMP library that torch has loaded."""
     printed = project.run("python", "-c", REPORT, env={"OMP_DISPLAY_ENV": "verbose", **environment})
-    found = dict(re.findall(r"^(policy|threads): (\S+)$", printed, re.MULTILINE))
+    found = dict(re.findall(r"^(\w+): (\S+)$", printed, re.MULTILINE))
     spins = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", printed)
     return found | ({"spins": spins[0]} if spins else {})
 
 
-def temporary_experiment(project: Project) -> dict[str, str]:
-    """The environment of a stage that DVC runs in another folder than the workspace."""
-    return {"DVC_ROOT": str(project.folder.parent)}
+def test_the_spin_count_and_reproducible_products_are_set_before_torch_is_imported(project: Project) -> None:
+    found = report(project)
+    assert found["GOMP_SPINCOUNT"] == "5000"
+    assert found["MKL_CBWR"] == "AUTO"
 
 
-def test_in_another_folder_than_the_workspace_they_are_to_sleep_before_torch_is_imported(project: Project) -> None:
-    assert report(project, **temporary_experiment(project))["policy"] == "passive"
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP, with which torch comes on Linux, tells what it read")
+def test_openmp_reads_the_spin_count(project: Project) -> None:
+    """By itself it would spin 300,000 times."""
+    assert report(project)["spins"] == "5000"
 
 
-@pytest.mark.parametrize("by_dvc", [True, False], ids=["by DVC", "without DVC"])
-def test_in_the_workspace_nothing_is_set(by_dvc: bool, project: Project) -> None:
-    environment = {"DVC_ROOT": str(project.folder)} if by_dvc else {}
-    assert report(project, **environment)["policy"] == "None"
-
-
-def test_a_workspace_known_by_a_symbolic_link_is_one(project: Project) -> None:
-    link = project.folder.with_name("link")
-    link.symlink_to(project.folder)
-    assert report(Project(link), DVC_ROOT=str(link))["policy"] == "None"
+def test_a_stage_of_a_queued_experiment_runs_with_the_settings_of_the_workspace(project: Project) -> None:
+    """DVC runs it in another folder, and says so by ``DVC_ROOT``."""
+    queued = report(project, DVC_ROOT=str(project.folder.parent))
+    assert queued == report(project)
 
 
 @pytest.mark.parametrize(
-    ("setting", "policy"),
-    [({"OMP_WAIT_POLICY": "active"}, "active"), ({"OMP_NUM_THREADS": "1"}, "None")],
-    ids=["policy", "number"],
+    "setting", [{"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "passive"}, {"GOMP_SPINCOUNT": "77"}], ids=str
 )
-def test_what_a_user_has_set_stays(setting: dict[str, str], policy: str, project: Project) -> None:
-    found = report(project, **temporary_experiment(project), **setting)
-    assert found["policy"] == policy
-    assert found["threads"] == setting.get("OMP_NUM_THREADS", found["threads"])
+def test_a_wait_policy_or_spin_count_that_a_user_has_set_is_kept(setting: dict[str, str], project: Project) -> None:
+    found = report(project, **setting)
+    unset = {"GOMP_SPINCOUNT": "None", "OMP_WAIT_POLICY": "None"}
+    assert {name: found[name] for name in unset} == {**unset, **setting}
 
 
-def test_there_are_as_many_of_them_in_either_place(project: Project) -> None:
-    """Results may depend on their number."""
-    assert report(project)["threads"] == report(project, **temporary_experiment(project))["threads"]
+def test_a_reproducibility_of_mkl_that_a_user_has_set_is_kept(project: Project) -> None:
+    assert report(project, MKL_CBWR="COMPATIBLE")["MKL_CBWR"] == "COMPATIBLE"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only GCC's OpenMP, which torch comes with on Linux, tells")
-def test_openmp_hears_of_it(project: Project) -> None:
-    """A waiting thread turns so many times before it sleeps; without a word from anybody, some 300,000 times."""
-    assert report(project, **temporary_experiment(project))["spins"] == "0"
-    assert int(report(project)["spins"]) > 0
+def test_a_number_of_threads_that_a_user_has_set_is_kept(project: Project) -> None:
+    assert report(project, OMP_NUM_THREADS="1")["threads"] == "1"
 
 
-@pytest.mark.parametrize("temporary", [True, False], ids=["temporary", "workspace"])
-def test_dvc_says_where_the_workspace_is(temporary: bool, project: Project) -> None:
-    """The stage knows by a variable that DVC's documentation does not promise."""
-    script = "python -c \"import os; print(os.environ['DVC_ROOT'], os.getcwd(), sep=chr(10))\""
-    path = project.folder / "dvc.yaml"
-    path.write_text(f"stages:\n  where:\n    cmd: {script}\n")
-    printed = project.dvc("exp", "run", *(["--temp"] if temporary else []))
-    root, place = re.findall(r"^/.*$", printed, re.MULTILINE)
-    assert Path(root) == project.folder
-    assert (Path(place) != project.folder) == temporary
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+def test_a_stage_bound_to_one_core_computes_with_one_thread(project: Project) -> None:
+    core = min(os.sched_getaffinity(0))
+    bound = f"import os; os.sched_setaffinity(0, {{{core}}})\n{REPORT}"
+    assert "threads: 1\n" in project.run("python", "-c", bound)
+
+
+def test_a_stage_logs_device_threads_and_versions_first(project: Project) -> None:
+    first, *_ = project.run("python", "-m", "stages.prepare").splitlines()
+    assert first.startswith("prepare: device cpu, ")
+    for part in ("threads", "GOMP_SPINCOUNT=5000", "MKL AUTO", "Python 3.", "torch 2.", "scikit-learn 1."):
+        assert part in first

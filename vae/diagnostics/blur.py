@@ -1,4 +1,4 @@
-"""Blur: by how wide a Gaussian real images have to be blurred to look as soft as a model's."""
+"""Blur: the width of the Gaussian blur that makes real images as soft as a model's images."""
 
 from math import ceil
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from vae.diagnostics.verdict import Level, Verdict, grade
 
-COMPARED = 2000  # images: those of more differ in the third digit
-MAX_BLUR = 4.0  # pixels: the width at which the search ends, far beyond anything that could be called an image
-TOLERANCE = 1e-3  # pixels: of the search
-KERNEL_REACH = 4  # standard deviations: beyond them lies 6e-5 of a Gaussian
+COMPARED = 2000  # images; with more the result changes in the third digit
+MAX_BLUR = 4.0  # pixels, where the search ends: such images are unrecognisable
+TOLERANCE = 1e-3  # pixels, of the search
+KERNEL_REACH = 4  # standard deviations, beyond which lies 6e-5 of a Gaussian
 
 # Warning and failure, as a share of the sharpness of real images. No paper gives such thresholds: they are a judgement
-# of this project, from the runs of docs/failure-modes.md. A share means the same at any size of image, pixels do not.
+# of this project, from the runs of docs/failure-modes.md. Unlike pixels, a share means the same at any image size.
 RELATIVE_SHARPNESS = (0.25, 0.12)
 
 
@@ -24,9 +24,9 @@ def sharpness(images: Tensor) -> float:
 
         (Lx)[r, c] = x[r-1, c] + x[r+1, c] + x[r, c-1] + x[r, c+1] - 4·x[r, c]
 
-    of the pixels that have four neighbours; colour channels are averaged first. It is a standard measure of focus
-    (Pech-Pacheco, Cristóbal, Chamorro-Martínez & Fernández-Valdivia 2000). It grows with the square of contrast and
-    has no meaning by itself: compare images of one kind.
+    over the pixels that have four neighbours; colour channels are averaged first. It is a standard measure of focus
+    (Pech-Pacheco, Cristóbal, Chamorro-Martínez & Fernández-Valdivia 2000). It grows with the square of contrast, so
+    compare it only between images of one kind.
 
     Args:
         images: intensities in [0, 1] (N, C, H, W), H and W at least 3.
@@ -38,10 +38,10 @@ def sharpness(images: Tensor) -> float:
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """Images under a Gaussian blur; beyond the border its pixels repeat.
+    """Blur images with a Gaussian; border pixels are repeated beyond the border.
 
-    The kernel is exp(-k²/2σ²) at whole pixels k up to ⌈4σ⌉, normalised. So sampled, it leaves images as they are for
-    σ below about 0.2.
+    The kernel is exp(-k²/2σ²) at whole pixels k up to ⌈4σ⌉, normalised. Sampled like this, it has no effect for σ below
+    about 0.2.
 
     Args:
         images: intensities (N, C, H, W), floating-point.
@@ -54,10 +54,10 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def equivalent_blur(real: Tensor, images: Tensor) -> float:
-    """The σ of the Gaussian blur, in pixels, under which real images are no sharper than the given ones.
+    """The σ of the Gaussian blur, in pixels, that makes real images as soft as the given ones.
 
-    0 where the given images are as sharp as the real ones or sharper, and ``MAX_BLUR`` where even that is not enough.
-    Found by bisection to a thousandth of a pixel.
+    It is 0 where the given images are as sharp as the real ones or sharper, and ``MAX_BLUR`` where they are softer than
+    real images under that blur. Found by bisection to a thousandth of a pixel.
 
     Args:
         real: intensities in [0, 1] (N, C, H, W).
@@ -79,11 +79,11 @@ def equivalent_blur(real: Tensor, images: Tensor) -> float:
 
 
 class Softness(NamedTuple):
-    """How soft images are against real ones.
+    """How soft images are compared with real ones.
 
     Attributes:
         blur: the equivalent blur, in pixels.
-        relative_sharpness: their sharpness divided by that of the real images.
+        relative_sharpness: the sharpness of the images divided by that of the real ones.
     """
 
     blur: float
@@ -91,17 +91,19 @@ class Softness(NamedTuple):
 
 
 def softness(real: Tensor, images: Tensor) -> Softness:
-    """Compare the sharpness of images (M, C, H, W) with that of real ones (N, C, H, W), by the first of each."""
+    """Compare the sharpness of images (M, C, H, W) with that of real ones (N, C, H, W): the first 2,000 of each."""
     real, images = real[:COMPARED], images[:COMPARED]
     return Softness(equivalent_blur(real, images), sharpness(images) / sharpness(real))
 
 
 def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
-    """Whether decoded images are too soft. Not judged on black-and-white data, whose means are grey by nature.
+    """Judge whether decoded images are too soft.
+
+    Not judged on black-and-white data: the expected value of an uncertain pixel is grey.
 
     Args:
         what: ``reconstructions`` or ``samples``.
-        softness: theirs.
+        softness: of the decoded images.
         binary: whether every pixel of the data is black or white.
     """
     blur, relative_sharpness = softness
@@ -135,9 +137,9 @@ def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
 
 
 def _blur_matrix(size: int, sigma: float) -> Tensor:
-    """A Gaussian blur along one axis as a matrix: float64 (size, size), rows that add up to 1."""
+    """A Gaussian blur along one axis as a matrix: float64 (size, size), whose rows add up to 1."""
     radius = max(1, ceil(KERNEL_REACH * sigma))
     offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (offsets.double() / sigma).square())
-    read = (torch.arange(size).unsqueeze(1) + offsets).clamp(0, size - 1)  # which pixel each tap of each pixel reads
+    read = (torch.arange(size).unsqueeze(1) + offsets).clamp(0, size - 1)  # the pixel that each tap reads
     return (F.one_hot(read, size) * (kernel / kernel.sum()).unsqueeze(1)).sum(1)

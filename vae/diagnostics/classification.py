@@ -1,4 +1,4 @@
-"""The classes of samples, as a classifier sees them that was trained on real images."""
+"""The classes of samples, according to a classifier that is trained on real images."""
 
 import warnings
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vae.datasets import pixels
+from vae.base.errors import VAEError
+from vae.base.runtime import derive, one_thread
+from vae.data.images import pixels
 from vae.diagnostics.verdict import Level, Verdict, grade, worst
-from vae.errors import VAEError
-from vae.runtime import derive
 
 if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier
@@ -22,13 +22,13 @@ Shares = NDArray[np.float64]
 
 HIDDEN_UNITS = 128
 BATCH_SIZE = 128
-PRESENTATIONS = 600_000  # of training images: ten epochs of MNIST, where 98 % of the test images come out right
+PRESENTATIONS = 600_000  # of training images: ten epochs of MNIST, after which 98 % of test images are classified right
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
 
 # Warning and failure. No paper gives such thresholds: they are a judgement of this project.
 BALANCE = (0.8, 0.6)
 CONFIDENCE_SHARE = (0.75, 0.6)
-LOWEST_ACCURACY = 0.8  # of a classifier whose word on samples is worth having
+LOWEST_ACCURACY = 0.8  # the minimum accuracy to trust the classifier
 
 
 class TooFewClassesError(VAEError):
@@ -40,38 +40,36 @@ class Classifier:
     """A trained classifier of images.
 
     Attributes:
-        network: scikit-learn's.
-        classes: K, those without a training image included.
+        network: the network, from scikit-learn.
+        classes: their number K, including those without a training image.
     """
 
     network: "MLPClassifier"
     classes: int
 
+    @one_thread()
     def probabilities(self, images: Tensor) -> Probabilities:
         """The probability of each class for each image: intensities (M, C, H, W) to (M, K)."""
-        from threadpoolctl import threadpool_limits
-
         probabilities = np.zeros((len(images), self.classes), np.float32)
-        with threadpool_limits(limits=1):
-            probabilities[:, self.network.classes_] = self.network.predict_proba(images.flatten(1).cpu().numpy())
+        probabilities[:, self.network.classes_] = self.network.predict_proba(images.flatten(1).cpu().numpy())
         return probabilities
 
 
+@one_thread()
 def train_classifier(images: Tensor, labels: Tensor, classes: int, seed: int) -> Classifier:
-    """Train a network of one hidden layer to tell the classes of images.
+    """Train a network with one hidden layer to classify images.
 
     Args:
         images: uint8 (N, C, H, W).
         labels: int64 (N,).
         classes: K; some may have no image.
-        seed: of initial weights and of the order of images.
+        seed: for the initial weights and the order of images.
 
     Raises:
         TooFewClassesError: all images are of one class.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
-    from threadpoolctl import threadpool_limits
 
     if len(torch.unique(labels)) < 2:
         raise TooFewClassesError(
@@ -86,30 +84,29 @@ def train_classifier(images: Tensor, labels: Tensor, classes: int, seed: int) ->
         n_iter_no_change=epochs,
         random_state=derive(seed, "classifier") % 2**32,
     )
-    # A single thread: matrices are so small that a second one makes it slower, and their number shows in the result.
-    with threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the length is set on purpose
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed on purpose
         network.fit(pixels(images).flatten(1).cpu().numpy(), labels.cpu().numpy())
     return Classifier(network, classes)
 
 
 def accuracy(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:
-    """Share of images whose most probable class is their class: (M, K) and (M,)."""
+    """Share of images whose most probable class is their label: probabilities (M, K) and labels (M,)."""
     return float((probabilities.argmax(1) == labels).mean())
 
 
 def class_shares(probabilities: Probabilities) -> Shares:
-    """Share of images of which each class is the most probable one: (M, K) to (K,)."""
+    """For each class, the share of images for which it is the most probable one: (M, K) to (K,)."""
     count, classes = probabilities.shape
     shares: Shares = np.bincount(probabilities.argmax(1), minlength=classes) / count
     return shares
 
 
 def balance(shares: Shares, reference: Shares) -> float:
-    """How well the classes of samples are balanced: 1 - ½ Σ_k abs(p_k - q_k), in [0, 1].
+    """How well the classes of samples match those of real images: 1 - ½ Σ_k abs(p_k - q_k), in [0, 1].
 
-    One minus the total variation distance of two distributions over classes. Compared with what the classifier says
-    of real images, not with their labels, its own bias cancels.
+    This is one minus the total variation distance between two distributions over classes. Use the classifier's
+    predictions on real images as the reference, and not their labels, so that its bias cancels.
 
     Args:
         shares: p, of the samples (K,).
@@ -119,12 +116,12 @@ def balance(shares: Shares, reference: Shares) -> float:
 
 
 def confidence(probabilities: Probabilities) -> float:
-    """The mean probability of the most probable class: (M, K), to a value in [1 / K, 1]."""
+    """The mean probability of the most probable class: probabilities (M, K) to a number in [1 / K, 1]."""
     return float(probabilities.max(1).astype(np.float64).mean())
 
 
 def judge_classes(balance: float, confidence: float, real_confidence: float, accuracy: float) -> Verdict:
-    """Judge whether all classes appear among samples, and whether samples clearly belong to one.
+    """Judge whether all classes occur among samples, and whether each sample clearly belongs to one class.
 
     Args:
         balance: of the samples' classes against those of real images.

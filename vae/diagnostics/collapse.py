@@ -1,4 +1,4 @@
-"""Posterior collapse: a posterior, or dimensions of it, that carries nothing about the image."""
+"""Posterior collapse: latent dimensions, or all of them, that carry no information about the image."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from vae.diagnostics.verdict import Level, Verdict
-from vae.model import reparameterize
+from vae.model.vae import reparameterize
 
 ACTIVE_VARIANCE = 0.01  # Burda, Grosse & Salakhutdinov 2015, section 5.2
-CLEARLY_ACTIVE_VARIANCE = 0.1  # ten times that: where the count changes little from one to the other, it can be trusted
+CLEARLY_ACTIVE_VARIANCE = 0.1  # if the count at this threshold is about the same, the count is reliable
 LEAST_INFORMATION = log(2)  # nats: one bit, the answer to a single yes-or-no question about the image
-LEAST_ACTIVE_SHARE = 0.5  # of the dimensions: below it most of the latent space is idle
+LEAST_ACTIVE_SHARE = 0.5  # of the dimensions; below it most of the latent space is unused
 ROWS_AT_ONCE = 100
 
 
 class Onset(StrEnum):
-    """When the KL of training vanished."""
+    """When the KL vanished in training."""
 
     NEVER = "never"
     AT_THE_START = "from the start"
@@ -33,8 +33,8 @@ def mean_variances(mean: Tensor) -> Tensor:
 def active_units(variances: Tensor, threshold: float = ACTIVE_VARIANCE) -> int:
     """The number of active units: dimensions d with Var_x(μ_d(x)) above the threshold.
 
-    Source: Burda, Grosse & Salakhutdinov 2015, section 5.2. The count depends on the threshold early in training:
-    look at the whole spectrum of variances before concluding.
+    Source: Burda, Grosse & Salakhutdinov 2015, section 5.2. Early in training the count depends on the threshold, so
+    look at the whole spectrum of variances as well.
 
     Args:
         variances: of the posterior means over images (D,).
@@ -44,14 +44,14 @@ def active_units(variances: Tensor, threshold: float = ACTIVE_VARIANCE) -> int:
 
 
 def mutual_information(mean: Tensor, log_variance: Tensor, noise: Tensor) -> float:
-    """The information that a code carries about its image, in nats: I_q(x; z) = E_x KL(q(z given x) ‖ q(z)).
+    """The mutual information of code and image, in nats: I_q(x; z) = E_x KL(q(z given x) ‖ q(z)).
 
         1/N Σ_i [log q(z_i given x_i) - log 1/N Σ_j q(z_i given x_j)],   z_i = μ_i + σ_i·ε_i
 
-    q(z) is the mixture of the N posteriors. It is the part of the KL to the prior that tells images apart; the rest,
-    KL(q(z) ‖ p(z)), is the same whatever the image (Hoffman & Johnson 2016; for the estimate by one sample an image
-    Chen, Li, Grosse & Duvenaud 2018). N images are told apart by log N nats: the estimate cannot exceed that, and
-    posteriors that do not overlap reach it, however much more they carry. Where they are all alike it is 0.
+    q(z) is the mixture of the N posteriors. The KL to the prior is this information plus KL(q(z) ‖ p(z)), which does
+    not depend on the image (Hoffman & Johnson 2016). The estimate takes one sample per image (Chen, Li, Grosse &
+    Duvenaud 2018). It cannot exceed log N nats, which suffice to tell N images apart: posteriors that do not overlap
+    reach log N, even if they carry more. Where all posteriors are equal it is 0.
 
     Args:
         mean: μ (N, D).
@@ -59,7 +59,7 @@ def mutual_information(mean: Tensor, log_variance: Tensor, noise: Tensor) -> flo
         noise: ε, standard normal (N, D).
     """
     mean, log_variance, noise = (tensor.cpu().double() for tensor in (mean, log_variance, noise))
-    # It does not change when all codes are moved, and squares keep more digits near the origin.
+    # Moving all codes does not change the result, and squares keep more digits near the origin.
     mean = mean - mean.mean(0)
     z = reparameterize(mean, log_variance, noise)
     # -2·log q(z given x_j), up to a constant, is Σ_d z²/σ_j² - 2·z·μ_j/σ_j² + μ_j²/σ_j² + log σ_j².
@@ -77,10 +77,10 @@ def mutual_information(mean: Tensor, log_variance: Tensor, noise: Tensor) -> flo
 
 
 def collapse_onset(kl_per_epoch: Sequence[float]) -> Onset:
-    """When the KL fell below one bit, judged by the epochs of training.
+    """When the KL fell below one bit, from its value at the end of each epoch.
 
-    Never, where its last epoch is not below; from the start, where no epoch ever came above two bits; and during
-    training, where one did.
+    Never, if it is not below one bit in the last epoch. Otherwise from the start if it never exceeded two bits, and
+    during training if it did.
 
     Args:
         kl_per_epoch: the KL to the prior in nats per image, at the end of each epoch.
@@ -93,10 +93,10 @@ def collapse_onset(kl_per_epoch: Sequence[float]) -> Onset:
 def judge_collapse(
     variances: Tensor, mutual_information: float, kl_per_epoch: Sequence[float], classes: int
 ) -> Verdict:
-    """Whether the posterior has collapsed.
+    """Judge whether the posterior has collapsed.
 
-    A failure where no dimension is active or the code carries less than one bit; a warning where it carries less than
-    log(classes), too little to name the class, or where fewer than half of the dimensions are active.
+    A failure where no dimension is active or the code carries less than one bit. A warning where the code carries less
+    than log(classes), too little to identify the class, or where fewer than half of the dimensions are active.
 
     Args:
         variances: of the posterior means over images (D,).

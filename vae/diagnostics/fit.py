@@ -1,4 +1,4 @@
-"""How training went: overfitting, a training that ended too early, and posteriors that fall short of the model."""
+"""How well training went: overfitting, too short a training, and the inference gap."""
 
 from collections.abc import Sequence
 from statistics import linear_regression
@@ -12,27 +12,27 @@ from vae.diagnostics.verdict import Level, Verdict, grade
 SMALL_EFFECT = 0.2
 MEDIUM_EFFECT = 0.5
 
-# What a tenth more epochs would add, of the fall of the loss in all of training: conventions of this project. A
-# hundredth of that fall is hardly to be seen on a chart of the loss.
+# The fall of the loss that a tenth more epochs would add, as a share of its fall so far: conventions of this project.
+# A hundredth can hardly be seen in a chart of the loss.
 WARNING_FURTHER_FALL = 0.01
 FAILURE_FURTHER_FALL = 0.03
 FURTHER_EPOCHS = 0.1  # of the epochs so far
-LEAST_EPOCHS = 5  # below them there is no curve to judge
-LEAST_END = 3  # epochs, of a straight line through the end: two would be at the mercy of noise
+LEAST_EPOCHS = 5  # fewer are no curve to judge
+LEAST_END = 3  # epochs that the line through the end is fitted to: the slope through two would be mostly noise
 
-# Of the KL, which is what the code costs: conventions of this project. Beyond about two thirds most of that cost is the
-# encoder's fault.
+# The inference gap as a share of the KL, which is the cost of the code: conventions of this project. Beyond about two
+# thirds, most of that cost is due to the encoder.
 WARNING_INFERENCE_GAP = 0.35
 FAILURE_INFERENCE_GAP = 0.7
-LEAST_KL = 1.0  # nats: a share of less would magnify the noise of the estimates
+LEAST_KL = 1.0  # nats; the gap as a share of a smaller KL would be mostly noise
 
 
 class OverfittingGap(NamedTuple):
-    """By how much training images fare better than test images.
+    """By how much the negative ELBO is higher on test images than on training images.
 
     Attributes:
-        nats: the mean negative ELBO of test images less that of training images.
-        effect_size: the same in standard deviations of the negative ELBO between test images.
+        nats: the mean negative ELBO of test images minus that of training images.
+        effect_size: the same in standard deviations of the negative ELBO over test images.
     """
 
     nats: float
@@ -44,8 +44,8 @@ def overfitting_gap(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -
 
         d = (mean of test - mean of training) / standard deviation of test
 
-    An effect size depends neither on the scale of the loss nor on the likelihood (Cohen 1988, section 2.2; by the
-    standard deviation of one group Glass 1976).
+    An effect size does not depend on the scale of the loss, and so can be compared between likelihoods (Cohen 1988,
+    section 2.2; with the standard deviation of one group as in Glass 1976).
 
     Args:
         train_negative_elbos: nats per image (N,).
@@ -57,7 +57,7 @@ def overfitting_gap(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -
 
 
 def judge_overfitting(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -> Verdict:
-    """Whether the model has learned its training images by heart.
+    """Judge whether the model overfits its training images.
 
     Args:
         train_negative_elbos: nats per image (N,).
@@ -95,14 +95,14 @@ def end_slope(values: Sequence[float]) -> float:
 
 
 def judge_convergence(loss_per_epoch: Sequence[float]) -> Verdict:
-    """Whether training ended while the loss was still falling.
+    """Judge whether training ended while the loss was still falling.
 
-    What a tenth more epochs would gain, were the slope of the last quarter to go on, as a share of the fall to the last
-    epoch from the highest one. A curve that ends flat or rising is healthy here. Not judged on fewer than five epochs,
-    or where the loss did not fall at all.
+    The measure extrapolates the slope of the last quarter of the epochs to a tenth more of them, and divides that fall
+    by the fall from the highest epoch to the last. A curve that ends flat or rising is healthy here. Not judged with
+    fewer than five epochs, or where the loss did not fall at all.
 
     Args:
-        loss_per_epoch: what was minimised, over the training images of each epoch, nats per image.
+        loss_per_epoch: the training loss of each epoch, nats per image.
     """
     level, epochs = Level.NOT_JUDGED, len(loss_per_epoch)
     if epochs < LEAST_EPOCHS:
@@ -131,20 +131,20 @@ def judge_convergence(loss_per_epoch: Sequence[float]) -> Verdict:
     )
 
 
-def judge_inference_gap(negative_elbo: float, negative_iw_bound: float, kl: float) -> Verdict:
-    """Whether the encoder's posteriors fall short of the model's own.
+def judge_inference_gap(negative_elbo: float, negative_iwae_bound: float, kl: float) -> Verdict:
+    """Judge how far the encoder's posteriors are from the model's true posteriors.
 
-    The gap log p(x) - ELBO = KL(q(z given x) ‖ p(z given x)) comes from Gaussians that cannot have the shape of the
-    true posterior and from an encoder that does not find the best of them (Cremer, Li & Duvenaud 2018). The
-    importance-weighted bound stands in for log p(x), which on average it does not exceed: the gap is no smaller than
-    that.
+    The gap log p(x) - ELBO = KL(q(z given x) ‖ p(z given x)) has two causes: a Gaussian cannot have the shape of the
+    true posterior, and the encoder does not find the best Gaussian (Cremer, Li & Duvenaud 2018). The
+    importance-weighted bound stands in for log p(x). It does not exceed log p(x) on average, so the true gap is at
+    least as large.
 
     Args:
         negative_elbo: nats per image.
-        negative_iw_bound: the negative importance-weighted bound of the same images, nats per image.
-        kl: to the prior, nats per image: what the gap is measured by.
+        negative_iwae_bound: the negative importance-weighted bound of the same images, nats per image.
+        kl: to the prior, nats per image; the gap is judged as a share of it.
     """
-    gap = negative_elbo - negative_iw_bound
+    gap = negative_elbo - negative_iwae_bound
     share = gap / max(kl, LEAST_KL)
     level = grade(share, WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)
     return Verdict(

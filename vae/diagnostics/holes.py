@@ -1,7 +1,7 @@
-"""Holes in the latent space: where the prior has mass and no image is encoded.
+"""Holes in the latent space: regions where the prior has mass and no image is encoded.
 
-The decoder has learnt to decode codes of the aggregate posterior, q(z) = 1/N Σ_x q(z given x), and samples are
-decoded from the prior p(z). Where the two differ, samples are decoded from codes that the decoder has never met.
+The decoder is trained on codes from the aggregate posterior, q(z) = 1/N Σ_x q(z given x), but samples are decoded from
+the prior p(z). Where the two differ, samples come from codes that the decoder was never trained on.
 """
 
 from typing import NamedTuple
@@ -9,25 +9,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae.base.runtime import generator
 from vae.diagnostics.verdict import Level, Verdict, grade, worst
-from vae.runtime import generator
 
 PERMUTATIONS = 200  # the smallest p-value is then 1/201
 ROWS_AT_ONCE = 1000
 
-# Warning and failure. The measures' values without any difference are known, 1 and 0; how far above is too far is a
-# judgement of this project: no paper gives such thresholds.
+# Warning and failure. Where the distributions agree the measures are 1 and 0. How far above is too far is a judgement
+# of this project: no paper gives such thresholds.
 DISTANCE_RATIO = (1.35, 1.8)
 SQUARED_DISCREPANCY = (0.02, 0.08)
-SIGNIFICANCE = 0.01  # a discrepancy that chance makes more often than this does not count
+SIGNIFICANCE = 0.01  # a discrepancy with a higher p-value is ignored
 
 
 class Discrepancy(NamedTuple):
-    """How far two samples are from being of one distribution.
+    """The discrepancy between the distributions of two samples.
 
     Attributes:
-        squared: the unbiased MMD², about 0 where the distributions agree, and then as often below as above.
-        p_value: how often samples of one distribution would come out as far apart or farther.
+        squared: the unbiased MMD². Where the distributions agree it is 0 on average, and may be negative.
+        p_value: the probability of a discrepancy at least as large where the distributions agree.
     """
 
     squared: float
@@ -50,15 +50,15 @@ def maximum_mean_discrepancy(
         codes: draws of the aggregate posterior (N, D), at least two.
         prior: draws of the prior (M, D), at least two. Memory grows with (N + M)²: a few thousand at most.
         seed: of the permutations.
-        bandwidth: h, where it is not to be the median.
-        permutations: how many.
+        bandwidth: h; the median if None.
+        permutations: how many random splits the p-value is computed from.
     """
     pooled = torch.cat([codes, prior]).cpu().double()
     count = len(pooled)
     distances = torch.cdist(pooled, pooled)
     itself = torch.eye(count, dtype=torch.bool)
     if bandwidth is None:
-        # Where all codes are one any bandwidth will do, except zero.
+        # Where all codes are equal any bandwidth above zero will do.
         bandwidth = max(float(distances[~itself].median()), torch.finfo(torch.float64).eps)
     kernel = torch.exp(-0.5 * (distances / bandwidth).square()).masked_fill_(itself, 0)
 
@@ -71,37 +71,37 @@ def maximum_mean_discrepancy(
 
 
 def nearest_distances(points: Tensor, codes: Tensor) -> Tensor:
-    """The Euclidean distance of each point to the code that is nearest to it: (M, D) and (N, D) to (M,)."""
+    """The Euclidean distance of each point to its nearest code: points (M, D) and codes (N, D) to (M,)."""
     parts = []
     for rows in points.split(ROWS_AT_ONCE):
         nearest = codes[torch.cdist(rows, codes).min(1).indices]
-        # Once more, since cdist computes by matrix products and loses digits of small distances.
+        # Computed again, since cdist uses matrix products, which lose digits of small distances.
         parts.append(torch.linalg.vector_norm(rows - nearest, dim=1))
     return torch.cat(parts)
 
 
 def distance_ratio(from_prior: Tensor, from_held_out: Tensor) -> float:
-    """How much farther draws of the prior lie from the nearest code than codes of other images do.
+    """How much farther draws of the prior are from the nearest code than codes of held-out images are.
 
-    The median distance of draws of the prior to the nearest code, divided by that of held-out codes: about 1 where
-    prior and aggregate posterior agree, above 1 where draws of the prior fall where no image is encoded. Where the
-    codes take up more room than the prior it is below 1.
+    The median distance of draws of the prior to the nearest code, divided by that of held-out codes. About 1 where
+    prior and aggregate posterior agree, above 1 where draws of the prior fall where no image is encoded, and below 1
+    where the codes are spread wider than the prior.
 
     Args:
         from_prior: ``nearest_distances`` of draws of the prior (M,).
-        from_held_out: those of codes of other images, drawn from the aggregate posterior (L,).
+        from_held_out: ``nearest_distances`` of codes of held-out images, drawn from their posteriors (L,).
     """
     prior, held_out = (float(distances.cpu().double().median()) for distances in (from_prior, from_held_out))
     return prior / max(held_out, torch.finfo(torch.float32).tiny)
 
 
 def interpolation_dip(realism_by_share: Tensor) -> float:
-    """How far images lose realism on the way between two codes: the lowest inner value over the mean of the ends.
+    """How much realism images lose on the way between two codes: the lowest inner value over the mean of the ends.
 
-    1: they do not; small: there is a hole between.
+    1 where they lose none; near 0 where there is a hole between the codes.
 
     Args:
-        realism_by_share: the median realism of decoded images at each share of the way, both ends included (S,),
+        realism_by_share: the median realism of decoded images at each share of the way, both ends included (S,);
             at least three.
     """
     realism = realism_by_share.cpu().double()
@@ -112,13 +112,13 @@ def interpolation_dip(realism_by_share: Tensor) -> float:
 def judge_holes(discrepancy: Discrepancy, distance_ratio: float, linear_dip: float, spherical_dip: float) -> Verdict:
     """Judge how well the prior matches the aggregate posterior.
 
-    The dips of interpolations are named, not judged: an image that is half a 1 and half an 8 need not be real.
+    The dips of interpolations are reported, not judged: an image halfway between a 1 and an 8 need not look real.
 
     Args:
         discrepancy: of draws of the aggregate posterior and of the prior.
-        distance_ratio: of the same.
+        distance_ratio: of the same draws.
         linear_dip: the dip of realism on straight lines between codes.
-        spherical_dip: that on arcs.
+        spherical_dip: the dip of realism on arcs between codes.
     """
     by_distance = grade(distance_ratio, *DISTANCE_RATIO)
     significant = discrepancy.p_value < SIGNIFICANCE
@@ -146,7 +146,7 @@ def judge_holes(discrepancy: Discrepancy, distance_ratio: float, linear_dip: flo
 
 
 def _squared_discrepancies(kernel: Tensor, among_codes: Tensor) -> Tensor:
-    """The unbiased MMD² of each of P ways to split a pooled sample: kernel (S, S), diagonal 0, and (P, S) to (P,)."""
+    """The unbiased MMD² of P splits of a pooled sample: kernel (S, S), diagonal 0, and splits (P, S) to (P,)."""
     first = among_codes.to(kernel.dtype)
     n = first.sum(1)
     m = len(kernel) - n

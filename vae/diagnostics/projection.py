@@ -1,12 +1,12 @@
-"""The latent space in two dimensions, and how far the picture may be trusted."""
+"""Projections of the latent space to two dimensions, and how far they can be trusted."""
 
 from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.errors import VAEError
-from vae.runtime import derive
+from vae.base.errors import VAEError
+from vae.base.runtime import derive, one_thread
 
 PERPLEXITY = 30.0  # t-SNE's usual effective number of neighbours (van der Maaten & Hinton 2008, section 2)
 
@@ -18,34 +18,35 @@ class MissingExtraError(VAEError):
 
 
 def require_method(method: str, key: str) -> None:
-    """Refuse a method, the value of the parameter ``key``, whose package is not installed, before any work.
+    """Check, before any work, that the package of a method is installed; ``key`` is the parameter that names it.
 
     Raises:
-        MissingExtraError: ``umap`` is asked for without the package umap-learn.
+        MissingExtraError: the method is ``umap``, and the package umap-learn is not installed.
     """
     if method == "umap" and find_spec("umap") is None:
         raise MissingExtraError(f"params.yaml: {key}: umap needs the package umap-learn; install it by: make umap")
 
 
+@one_thread()  # t-SNE makes a rounding error visible
 def project(codes: Codes, method: str, seed: int) -> Codes:
-    """Map latent codes (N, D) to the plane (N, 2). Codes of one or two dimensions are shown as they are.
+    """Project latent codes (N, D) to the plane (N, 2). Codes of one or two dimensions are returned as they are.
 
     Args:
         codes: latent codes (N, D).
         method: ``tsne``, ``pca`` or ``umap``.
-        seed: of what the method draws at random. t-SNE draws nothing but the start of its PCA, and hardly depends
-            on it.
+        seed: for the randomness of the method. t-SNE uses it only to start its PCA, and hardly depends on it.
     """
     if codes.shape[1] <= 2:
         return np.pad(codes, ((0, 0), (0, 2 - codes.shape[1])))
     offsets = codes.astype(np.float64) - codes[0]
     reach = np.abs(offsets).max()
-    if reach == 0:  # one code for all, as after a complete collapse
+    if reach == 0:  # all codes are equal, as after a complete collapse
         return np.zeros((len(codes), 2), np.float32)
     random_state = derive(seed, "projection") % 2**32
     match method:
         case "tsne":
-            # It does not depend on the scale, and divides by the spread of codes: by zero, if that were rounded away.
+            # Rescaled, since t-SNE divides by the spread of the codes, which float32 might round to zero. The scale
+            # has no other effect.
             return _tsne(offsets / reach, random_state)
         case "umap":
             import umap
@@ -58,24 +59,25 @@ def project(codes: Codes, method: str, seed: int) -> Codes:
 
 
 def axis_names(latent_dim: int, method: str) -> tuple[str, str]:
-    """What the two axes of the picture show."""
+    """The names of the two axes of a projection."""
     if latent_dim <= 2:
         return "z0", "z1" if latent_dim == 2 else "(there is no second dimension)"
     name = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal component"}[method]
     return f"{name} 1", f"{name} 2"
 
 
+@one_thread()
 def trustworthiness(codes: Codes, projection: Codes, neighbours: int) -> float:
-    """How far neighbours in the picture are neighbours in the latent space, in [0, 1] (Venna & Kaski 2001).
+    """How far neighbours in the projection are neighbours in the latent space, in [0, 1] (Venna & Kaski 2001).
 
         1 - 2 / (N·k·(2N - 3k - 1)) Σ_i Σ_j max(0, r(i, j) - k)
 
-    over the k nearest neighbours j of i in the picture, with r(i, j) the rank of j by nearness to i in the latent
-    space.
+    over the k nearest neighbours j of i in the projection, with r(i, j) the rank of j among the neighbours of i in the
+    latent space.
 
     Args:
         codes: latent codes (N, D).
-        projection: their places in the plane (N, 2).
+        projection: their coordinates in the plane (N, 2).
         neighbours: k, below N / 2.
     """
     from sklearn import manifold
@@ -85,10 +87,7 @@ def trustworthiness(codes: Codes, projection: Codes, neighbours: int) -> float:
 
 def _tsne(codes: NDArray[np.float64], random_state: int) -> Codes:
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
 
     perplexity = min(PERPLEXITY, (len(codes) - 1) / 3)
-    # Threads add up their shares in whichever order they finish, and t-SNE makes a rounding error visible.
-    with threadpool_limits(limits=1):
-        tsne = TSNE(2, init="pca", perplexity=perplexity, random_state=random_state)
-        return np.asarray(tsne.fit_transform(codes), np.float32)
+    tsne = TSNE(2, init="pca", perplexity=perplexity, random_state=random_state)
+    return np.asarray(tsne.fit_transform(codes), np.float32)

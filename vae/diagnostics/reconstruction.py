@@ -1,15 +1,15 @@
-"""How near reconstructions come to their originals."""
+"""The error of reconstructions, by image and by class."""
 
 import torch
 from torch import Tensor
 
-from vae.datasets import pixels
+from vae.data.images import pixels
 
 
 def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
     """The squared difference of intensities in [0, 1], averaged over the pixels of each image: float64 (N,).
 
-    Unlike the objective it is the same measure for every likelihood.
+    Unlike the reconstruction loss it is the same measure for every likelihood.
 
     Args:
         images: uint8 (N, C, H, W).
@@ -19,18 +19,8 @@ def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
     return difference.square().flatten(1).mean(1).cpu().double()
 
 
-def mean_squared_error(images: Tensor, reconstructions: Tensor) -> float:
-    """The squared difference of intensities in [0, 1], averaged over pixels and images.
-
-    Args:
-        images: uint8 (N, C, H, W).
-        reconstructions: intensities (N, C, H, W).
-    """
-    return float(squared_errors(images, reconstructions).mean())
-
-
 def error_per_class(errors: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """The mean error of the images of each class, NaN where a class has no image: float64 (K,).
+    """The mean error over the images of each class, NaN for a class without images: float64 (K,).
 
     Args:
         errors: of each image (N,).
@@ -43,6 +33,6 @@ def error_per_class(errors: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def worst(errors: Tensor, count: int) -> list[int]:
-    """The indices of the images with the largest errors (N,), the largest first; of equal ones the earlier first."""
+    """The indices of the ``count`` images with the largest errors (N,), largest first; ties in order of index."""
     order = errors.argsort(descending=True, stable=True)[:count].tolist()
     return [int(index) for index in order]

@@ -1,16 +1,16 @@
-"""What the latent codes tell about the class of an image."""
+"""How much latent codes tell about the class of an image."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae.base.errors import VAEError
+from vae.base.runtime import derive, one_thread
 from vae.diagnostics.verdict import Level, Verdict, grade
-from vae.errors import VAEError
-from vae.runtime import derive
 
 Codes = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-# Warning and failure, as shares of what lies between chance and no error at all: a judgement of this project.
+# Warning and failure, as shares of the way from chance to 100 %: a judgement of this project.
 ACCURACY_ABOVE_CHANCE = (0.5, 0.2)
 
 
@@ -19,7 +19,7 @@ class TooFewPointsError(VAEError):
 
 
 def require_neighbours(points: int, neighbours: int) -> None:
-    """Refuse a number of neighbours that trustworthiness is not defined for: it must lie below half the points.
+    """Check that the number of neighbours is below half the points, as trustworthiness requires.
 
     Raises:
         TooFewPointsError: ``neighbours`` is too large.
@@ -31,12 +31,13 @@ def require_neighbours(points: int, neighbours: int) -> None:
         )
 
 
+@one_thread()
 def neighbour_accuracy(
     train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels, neighbours: int
 ) -> float:
-    """Share of test codes (M, D) whose class is that of most of their k nearest training codes (N, D).
+    """Share of test codes (M, D) whose class is the most frequent among their k nearest training codes (N, D).
 
-    High accuracy does not rule out collapse: a few living dimensions are enough for it.
+    High accuracy does not rule out collapse: a few active dimensions are enough for it.
 
     Raises:
         TooFewPointsError: there are fewer than k training codes.
@@ -52,10 +53,11 @@ def neighbour_accuracy(
     return float(classifier.score(test_codes, test_labels))
 
 
+@one_thread()
 def linear_probe_accuracy(train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels) -> float:
     """Share of test codes (M, D) that a logistic regression, fitted on standardised training codes (N, D), gets right.
 
-    What it measures is how much of the class can be read from the codes by straight cuts (Alain & Bengio 2016).
+    It measures how far classes are linearly separable in the latent space (Alain & Bengio 2016).
 
     Raises:
         TooFewPointsError: the training codes are all of one class.
@@ -73,10 +75,11 @@ def linear_probe_accuracy(train_codes: Codes, train_labels: Labels, test_codes: 
     return float(probe.score(test_codes, test_labels))
 
 
+@one_thread()
 def class_silhouette(codes: Codes, labels: Labels) -> float:
-    """How far classes lie apart, in [-1, 1]: mean over codes (N, D) of (b - a) / max(a, b) (Rousseeuw 1987).
+    """How far classes are apart, in [-1, 1]: mean over codes (N, D) of (b - a) / max(a, b) (Rousseeuw 1987).
 
-    a is a code's mean distance to its own class, b that to the nearest other class.
+    a is a code's mean distance to its own class, b its mean distance to the nearest other class.
 
     Raises:
         TooFewPointsError: there is a single class, or no two codes are of one class.
@@ -91,17 +94,18 @@ def class_silhouette(codes: Codes, labels: Labels) -> float:
     return float(silhouette_score(codes, labels))
 
 
+@one_thread()
 def label_information(codes: Codes, labels: Labels, seed: int) -> NDArray[np.float64]:
-    """I(z_d; class), the mutual information of each latent dimension with the class: codes (N, D) to nats (D,).
+    """The mutual information I(z_d; class) of each latent dimension with the class: codes (N, D) to nats (D,).
 
-    Estimated from nearest neighbours, k = 3, and 0 where the estimate is below (Ross 2014). At most the
-    entropy of the classes, log K for K equally frequent ones. What only several dimensions together tell about the
-    class does not count.
+    Estimated from k = 3 nearest neighbours, with negative estimates set to 0 (Ross 2014). It is at most the entropy of
+    the classes, log K for K equally frequent ones. Information that only several dimensions together carry does not
+    count.
 
     Args:
         codes: latent codes (N, D).
         labels: their classes (N,), at least two codes of one class.
-        seed: of the tiny noise that keeps equal codes apart.
+        seed: for the tiny noise that separates equal codes.
     """
     from sklearn.feature_selection import mutual_info_classif
 
@@ -115,14 +119,14 @@ def judge_representation(
 ) -> Verdict:
     """Judge how well classes can be told from codes, by (accuracy - chance) / (1 - chance).
 
-    The better of the two accuracies counts. A healthy representation does not rule out collapse: a few living
+    The better of the two accuracies counts. A healthy representation does not rule out collapse: a few active
     dimensions are enough for it.
 
     Args:
-        neighbour_accuracy: of a vote among nearest neighbours.
-        linear_probe_accuracy: of straight cuts.
-        silhouette: of the classes; named, not judged, since classes may be told apart that do not lie apart.
-        largest_class_share: the accuracy that can be had by chance, the share of the largest class, below 1.
+        neighbour_accuracy: from ``neighbour_accuracy``.
+        linear_probe_accuracy: from ``linear_probe_accuracy``.
+        silhouette: of the classes; reported, not judged, since classes can be separable without being far apart.
+        largest_class_share: the accuracy of always guessing the largest class, below 1.
     """
     accuracy = max(neighbour_accuracy, linear_probe_accuracy)
     above_chance = (accuracy - largest_class_share) / (1 - largest_class_share)

@@ -1,7 +1,7 @@
-"""Quality and diversity of samples, from balls around each image that reach to its k-th nearest neighbour.
+"""Quality and diversity of samples, measured by balls around each image that reach to its k-th nearest neighbour.
 
-Distances are Euclidean, between intensities: on small, centred images such as digits nearness there is nearness to
-the eye. On photographs it would not be.
+Distances are Euclidean distances between intensities. On small, centred images such as digits they agree with
+perceived similarity; on photographs they would not.
 """
 
 from typing import NamedTuple
@@ -9,20 +9,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae.base.errors import VAEError
 from vae.diagnostics.verdict import Level, Verdict, grade, worst
-from vae.errors import VAEError
 
 ROWS_AT_ONCE = 2000
 
-# Warning and failure, as shares of what training images reach in place of samples. No paper gives such thresholds:
-# they are a judgement of this project.
+# Warning and failure, as shares of the ceiling, which is what training images reach in place of samples. No paper gives
+# such thresholds: they are a judgement of this project.
 PRECISION_SHARE = (0.8, 0.5)
 RECALL_SHARE = (0.2, 0.05)
 COVERAGE_SHARE = (0.6, 0.4)
 
 
 class TooFewImagesError(VAEError):
-    """A ball to the k-th nearest neighbour needs more than k images."""
+    """There are no more than k images, too few for a k-th nearest neighbour."""
 
 
 class SampleQuality(NamedTuple):
@@ -31,10 +31,10 @@ class SampleQuality(NamedTuple):
     Attributes:
         precision: share of samples within the ball of a real image (Kynkäänniemi et al. 2019, equation 3).
         recall: share of real images within the ball of a sample (the same).
-        density: real balls that a sample lies in, on average, divided by k; may exceed 1 (Naeem et al. 2020,
-            equation 4). About 1 where samples and images are of one distribution.
-        coverage: share of real balls that hold a sample (Naeem et al. 2020, equation 6). About 1 - 2^-k where
-            samples and images are of one distribution and equally many.
+        density: the number of real images whose ball contains a sample, on average over samples and divided by k; may
+            exceed 1 (Naeem et al. 2020, equation 4). About 1 where samples and images have the same distribution.
+        coverage: share of real images whose ball contains a sample (Naeem et al. 2020, equation 6). About 1 - 2^-k
+            where samples and images have the same distribution and number.
     """
 
     precision: float
@@ -46,7 +46,7 @@ class SampleQuality(NamedTuple):
 class RealImages:
     """Real images, each with the ball that reaches to its k-th nearest neighbour among them.
 
-    The balls are found once, and then any images can be compared with them.
+    The balls are computed once; then any images can be compared with them.
 
     Args:
         real: intensities (N, …).
@@ -59,7 +59,7 @@ class RealImages:
     def __init__(self, real: Tensor, neighbours: int) -> None:
         _require_more(len(real), neighbours)
         self._neighbours = neighbours
-        # Distances do not change when everything is moved, and are more precise near the origin.
+        # Moving all points does not change distances, and makes them more precise near the origin.
         self._centre = real.flatten(1).mean(0)
         self._real = real.flatten(1) - self._centre
         self._radii = _radii(self._real, neighbours)
@@ -92,16 +92,15 @@ class RealImages:
         )
 
     def realism(self, images: Tensor) -> Tensor:
-        """How far within the balls of real images each image lies: intensities (M, …) to (M,).
+        """The realism of each image, at least 1 within the ball of a real image: intensities (M, …) to (M,).
 
             R(x) = max_r radius(r) / ‖x - r‖
 
-        over the real images r whose radius is not above the median: the larger half of the balls, around images in
-        sparse regions, is left out. R ≥ 1 is within one of the others. Source: Kynkäänniemi et al. 2019, the section
-        on the quality of individual samples.
+        over the real images r whose radius is not above the median. The larger half of the balls, around images in
+        sparse regions, is left out. Source: Kynkäänniemi et al. 2019, the section on the quality of individual samples.
         """
         small = self._radii <= self._radii.median()
-        # An image that is a real one is as realistic as can be told, not infinitely so.
+        # Keeps the realism of an image that equals a real one finite.
         least = torch.finfo(self._radii.dtype).eps
         centres, radii = self._real[small], self._radii[small].clamp(min=least)
         images = images.flatten(1) - self._centre
@@ -115,7 +114,7 @@ def judge_samples(quality: SampleQuality, ceiling: SampleQuality) -> Verdict:
 
     Args:
         quality: of the samples.
-        ceiling: of as many training images in their place.
+        ceiling: of as many training images in place of samples.
     """
     subject = "sample quality"
     finding = ", ".join(
@@ -155,7 +154,7 @@ def _require_more(images: int, neighbours: int) -> None:
 
 
 def _radii(points: Tensor, neighbours: int) -> Tensor:
-    """The distance of each point to its k-th nearest neighbour, itself not counted: (N, F) to (N,)."""
+    """The distance of each point to its k-th nearest neighbour, not counting itself: (N, F) to (N,)."""
     nearest = [
         torch.cdist(rows, points).topk(neighbours + 1, largest=False).values for rows in points.split(ROWS_AT_ONCE)
     ]

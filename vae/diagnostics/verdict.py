@@ -1,4 +1,4 @@
-"""What a diagnosis comes to: a level, what it rests on, and what to try."""
+"""Verdicts: a level, the measurement and thresholds that it rests on, and what to try."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Level(StrEnum):
-    """The traffic light of a verdict."""
+    """The level of a verdict, like a traffic light."""
 
     HEALTHY = "healthy"
     WARNING = "warning"
@@ -19,14 +19,14 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """One failure mode, judged.
+    """The verdict on one failure mode.
 
     Attributes:
         subject: what is judged, e.g. ``posterior collapse``.
-        level: how it stands.
-        finding: what was measured, with its figures.
+        level: healthy, a warning, a failure, or not judged.
+        finding: what was measured, with its numbers.
         criterion: the thresholds, and where they come from.
-        advice: which parameter to try; empty where nothing is to be done.
+        advice: which parameters to try; empty where there is nothing to do.
     """
 
     subject: str
@@ -37,17 +37,17 @@ class Verdict:
 
 
 class Diagnosis(NamedTuple):
-    """Measures by their names in the metrics, and the verdicts that they come to."""
+    """Measures by their names in the metrics, and the verdicts based on them."""
 
     measures: Mapping[str, object]
     verdicts: Sequence[Verdict]
 
 
 def grade(value: float, warning: float, failure: float) -> Level:
-    """The level of a measure: failure beyond one threshold, warning beyond the other.
+    """Grade a measure: failure beyond one threshold, warning beyond the other.
 
-    The measure is the worse the higher it is where ``failure`` lies above ``warning``, and the worse the lower it is
-    where ``failure`` lies below. A value at a threshold is still on the better side; NaN is not judged.
+    High values are bad if ``failure`` is above ``warning``, and low values are bad if it is below. A value at a
+    threshold counts as on the better side; NaN is not judged.
     """
     if isnan(value):
         return Level.NOT_JUDGED
@@ -58,24 +58,24 @@ def grade(value: float, warning: float, failure: float) -> Level:
 
 
 def worst(*levels: Level) -> Level:
-    """The worst of some levels, of which none is ``not judged``."""
+    """The worst of several levels, none of which may be ``not judged``."""
     return max(levels, key=[Level.HEALTHY, Level.WARNING, Level.FAILURE].index)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """How many verdicts are no good, in a few words: ``1 failure, 2 warnings``, or ``healthy``."""
+    """The number of failures and warnings in words: ``1 failure, 2 warnings``, or ``healthy`` if there are none."""
     counts = [(sum(verdict.level == level for verdict in verdicts), level) for level in (Level.FAILURE, Level.WARNING)]
     words = [f"{count} {level}{'s' * (count > 1)}" for count, level in counts if count]
     return ", ".join(words) or str(Level.HEALTHY)
 
 
 def levels(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """The levels by subject, as metrics: ``posterior collapse`` is called ``posterior_collapse``."""
+    """The levels by subject, named as in the metrics: ``posterior_collapse`` for ``posterior collapse``."""
     return {verdict.subject.replace(" ", "_"): str(verdict.level) for verdict in verdicts}
 
 
 def table(verdicts: Sequence[Verdict], width: int = 116) -> str:
-    """The verdicts as a table of text: level, subject, finding; where it is not healthy also criterion and advice."""
+    """The verdicts as a text table: level, subject and finding; for warnings and failures criterion and advice too."""
     first = max((len(verdict.level) for verdict in verdicts), default=0)
     second = max((len(verdict.subject) for verdict in verdicts), default=0)
     lines = []

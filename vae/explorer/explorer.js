@@ -67,7 +67,7 @@
       drawImage(pen, origin.index, 0, 0, 1);
     }
     if (origin.kind === "place") {
-      const [side, times] = [Math.ceil(Math.sqrt(mapping.NEIGHBOURS)), Math.ceil(96 / imageWidth)];
+      const [side, times] = [Math.ceil(Math.sqrt(coordinates.NEIGHBOURS)), Math.ceil(96 / imageWidth)];
       const [across, down] = [times * imageWidth + GAP, times * imageHeight + GAP];
       shape(canvas, side * across - GAP, side * down - GAP);
       const most = Math.max(...origin.mixture.map(({ share }) => share));
@@ -87,7 +87,7 @@
   let pause = null;
   function write() {
     const nearest = origin.index ?? origin.mixture?.[0].index;
-    const { decoded, beside, said } = wording.describe({
+    const { decoded, beside, said } = captions.describe({
       kind: origin.kind,
       image: nearest === undefined ? null : named(nearest),
       moved: [...moved],
@@ -139,17 +139,17 @@
     show();
   }
 
-  const goToImage = (index) => go({ kind: "image", index }, mapping.codeOf(codes, index, size));
+  const goToImage = (index) => go({ kind: "image", index }, coordinates.codeOf(codes, index, size));
 
   // The points around a place with their shares in it.
   function around(place) {
     const at = onLine ? [place[0], 0] : place;
-    return mapping.shares(mapping.nearest(compared, at, mapping.NEIGHBOURS));
+    return coordinates.shares(coordinates.nearest(compared, at, coordinates.NEIGHBOURS));
   }
 
   function goToPlace(place) {
     const mixture = around(place);
-    go({ kind: "place", place, mixture }, mixes ? mapping.mixedCode(codes, size, mixture) : place.slice(0, size));
+    go({ kind: "place", place, mixture }, mixes ? coordinates.mixedCode(codes, size, mixture) : place.slice(0, size));
   }
 
   // A standard normal number, by Box and Muller's method.
@@ -169,8 +169,8 @@
     const name = element("label", { htmlFor: id }, element("b", { textContent: id }), ` ${kl.toFixed(2)} nats`);
     byId("sliders").append(element("div", { className: "slider" }, name, input, output));
     const write = () => {
-      output.textContent = wording.signed(code[dimension]);
-      input.setAttribute("aria-valuetext", wording.signed(code[dimension]));
+      output.textContent = captions.signed(code[dimension]);
+      input.setAttribute("aria-valuetext", captions.signed(code[dimension]));
     };
     input.addEventListener("input", () => {
       code[dimension] = Number(input.value);

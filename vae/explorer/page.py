@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vae.datasets import LabelledImages
+from vae.data.images import LabelledImages
 from vae.explorer import weights
 from vae.explorer.sprite import columns, sprite
 from vae.explorer.weights import Precision
-from vae.model import VAE
-from vae.networks.autoregressive import AutoregressiveDecoder
+from vae.model.vae import VAE
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 SOURCES = Path(__file__).parent
-SCRIPTS = ("decoder.js", "places.js", "wording.js", "scatter.js", "map.js", "explorer.js")  # each uses those before it
+# In this order; each uses those before it.
+SCRIPTS = ("decoder.js", "coordinates.js", "captions.js", "scatter.js", "map.js", "explorer.js")
 
 LARGEST_PAGE = 5_000_000  # bytes
+MOST_IMAGES = 2000  # with so many of MNIST the page has 2.4 MB (mlp) or 4.3 MB (conv, in 16 bits) at the default sizes
 PRIOR_REACH = 3  # standard deviations, within which 99.7% of the prior lie in each dimension
 
 
@@ -47,6 +48,16 @@ class LatentMap:
     points: NDArray[np.float32]
     axis_names: tuple[str, str]
     colours: Sequence[str]
+
+    def first(self, count: int) -> "LatentMap":
+        """A map of the first images alone."""
+        return replace(
+            self,
+            images=self.images[:count],
+            indices=self.indices[:count],
+            codes=self.codes[:count],
+            points=self.points[:count],
+        )
 
     @property
     def latent_dim(self) -> int:
@@ -86,12 +97,12 @@ def explorer_page(
 ) -> str:
     """A self-contained page: a map of images to point at, and a slider a latent dimension, decoded in the browser.
 
-    The decoder's numbers are in it in float32 where the whole page keeps within the budget, else in 16 bits; else,
-    and where the decoder is autoregressive, the page says that it has none.
+    The decoder's numbers are in it in float32 where the whole page keeps within the budget, else in 16 bits. Where that
+    is too large as well, or where the decoder is no sequence of layers, the page has no decoder and says why.
 
     Args:
         model: whose decoder the page runs.
-        latent_map: encoded images and their places.
+        latent_map: encoded images and their places; the page shows the first ``MOST_IMAGES`` of them.
         kl: nats per latent dimension, averaged over images (D,).
         active: which dimensions are active, bool (D,); they get sliders, by falling KL.
         title: of the page.
@@ -101,15 +112,17 @@ def explorer_page(
         HTML, the same for the same arguments.
     """
     template = _template()
+    latent_map = latent_map.first(MOST_IMAGES)
     content = _content(latent_map, kl, active)
     labels = {"title": title, "latent_map": latent_map, "active_count": int(active.sum())}
-    if isinstance(model.decoder, AutoregressiveDecoder):
-        reason = "The decoder is autoregressive: it draws pixel by pixel, which is not run in the browser."
+    layers = model.decoder.layers
+    if layers is None:
+        reason = f"The decoder of the {model.architecture.network} network does not run in the browser."
         return template.render(**labels, content=content, decoder=None, reason=reason)
-    decoder, size = model.decoder, len(weights.numbers(model.decoder))
+    size = len(weights.numbers(layers))
     for precision in Precision:
         error = weights.rounding_error(model, latent_map.codes) if precision == Precision.BLOCKS else 0.0
-        description = weights.description(decoder, model.architecture.likelihood, precision)
+        description = weights.description(layers, model.architecture.likelihood, precision)
         page = template.render(
             **labels,
             content={**content, "decoder": description},
@@ -127,7 +140,7 @@ def explorer_page(
 
 
 def _content(latent_map: LatentMap, kl: Tensor, active: Tensor) -> dict[str, Any]:
-    """What the scripts read, the decoder aside."""
+    """What the scripts read, except the decoder."""
     images = latent_map.images
     channels, height, width = images.shape
     dimensions = [int(dimension) for dimension in kl.argsort(descending=True, stable=True) if active[dimension]]
@@ -138,7 +151,7 @@ def _content(latent_map: LatentMap, kl: Tensor, active: Tensor) -> dict[str, Any
         "labels": images.labels.tolist(),
         "indices": latent_map.indices.tolist(),
         "class_names": images.class_names,
-        "colours": [latent_map.colours[place % len(latent_map.colours)] for place in range(len(images.class_names))],
+        "colours": [latent_map.colours[label % len(latent_map.colours)] for label in range(len(images.class_names))],
         "latent_dim": latent_map.latent_dim,
         "codes": weights.encoded(latent_map.codes),
         "places": weights.encoded(latent_map.places),
@@ -178,10 +191,14 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # They are the project's own, and escaped they would be no scripts.
-    environment.globals["styles"] = Markup((SOURCES / "explorer.css").read_text())
-    environment.globals["scripts"] = [Markup((SOURCES / name).read_text()) for name in SCRIPTS]
+    # These are the project's own, and do not work when escaped.
+    environment.globals["styles"] = Markup(_source("explorer.css"))
+    environment.globals["scripts"] = [Markup(_source(name)) for name in SCRIPTS]
     return environment.get_template("page.html")
+
+
+def _source(name: str) -> str:
+    return (SOURCES / name).read_text(encoding="utf-8")
 
 
 def _megabytes(size: int) -> str:

@@ -85,14 +85,14 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
     const [lowest, highest] = [toPlace(left, bottom), toPlace(right, top)];
     const label = (tick) => String(tick).replace("-", "\u2212");
     if (axes.ticks[0]) {
-      for (const tick of mapping.ticks(lowest[0], highest[0])) {
+      for (const tick of coordinates.ticks(lowest[0], highest[0])) {
         const x = toPixels([tick, 0])[0];
         line(pen, x, top, x, bottom);
         write(pen, label(tick), Math.min(x, width - 12), bottom + 16);
       }
     }
     if (axes.ticks[1]) {
-      for (const tick of mapping.ticks(lowest[1], highest[1])) {
+      for (const tick of coordinates.ticks(lowest[1], highest[1])) {
         const y = toPixels([0, tick])[1];
         line(pen, left, y, right, y);
         write(pen, label(tick), left - 6, Math.max(y + 4, 10), "right");

@@ -1,6 +1,7 @@
-"""A decoder for the browser: its layers as a list, and their numbers in a row."""
+"""A decoder for the browser: a description of its layers, and their numbers as text."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from copy import deepcopy
 from enum import StrEnum
 from typing import Any
@@ -9,23 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae import inference
-from vae.model import VAE
-from vae.networks.convolutional import ConvolutionalDecoder
-from vae.networks.dense import ACTIVATIONS, DenseDecoder
+from vae.model import inference
+from vae.model.networks.network import ACTIVATIONS
+from vae.model.vae import VAE
 
 Layer = dict[str, Any]
-RunnableDecoder = DenseDecoder | ConvolutionalDecoder
+Layers = Sequence[nn.Module]
 
 ANY_SEED = 0  # of an expected image, for which nothing is drawn
-
 
 BLOCK = 64  # numbers that share a scale
 LARGEST = 32_767  # of 16 bits with a sign
 
 
 class Precision(StrEnum):
-    """How a page carries numbers: as they are, or in half the room as 16-bit integers, a block of them with a scale."""
+    """How a page stores numbers: in float32, or in half the space as blocks of 16-bit integers, each with a scale."""
 
     FLOAT32 = "float32"
     BLOCKS = "16-bit blocks"
@@ -55,15 +54,6 @@ def _little_endian(numbers: Tensor, kind: str) -> bytes:
     return numbers.detach().cpu().numpy().astype(kind).tobytes()
 
 
-def modules(decoder: RunnableDecoder) -> list[nn.Module]:
-    """The modules that make up a decoder, in the order in which they are applied to codes (B, D)."""
-    match decoder:
-        case DenseDecoder():
-            return [*decoder.hidden, decoder.output, nn.Unflatten(1, decoder.image_shape)]
-        case ConvolutionalDecoder():
-            return [*decoder.hidden, nn.Unflatten(1, decoder.smallest), *decoder.convolutions]
-
-
 def described(module: nn.Module) -> Layer:
     """A module as ``decoder.js`` knows it: its kind and sizes.
 
@@ -91,28 +81,28 @@ def described(module: nn.Module) -> Layer:
             raise ValueError(f"the latent explorer cannot run {module}")
 
 
-def numbers(decoder: RunnableDecoder) -> Tensor:
+def numbers(layers: Layers) -> Tensor:
     """Weights and biases of one layer after the other, as PyTorch lays them out: (P,)."""
-    return torch.cat([weight.detach().flatten() for module in modules(decoder) for weight in module.parameters()])
+    return torch.cat([weight.detach().flatten() for module in layers for weight in module.parameters()])
 
 
-def description(decoder: RunnableDecoder, likelihood: str, precision: Precision) -> dict[str, Any]:
+def description(layers: Layers, likelihood: str, precision: Precision) -> dict[str, Any]:
     """All that ``decoder.js`` needs to turn a code into the expected image, as JSON has it."""
     return {
-        "layers": [described(module) for module in modules(decoder)],
+        "layers": [described(module) for module in layers],
         "likelihood": likelihood,
         "precision": precision,
-        "weights": encoded(numbers(decoder), precision),
+        "weights": encoded(numbers(layers), precision),
     }
 
 
 def rounded(model: VAE) -> VAE:
-    """A copy of a model whose decoder has the numbers that are left in blocks."""
+    """A copy of a model whose decoder has the numbers that blocks decode to."""
     copy = deepcopy(model)
-    assert isinstance(copy.decoder, RunnableDecoder)
-    integers, scales = blocks(numbers(copy.decoder))
+    layers = copy.decoder.layers or []
+    integers, scales = blocks(numbers(layers))
     row, taken = (integers * scales).flatten(), 0
-    for weight in (weight for module in modules(copy.decoder) for weight in module.parameters()):
+    for weight in (weight for module in layers for weight in module.parameters()):
         weight.data = row[taken : taken + weight.numel()].view_as(weight)
         taken += weight.numel()
     return copy

@@ -1,1 +1,1 @@
-"""Pictures, from plain arrays: matplotlib without its global state."""
+"""Pictures from plain arrays, drawn by matplotlib without its global state."""

@@ -1,4 +1,4 @@
-"""What every picture shares: size, title, colours. matplotlib is imported when the first is drawn."""
+"""What all pictures share: resolution, title and colours. matplotlib is imported when the first picture is drawn."""
 
 from typing import TYPE_CHECKING
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 120
 
-# Okabe & Ito's colours, which colour-blind readers tell apart.
+# Okabe & Ito's colours, which colour-blind readers can distinguish.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
-GREEN, AMBER = "#009E73", "#E69F00"  # with ORANGE the three of a traffic light
+GREEN, AMBER = "#009E73", "#E69F00"  # with ORANGE the colours of a traffic light
 
 # Paul Tol's muted scheme, for up to ten classes.
 CLASS_COLOURS = (
@@ -28,18 +28,18 @@ CLASS_COLOURS = (
 
 
 def canvas(width: float, height: float, title: str, explanation: str) -> "Figure":
-    """An empty figure with a bold title and, below it, a line that says how to read it. Sizes in inches."""
+    """An empty figure with a bold title and a line below it that says how to read the picture. Sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]  # of this engine
-    # The title's empty second line keeps the room that the explanation takes.
+    # The empty second line of the title leaves room for the explanation.
     figure.suptitle(f"{title}\n", fontsize=13, fontweight="bold", x=0.02, ha="left")
     figure.text(0.02, 1 - 0.46 / height, explanation, fontsize=10, ha="left", va="center", color="#333333")
     return figure
 
 
 def leave_empty(axes: "Axes", reason: str) -> None:
-    """Axes that have nothing to show say why, in place of ticks and curves."""
+    """Show why there is nothing to draw, in place of ticks and curves."""
     axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=11, color=GREY, transform=axes.transAxes)

@@ -13,33 +13,41 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 
+# Title, columns of training and validation, unit. The norm is of the gradient of a batch, averaged over an epoch.
+LOSS_PANELS = (
+    ("Loss", "train_loss", "validation_loss", "nats per image"),
+    ("Reconstruction", "train_reconstruction", "validation_reconstruction", "nats per image"),
+    ("KL", "train_kl", "validation_kl", "nats per image"),
+    ("Gradient norm", "gradient_norm", None, "average over steps, before clipping"),
+)
 
-def loss_curves(losses: dict[str, Values], best_epoch: int) -> "Figure":
-    """The loss and its two terms over epochs, for training and validation.
+
+def loss_curves(history: dict[str, Values], best_epoch: int) -> "Figure":
+    """The loss and its two terms over epochs, for training and validation, and the gradient norm of training.
 
     Args:
-        losses: the columns of ``losses.csv`` by their names, NaN where there is no validation set.
+        history: the columns of ``losses.csv`` by their names, NaN where there is no validation set.
         best_epoch: the epoch whose weights were kept.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure = canvas(
-        11,
+        13.6,
         4.2,
         "Losses during training",
-        "Healthy: loss and reconstruction fall and level off, the KL settles, validation stays near training.",
+        "Healthy: loss and reconstruction fall and level off, the KL settles, validation stays near training, "
+        "the gradient norm settles. A sudden jump of the gradient norm warns of divergence.",
     )
-    epochs = losses["epoch"]
-    panels = figure.subplots(1, 3)
-    for axes, term in zip(panels, ("loss", "reconstruction", "kl"), strict=True):
-        axes.plot(epochs, losses[f"train_{term}"], color=BLUE, marker=".", label="training")
-        validation = losses[f"validation_{term}"]
-        if not np.isnan(validation).all():
-            axes.plot(epochs, validation, color=ORANGE, linestyle="--", marker=".", label="validation")
+    panels = figure.subplots(1, 4)
+    for axes, (title, train, validation, unit) in zip(panels, LOSS_PANELS, strict=True):
+        axes.plot(history["epoch"], history[train], color=BLUE, marker=".", label="training")
+        if validation and not np.isnan(history[validation]).all():
+            style = {"color": ORANGE, "linestyle": "--", "marker": "."}
+            axes.plot(history["epoch"], history[validation], label="validation", **style)
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"weights kept (epoch {best_epoch})")
-        axes.set_title({"loss": "Loss", "reconstruction": "Reconstruction", "kl": "KL"}[term], fontsize=11)
+        axes.set_title(title, fontsize=11)
         axes.set_xlabel("epoch")
-        axes.set_ylabel("nats per image")
+        axes.set_ylabel(unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=9)
@@ -64,10 +72,10 @@ def latent_spectrum(kl: Values, variances: Values, threshold: float) -> "Figure"
         "Healthy: every bar stands out. Collapsed dimensions (orange) have no KL and a variance near zero.",
     )
     top, bottom = figure.subplots(2, 1, sharex=True)
-    places = np.arange(len(kl))
-    top.bar(places, kl[order], color=colours)
+    positions = np.arange(len(kl))
+    top.bar(positions, kl[order], color=colours)
     top.set_ylabel("KL (nats per image)")
-    bottom.bar(places, variances[order], color=colours)
+    bottom.bar(positions, variances[order], color=colours)
     bottom.axhline(threshold, color="black", linestyle="--", linewidth=1, label=f"active above {threshold}")
     bottom.set_yscale("log")
     lowest = max(variances.min(), 1e-6)  # the axis is logarithmic
@@ -75,7 +83,7 @@ def latent_spectrum(kl: Values, variances: Values, threshold: float) -> "Figure"
     bottom.set_ylabel("variance of the posterior mean")
     bottom.set_xlabel("latent dimension, by falling KL")
     step = -(-len(kl) // 40)
-    bottom.set_xticks(places[::step], [str(dimension) for dimension in order[::step]], fontsize=9)
+    bottom.set_xticks(positions[::step], [str(dimension) for dimension in order[::step]], fontsize=9)
     bottom.legend(fontsize=9, loc="upper right")
     bottom.set_xlim(-0.8, len(kl) - 0.2)
     for axes in (top, bottom):

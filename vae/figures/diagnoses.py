@@ -1,4 +1,4 @@
-"""Charts of single diagnoses: what is behind a verdict."""
+"""Charts of single diagnoses, which show what a verdict is based on."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 
-COLOURS = (BLUE, ORANGE)  # of two histograms in one panel
+COLOURS = (BLUE, ORANGE)  # of the two histograms in a panel
 BINS = 60
-LABEL_INCHES = 0.09  # that a letter of a tick label takes
+LABEL_INCHES = 0.09  # width of a letter of a tick label
 
 
 def error_per_class(errors: Values, class_names: Sequence[str], overall: float) -> "Figure":
-    """The mean squared error of reconstructions by class, beside the mean over all images.
+    """The mean squared error of reconstructions by class, with the mean over all images.
 
     Args:
         errors: mean squared error per pixel of each class (K,), NaN where a class has no images.
-        class_names: of the K classes.
+        class_names: the names of the K classes.
         overall: mean squared error per pixel over all images.
     """
     figure = canvas(
@@ -52,12 +52,12 @@ def error_per_class(errors: Values, class_names: Sequence[str], overall: float) 
 
 
 def bounds(train: Values, test: Values, unit: str) -> "Figure":
-    """How the negative ELBO is distributed over training and over test images.
+    """The distribution of the negative ELBO over training images and over test images.
 
     Args:
         train: nats per image (N,).
         test: nats per image (M,).
-        unit: of both, with what they are bounds on.
+        unit: the unit of both, with what they are bounds on.
     """
     gap = _mean(test) - _mean(train)
     explanation = "Healthy: the two lie on one another."
@@ -84,14 +84,14 @@ def holes(
     realism_linear: Values,
     realism_spherical: Values,
 ) -> "Figure":
-    """Whether the prior reaches where no image is encoded, and whether the way between two codes leads there.
+    """Distances to the nearest code, and the realism of images on the way between two codes.
 
     Args:
         prior_distances: from draws of the prior to the nearest code (N,).
         held_out_distances: from codes of held-out images to the nearest code (M,).
         shares: of the way between two codes, from 0 to 1 (S,).
-        realism_linear: median realism of the images decoded at these shares, on straight lines (S,).
-        realism_spherical: the same on great circles (S,).
+        realism_linear: median realism of the images decoded at these shares on straight lines (S,).
+        realism_spherical: the same on arcs (S,).
     """
     figure = canvas(
         12,
@@ -120,7 +120,7 @@ def holes(
     right.plot(shares, realism_spherical, color=ORANGE, marker="s", linestyle="--", label="spherical")
     low, high = right.dataLim.intervaly
     room = max(high - low, 0.1)
-    right.set_ylim(low - 0.1 * room, high + 0.45 * room)  # the legend stands above the curves
+    right.set_ylim(low - 0.1 * room, high + 0.45 * room)  # room for the legend above the curves
     right.grid(alpha=0.3)
     right.legend(fontsize=9, loc="upper center")
     return figure
@@ -137,11 +137,11 @@ def class_balance(
     """How often each class occurs among samples and among test images.
 
     Args:
-        sample_shares: of samples, by the class that the classifier sees in them (K,).
-        real_shares: of test images (K,).
-        class_names: of the K classes.
+        sample_shares: share of samples that are classified as each class (K,).
+        real_shares: share of test images of each class (K,).
+        class_names: the names of the K classes.
         accuracy: of the classifier, as a share of test images.
-        confidence: mean probability of the class seen in a sample.
+        confidence: mean probability of the predicted class, over samples.
         real_confidence: the same over test images.
     """
     explanation = "Healthy: pairs of equal height."
@@ -167,10 +167,10 @@ def class_balance(
 
 
 def label_information(information: Values, kl: Values) -> "Figure":
-    """What each latent dimension tells of the class, in falling order of the KL.
+    """How much each latent dimension tells about the class, in falling order of the KL.
 
     Args:
-        information: mutual information of each dimension's code with the class, nats (D,).
+        information: mutual information of each latent dimension with the class, nats (D,).
         kl: nats per latent dimension, averaged over images (D,).
     """
     finite = information[np.isfinite(information)]
@@ -192,14 +192,16 @@ def label_information(information: Values, kl: Values) -> "Figure":
     step = -(-len(kl) // 40)
     axes.set_xticks(places[::step], [str(dimension) for dimension in order[::step]], fontsize=9)
     axes.set_xlim(-0.8, len(kl) - 0.2)
-    axes.set_ylim(1.05 * min(finite.min(), 0), 1.05 * max(finite.max(), 0.1))  # so that hardly anything looks like it
+    axes.set_ylim(
+        1.05 * min(finite.min(), 0), 1.05 * max(finite.max(), 0.1)
+    )  # at least 0.1, so that very little looks like very little
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     return figure
 
 
 def _histograms(axes: "Axes", groups: dict[str, Values], ylabel: str) -> bool:
-    """Densities of two groups over common bins; False, and words in their place, where no value is finite."""
+    """Draw the densities of two groups over common bins. Where no value is finite, say so and return False."""
     axes.set_ylabel(ylabel)
     finite = {name: values[np.isfinite(values)].astype(np.float64) for name, values in groups.items()}
     together = np.concatenate(list(finite.values()))
@@ -207,7 +209,7 @@ def _histograms(axes: "Axes", groups: dict[str, Values], ylabel: str) -> bool:
         leave_empty(axes, "no finite values")
         return False
     low, high = together.min(), together.max()
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # all of one value
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # all values are equal
         room = max(0.5, 0.01 * abs(low))
         low, high = low - room, high + room
     edges = np.linspace(low, high, BINS + 1)
@@ -223,13 +225,13 @@ def _histograms(axes: "Axes", groups: dict[str, Values], ylabel: str) -> bool:
 
 
 def _mean(values: Values) -> float:
-    """Of the finite values; NaN where there are none."""
+    """The mean of the finite values; NaN where there are none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean(dtype=np.float64)) if len(finite) else float("nan")
 
 
 def _name_classes(axes: "Axes", class_names: Sequence[str]) -> None:
-    """Ticks with the names of classes, upright where side by side they would touch."""
+    """Label the ticks with class names, rotated where they would overlap side by side."""
     figure = axes.get_figure()
     assert figure is not None
     room = (figure.bbox.width / figure.dpi - 1) / len(class_names)
@@ -242,5 +244,5 @@ def _name_classes(axes: "Axes", class_names: Sequence[str]) -> None:
 
 
 def _legend_above(axes: "Axes") -> None:
-    """A legend where no bar can lie beneath it."""
+    """A legend above the axes, where it hides no bar."""
     axes.legend(fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0.2)

@@ -1,4 +1,4 @@
-"""Pictures made of images in rows and columns."""
+"""Grids of images."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Images = NDArray[np.float32]  # (N, C, H, W), intensities in [0, 1]
 
 CELL_INCHES = 0.68
-PADDING = 0.08  # between images, as a share of one
+PADDING = 0.08  # between images, as a share of an image's height
 
 
 def image_grid(
@@ -29,17 +29,17 @@ def image_grid(
     column_axis: str = "",
     cell: float = CELL_INCHES,
 ) -> "Figure":
-    """Images in rows and columns, with labels of either.
+    """Images in labelled rows and columns.
 
     Args:
-        rows: of each row its images, all rows equally long; a list of arrays, or one with an axis more.
+        rows: the images of each row, all rows equally long: a list of arrays (N, C, H, W), or one array of them.
         title: what the picture shows.
         explanation: how to read it.
-        row_labels: a label a row, or none.
-        column_labels: a label a column, or none.
-        row_axis: what the row labels are.
-        column_axis: what the column labels are.
-        cell: inches an image takes.
+        row_labels: a label for each row, or none.
+        column_labels: a label for each column, or none.
+        row_axis: what the row labels mean.
+        column_axis: what the column labels mean.
+        cell: size of an image in inches.
     """
     columns = len(rows[0])
     label_room = 0.5 + 0.08 * max((len(label) for label in row_labels), default=0) + (0.3 if row_axis else 0)
@@ -57,9 +57,11 @@ def image_grid(
 
 
 def _tile(rows: Sequence[Images] | Images) -> tuple[NDArray[np.float32], tuple[int, int], tuple[float, float]]:
-    """One picture of all images on white, with the distance between images and half an image's size, in pixels."""
+    """All images on a white background, with the step from image to image and half an image's size, in pixels."""
     channels, height, width = rows[0].shape[1:]
-    scale = max(1, round(28 / height))  # so that the gap between small images may be less than one of their pixels
+    scale = max(
+        1, round(28 / height)
+    )  # enlarges small images, so that the gap can be narrower than one of their pixels
     gap = round(PADDING * height * scale)
     step = (height * scale + gap, width * scale + gap)
     columns = len(rows[0])

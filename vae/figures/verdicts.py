@@ -1,4 +1,4 @@
-"""Verdicts on a model as a table with a traffic light a row."""
+"""Verdicts on a model as a table, with a traffic light in each row."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -9,7 +9,7 @@ from vae.figures.canvas import AMBER, DOTS_PER_INCH, GREEN, GREY, ORANGE, canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The colour, the marker and its size of each level: where two hues look alike, shapes and words tell them apart.
+# The colour, marker and marker size of each level. Shapes and words distinguish levels whose colours look alike.
 LIGHTS = {
     "healthy": (GREEN, "o", 11),
     "warning": (AMBER, "^", 11),
@@ -19,7 +19,7 @@ LIGHTS = {
 
 # Inches.
 WIDTH = 11.0
-LIGHT, LEVEL, SUBJECT, TEXT, RIGHT = 0.32, 0.5, 1.5, 3.4, 10.75  # where columns begin, and the last one ends
+LIGHT, LEVEL, SUBJECT, TEXT, RIGHT = 0.32, 0.5, 1.5, 3.4, 10.75  # where the columns start, and where the last one ends
 HEADER = 0.8  # of the title and the explanation
 PADDING = 0.12  # above and below a row
 GAP = 0.05  # between the paragraphs of a row
@@ -30,7 +30,7 @@ SMALL = {"fontsize": 9, "color": "#5A5A5A"}
 
 
 class Judged(Protocol):
-    """What a row shows: a level of LIGHTS, what is judged, what was measured, the thresholds, what to try."""
+    """What a row shows: a level from LIGHTS, what is judged, what was measured, the thresholds, what to try."""
 
     @property
     def level(self) -> str: ...  # noqa: D102
@@ -45,7 +45,7 @@ class Judged(Protocol):
 
 
 class Paragraph(NamedTuple):
-    """Wrapped text with the place of its upper left corner: inches from the left and from the top of the table."""
+    """Wrapped text with its upper left corner, in inches from the left and from the top of the table."""
 
     x: float
     y: float
@@ -54,11 +54,11 @@ class Paragraph(NamedTuple):
 
 
 def verdict_table(verdicts: Sequence[Judged], title: str) -> "Figure":
-    """A row a verdict: its level, its subject, the finding, and below it what healthy means and what to try.
+    """A table with a row for each verdict: level, subject, finding, and below it what is healthy and what to try.
 
     Args:
-        verdicts: in the order of the rows; ``vae.diagnostics.verdict.Verdict`` is one.
-        title: what is judged, within a line.
+        verdicts: such as ``vae.diagnostics.verdict.Verdict``, in the order of the rows.
+        title: what is judged, in one line.
 
     Raises:
         KeyError: a level is not in LIGHTS.
@@ -70,14 +70,14 @@ def verdict_table(verdicts: Sequence[Judged], title: str) -> "Figure":
         WIDTH,
         HEADER + max(tops[-1], 1.0),
         title,
-        "● healthy: as it ought to be. ▲ warning: look closer. ■ failure: mend this first. ◆ not judged: no grounds.",
+        "● healthy: as it should be. ▲ warning: look closer. ■ failure: fix this first. ◆ not judged: see the finding.",
     )
     axes = figure.subplots()
     axes.set_axis_off()
     if not verdicts:
         leave_empty(axes, "no verdicts")
         return figure
-    # Inches from the picture's left edge, and from below the explanation down.
+    # Inches from the picture's left edge to the right, and from below the explanation downwards.
     corner = blended_transform_factory(figure.transFigure, axes.transAxes)
     inches = Affine2D().scale(1, -1) + figure.dpi_scale_trans + ScaledTranslation(0, 1, corner)  # type: ignore[arg-type]
     for x, y, text, style in paragraphs:
@@ -90,7 +90,7 @@ def verdict_table(verdicts: Sequence[Judged], title: str) -> "Figure":
 
 
 def _lay_out(verdicts: Sequence[Judged]) -> tuple[list[Paragraph], list[float]]:
-    """All text of the table in its place, and where the rows begin, with the end of the last."""
+    """All text of the table with its position, and where each row starts, and where the last one ends."""
     paragraphs = []
     tops = [0.0]
     for verdict in verdicts:
@@ -113,16 +113,18 @@ def _lay_out(verdicts: Sequence[Judged]) -> tuple[list[Paragraph], list[float]]:
 
 
 def _wrap(text: str, width: float, style: dict[str, Any]) -> tuple[str, float]:
-    """The text in lines of at most this width, and the height of all of them, as drawn; in inches."""
+    """Wrap text to lines of at most a width, and measure the height of all lines as drawn. In inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(dpi=DOTS_PER_INCH)
-    FigureCanvasAgg(figure)  # measures as it will draw
+    FigureCanvasAgg(figure)  # measures text as it will be drawn
     drawn = figure.text(0, 0, " ".join(text.split()), parse_math=False, **style)
     extent = drawn.get_window_extent()
     room = width * DOTS_PER_INCH
-    characters = round(1.2 * len(text) * room / max(extent.width, room))  # letters differ in width: begin with many
+    characters = round(
+        1.2 * len(text) * room / max(extent.width, room)
+    )  # letters differ in width, so start with too many
     while extent.width > room and characters > 0:
         drawn.set_text("\n".join(wrap(text, characters, break_on_hyphens=False)))
         extent = drawn.get_window_extent()

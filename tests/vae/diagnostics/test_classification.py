@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vae.datasets import pixels
+from vae.data.images import pixels
+from vae.data.sources import load_source
 from vae.diagnostics.classification import (
     TooFewClassesError,
     accuracy,
@@ -14,11 +15,10 @@ from vae.diagnostics.classification import (
     train_classifier,
 )
 from vae.diagnostics.verdict import Level
-from vae.sources import load_source
 
 
 def stripes(count: int, classes: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
-    """Noisy images of five rows: in those of class k row k is bright."""
+    """Noisy images of five rows: row k is bright in images of class k."""
     random = torch.Generator().manual_seed(seed)
     labels = torch.tensor(classes)[torch.arange(count) % len(classes)]
     images = torch.randint(0, 100, (count, 1, 5, 4), dtype=torch.uint8, generator=random)
@@ -26,7 +26,7 @@ def stripes(count: int, classes: tuple[int, ...], seed: int) -> tuple[Tensor, Te
     return images, labels
 
 
-def test_a_classifier_of_digits_gets_unseen_ones_right() -> None:
+def test_classifier_of_digits_is_right_on_over_95_percent_of_test_digits() -> None:
     train, test = load_source("digits", 0)
     classifier = train_classifier(train.images, train.labels, classes=10, seed=0)
     probabilities = classifier.probabilities(pixels(test.images))
@@ -38,7 +38,7 @@ def test_a_classifier_of_digits_gets_unseen_ones_right() -> None:
 
 
 @pytest.mark.parametrize("classes", [(0, 1), (3, 1), (0, 2, 4)], ids=str)
-def test_classes_without_training_images_have_no_probability(classes: tuple[int, ...]) -> None:
+def test_classifier_gives_classes_without_training_images_zero_probability(classes: tuple[int, ...]) -> None:
     images, labels = stripes(300, classes, seed=1)
     probabilities = train_classifier(images, labels, classes=5, seed=0).probabilities(pixels(images))
     assert probabilities.shape == (300, 5)
@@ -47,7 +47,7 @@ def test_classes_without_training_images_have_no_probability(classes: tuple[int,
         assert not probabilities[:, missing].any()
 
 
-def test_a_classifier_repeats_bit_for_bit_and_depends_on_the_seed() -> None:
+def test_classifier_repeats_bit_for_bit_with_its_seed_only() -> None:
     images, labels = stripes(100, (0, 1, 2), seed=1)
     first, again, other = (
         train_classifier(images, labels, 3, seed).probabilities(pixels(images)) for seed in (1, 1, 2)
@@ -56,7 +56,7 @@ def test_a_classifier_repeats_bit_for_bit_and_depends_on_the_seed() -> None:
     assert (first != other).any()
 
 
-def test_a_classifier_of_a_single_class_is_refused() -> None:
+def test_training_a_classifier_on_a_single_class_is_refused() -> None:
     images, _ = stripes(10, (1,), seed=1)
     with pytest.raises(TooFewClassesError, match=r"prepare\.validation_fraction"):
         train_classifier(images, torch.ones(10, dtype=torch.int64), classes=5, seed=0)
@@ -65,11 +65,11 @@ def test_a_classifier_of_a_single_class_is_refused() -> None:
 PROBABILITIES = np.array([[0.5, 0.25, 0.25, 0], [0, 0.75, 0.25, 0], [1, 0, 0, 0], [0.25, 0, 0.75, 0]], np.float32)
 
 
-def test_class_shares_count_the_most_probable_classes() -> None:
+def test_class_shares_are_the_shares_of_the_most_probable_classes() -> None:
     assert class_shares(PROBABILITIES).tolist() == [0.5, 0.25, 0.25, 0]
 
 
-def test_accuracy_is_the_share_of_labels_that_are_most_probable() -> None:
+def test_accuracy_is_the_share_of_images_whose_label_is_most_probable() -> None:
     assert accuracy(PROBABILITIES, np.array([0, 1, 2, 3])) == 0.5
 
 
@@ -104,7 +104,7 @@ def test_balance_is_the_overlap_of_two_distributions_over_classes(
         (0.95, 0.5, Level.FAILURE, ["between classes"]),
     ],
 )
-def test_classes_are_judged_by_balance_and_by_confidence_against_that_on_real_images(
+def test_classes_verdict_is_graded_by_balance_and_by_confidence_relative_to_test_images(
     balance: float, confidence: float, level: Level, advice: list[str]
 ) -> None:
     verdict = judge_classes(balance, confidence, real_confidence=0.91, accuracy=0.876)
@@ -116,7 +116,7 @@ def test_classes_are_judged_by_balance_and_by_confidence_against_that_on_real_im
         assert figure in verdict.finding
 
 
-def test_classes_are_not_judged_by_a_poor_classifier() -> None:
+def test_classes_are_not_judged_where_the_classifier_is_inaccurate() -> None:
     verdict = judge_classes(0.1, 0.3, real_confidence=0.5, accuracy=0.79)
     assert verdict.level is Level.NOT_JUDGED
     assert not verdict.advice

@@ -17,7 +17,7 @@ from vae.diagnostics.collapse import (
     mutual_information,
 )
 from vae.diagnostics.verdict import Level
-from vae.objective import kl_divergence
+from vae.model.objective import kl_divergence
 
 BIT = log(2)
 
@@ -27,7 +27,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def posterior_means(variances: Sequence[float], images: int = 100) -> Tensor:
-    """Means of exactly these variances over images: half of them one standard deviation up, half of them down."""
+    """Means of exactly these variances over images: half of them one standard deviation above 5, half below."""
     signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(images // 2).unsqueeze(1)
     return 5 + signs * torch.tensor(variances, dtype=torch.float64).sqrt()
 
@@ -36,19 +36,15 @@ def posterior_means(variances: Sequence[float], images: int = 100) -> Tensor:
     ("variances", "active"),
     [((0.0101, 0.5, 2.0), 3), ((0.0101, 0.0099, 0.0), 1), ((1.0, 1.0, 0.0099), 2), ((0.0099, 0.0, 1e-9), 0)],
 )
-def test_dimensions_whose_mean_varies_by_more_than_a_hundredth_are_active(
+def test_active_units_counts_dimensions_whose_mean_has_a_variance_above_0_01(
     variances: tuple[float, ...], active: int
 ) -> None:
     assert active_units(mean_variances(posterior_means(variances))) == active
 
 
 @pytest.mark.parametrize(("threshold", "active"), [(0.0099, 3), (0.01, 2), (0.1, 1), (0.5, 0)])
-def test_variance_at_the_threshold_is_not_active(threshold: float, active: int) -> None:
+def test_active_units_does_not_count_a_variance_at_the_threshold(threshold: float, active: int) -> None:
     assert active_units(torch.tensor([0.01, 0.1, 0.5], dtype=torch.float64), threshold) == active
-
-
-def test_large_means_that_do_not_vary_carry_nothing() -> None:
-    assert active_units(mean_variances(torch.full((50, 2), 7.0))) == 0
 
 
 def test_mean_variances_are_population_variances_in_float64() -> None:
@@ -58,12 +54,12 @@ def test_mean_variances_are_population_variances_in_float64() -> None:
     np.testing.assert_allclose(variances.numpy(), mean.double().numpy().var(axis=0, ddof=0), rtol=1e-12)
 
 
-def test_means_of_a_single_image_do_not_vary() -> None:
+def test_mean_variances_of_a_single_image_are_zero() -> None:
     assert mean_variances(torch.tensor([[1.0, -2.0]])).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("images", "dimensions"), [(1, 1), (2, 3), (40, 3), (30, 8)])
-def test_information_is_that_of_its_definition(images: int, dimensions: int) -> None:
+def test_mutual_information_agrees_with_a_loop_over_its_definition(images: int, dimensions: int) -> None:
     """A loop over every pair, densities by torch.distributions."""
     mean, log_variance = 2 + normal(images, dimensions, seed=1), normal(images, dimensions, seed=2) - 1
     noise = normal(images, dimensions, seed=3)
@@ -79,7 +75,7 @@ def test_information_is_that_of_its_definition(images: int, dimensions: int) -> 
 
 
 @pytest.mark.parametrize("signal", [0.3, 1.0, 3.0])
-def test_information_of_a_gaussian_channel_is_that_of_shannon(signal: float) -> None:
+def test_mutual_information_of_a_gaussian_channel_is_shannons_formula(signal: float) -> None:
     """μ = a·s with s standard normal and σ² = ½: ½·log(1 + a²/σ²) nats a dimension, far below log N here."""
     images, dimensions = 3000, 2
     mean = signal * normal(images, dimensions, seed=1)
@@ -91,31 +87,31 @@ def test_information_of_a_gaussian_channel_is_that_of_shannon(signal: float) -> 
 
 
 @pytest.mark.parametrize("dimensions", [1, 20])
-def test_posteriors_that_are_all_equal_carry_nothing(dimensions: int) -> None:
+def test_mutual_information_of_equal_posteriors_is_zero(dimensions: int) -> None:
     mean, log_variance = (normal(1, dimensions, seed=seed).expand(50, dimensions) for seed in (1, 2))
     assert mutual_information(mean, log_variance, normal(50, dimensions, seed=3)) == pytest.approx(0, abs=1e-13)
 
 
 @pytest.mark.parametrize("images", [2, 7, 1000])
-def test_posteriors_that_do_not_overlap_tell_every_image_apart(images: int) -> None:
+def test_mutual_information_of_disjoint_posteriors_is_the_logarithm_of_the_number_of_images(images: int) -> None:
     mean = 100 * torch.arange(images, dtype=torch.float64).unsqueeze(1)
     information = mutual_information(mean, torch.zeros_like(mean), normal(images, 1).clamp(-3, 3))
     assert information == pytest.approx(log(images), rel=1e-12)
 
 
-def test_two_groups_that_do_not_overlap_carry_a_bit() -> None:
+def test_mutual_information_of_two_disjoint_groups_of_posteriors_is_one_bit() -> None:
     mean = torch.tensor([-50.0, 50.0]).repeat(30).unsqueeze(1)
     assert mutual_information(mean, torch.zeros_like(mean), normal(60, 1)) == pytest.approx(BIT, rel=1e-12)
 
 
 @pytest.mark.parametrize("log_variance", [-80.0, -20.0, 0.0, 10.0])
-def test_information_never_exceeds_what_tells_all_images_apart(log_variance: float) -> None:
+def test_mutual_information_never_exceeds_the_logarithm_of_the_number_of_images(log_variance: float) -> None:
     mean = normal(200, 5, seed=1)
     information = mutual_information(mean, torch.full_like(mean, log_variance), normal(200, 5, seed=2))
     assert information <= log(200) * (1 + 1e-12)
 
 
-def test_information_is_below_the_kl_to_the_prior() -> None:
+def test_mutual_information_is_below_the_kl_to_the_prior_and_does_not_change_when_all_means_move() -> None:
     """The KL is the information and KL(q(z) ‖ p(z)) together; means far from the prior add to the latter alone."""
     mean, log_variance, noise = normal(500, 2, seed=1), torch.full((500, 2), -1.0), normal(500, 2, seed=2)
     information = mutual_information(mean, log_variance, noise)
@@ -124,14 +120,14 @@ def test_information_is_below_the_kl_to_the_prior() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 49, 50, 60])
-def test_information_does_not_depend_on_the_rows_at_once(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mutual_information_does_not_depend_on_the_rows_at_once(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     posterior = normal(50, 3, seed=1), normal(50, 3, seed=2), normal(50, 3, seed=3)
     whole = mutual_information(*posterior)
     monkeypatch.setattr(module, "ROWS_AT_ONCE", rows)
     assert mutual_information(*posterior) == pytest.approx(whole, rel=1e-12)
 
 
-def test_information_leaves_its_inputs_as_they_are() -> None:
+def test_mutual_information_does_not_change_its_inputs() -> None:
     posterior = [normal(20, 3, seed=seed) for seed in range(3)]
     before = [tensor.clone() for tensor in posterior]
     mutual_information(*posterior)
@@ -151,7 +147,7 @@ def test_information_leaves_its_inputs_as_they_are() -> None:
         ([], Onset.NEVER),
     ],
 )
-def test_onset_of_a_collapse_is_read_from_the_kl_of_the_epochs(kl_per_epoch: list[float], onset: Onset) -> None:
+def test_collapse_onset_is_read_from_the_kl_of_the_epochs(kl_per_epoch: list[float], onset: Onset) -> None:
     assert collapse_onset(kl_per_epoch) is onset
 
 
@@ -170,7 +166,7 @@ def test_onset_of_a_collapse_is_read_from_the_kl_of_the_epochs(kl_per_epoch: lis
         ((1.0, 1.0, 1.0, 1.0), float("nan"), 10, Level.FAILURE),
     ],
 )
-def test_a_collapse_is_graded_by_information_and_active_dimensions(
+def test_collapse_verdict_is_graded_by_mutual_information_and_active_dimensions(
     variances: tuple[float, ...], information: float, classes: int, level: Level
 ) -> None:
     verdict = judge_collapse(torch.tensor(variances, dtype=torch.float64), information, [20.0], classes)
@@ -179,7 +175,7 @@ def test_a_collapse_is_graded_by_information_and_active_dimensions(
     assert bool(verdict.advice) is (level is not Level.HEALTHY)
 
 
-def test_the_finding_names_the_counts_at_both_thresholds_and_the_information() -> None:
+def test_collapse_finding_names_the_active_counts_at_both_thresholds_and_the_mutual_information() -> None:
     verdict = judge_collapse(torch.tensor([1.0, 0.5, 0.05, 0.001]), 3.456, [20.0], classes=10)
     for words in ("3 of 4 ", "0.01", "2 clearly", "0.1)", "3.46 nats"):
         assert words in verdict.finding
@@ -192,7 +188,7 @@ def test_the_finding_names_the_counts_at_both_thresholds_and_the_information() -
     ("kl_per_epoch", "words"),
     [([0.1, 0.0], "from the start"), ([9.0, 0.0], "vanished during"), ([9.0, 9.0], "did not vanish")],
 )
-def test_a_failure_names_its_onset(kl_per_epoch: list[float], words: str) -> None:
+def test_collapse_finding_of_a_failure_names_its_onset(kl_per_epoch: list[float], words: str) -> None:
     verdict = judge_collapse(torch.zeros(4), 0.0, kl_per_epoch, classes=10)
     assert words in verdict.finding
     assert "0 of 4 " in verdict.finding
@@ -207,7 +203,7 @@ def test_a_failure_names_its_onset(kl_per_epoch: list[float], words: str) -> Non
         ((1.0, 0.0, 0.0), 1.0, {"latent_dim", "free_bits", "epochs", "beta"}, {"network"}),
     ],
 )
-def test_advice_is_for_what_was_found(
+def test_collapse_advice_names_parameters_that_act_on_the_finding(
     variances: tuple[float, ...], information: float, tried: set[str], untried: set[str]
 ) -> None:
     advice = judge_collapse(torch.tensor(variances), information, [20.0], classes=10).advice

@@ -1,4 +1,4 @@
-from math import exp, sqrt
+from math import exp
 
 import numpy as np
 import pytest
@@ -16,34 +16,14 @@ from vae.diagnostics.verdict import Level
 
 
 def losses(mean: float, spread: float, count: int = 20) -> Tensor:
-    """Of exactly this mean and population standard deviation."""
+    """Losses of exactly this mean and population standard deviation."""
     return mean + spread * torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(count // 2)
 
 
-def test_gap_is_in_nats_and_in_standard_deviations_of_the_test_images() -> None:
+def test_overfitting_gap_is_in_nats_and_in_standard_deviations_of_the_test_images() -> None:
     gap = overfitting_gap(losses(100, 77), losses(103, 20))
     assert gap.nats == pytest.approx(3, rel=1e-12)
     assert gap.effect_size == pytest.approx(0.15, rel=1e-12)
-
-
-@pytest.mark.parametrize("effect", [-0.3, 0.0, 0.4])
-def test_effect_size_of_two_normals_is_the_distance_of_their_means(effect: float) -> None:
-    count, random = 40_000, torch.Generator().manual_seed(0)
-    train = 90 + 12 * torch.randn(count, generator=random)
-    test = 90 + 12 * (effect + torch.randn(count, generator=random))
-    gap = overfitting_gap(train, test)
-    tolerance = 4 * sqrt(2 / count)
-    assert gap.effect_size == pytest.approx(effect, abs=tolerance)
-    assert gap.nats == pytest.approx(12 * effect, abs=12 * tolerance)
-
-
-def test_effect_size_does_not_depend_on_the_scale_of_the_loss() -> None:
-    random = torch.Generator().manual_seed(0)
-    train, test = torch.rand(50, generator=random), 0.1 + torch.rand(40, generator=random)
-    plain = overfitting_gap(train, test)
-    scaled = overfitting_gap(1000 * train - 700, 1000 * test - 700)
-    assert scaled.effect_size == pytest.approx(plain.effect_size, rel=1e-4)
-    assert scaled.nats == pytest.approx(1000 * plain.nats, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +37,7 @@ def test_effect_size_does_not_depend_on_the_scale_of_the_loss() -> None:
         (0.5001, Level.FAILURE),
     ],
 )
-def test_overfitting_is_graded_by_effect_size(effect: float, level: Level) -> None:
+def test_overfitting_verdict_is_graded_by_effect_size(effect: float, level: Level) -> None:
     verdict = judge_overfitting(losses(100, 3), losses(100 + 8 * effect, 8))
     assert verdict.subject == "overfitting"
     assert verdict.level is level
@@ -65,30 +45,26 @@ def test_overfitting_is_graded_by_effect_size(effect: float, level: Level) -> No
     assert "Cohen 1988" in verdict.criterion
 
 
-def test_the_finding_of_overfitting_names_gap_and_effect_size() -> None:
+def test_overfitting_finding_names_the_gap_and_the_effect_size() -> None:
     assert "3.00 nats more" in (finding := judge_overfitting(losses(100, 3), losses(103, 20)).finding)
     assert "0.15 standard deviations" in finding
     assert "3.00 nats less" in judge_overfitting(losses(103, 3), losses(100, 20)).finding
 
 
 @pytest.mark.parametrize(("epochs", "last"), [(3, 3), (5, 3), (12, 3), (15, 3), (16, 4), (40, 10), (2, 2)])
-def test_slope_is_that_of_a_line_through_the_last_quarter(epochs: int, last: int) -> None:
+def test_end_slope_is_that_of_a_least_squares_line_through_the_last_quarter(epochs: int, last: int) -> None:
     values = np.random.default_rng(0).standard_normal(epochs)
     expected = np.polyfit(np.arange(last), values[-last:], deg=1)[0]
     assert end_slope(values.tolist()) == pytest.approx(expected, rel=1e-9)
 
 
-def test_slope_of_a_straight_line_is_its_own() -> None:
-    assert end_slope([200 - 1.5 * epoch for epoch in range(30)]) == pytest.approx(-1.5, rel=1e-12)
-
-
-def test_slope_of_a_single_epoch_is_refused() -> None:
+def test_end_slope_of_a_single_epoch_is_refused() -> None:
     with pytest.raises(ValueError, match="two data points"):
         end_slope([1.0])
 
 
 def curve(further_fall: float) -> list[float]:
-    """40 epochs that fall by 100 nats, at the end at the rate that 4 more would fall by this share of it."""
+    """A loss that falls by 100 nats in 40 epochs, and at its final slope by this share of them in 4 more."""
     end = [further_fall * 100 / 4 * epoch for epoch in range(9, -1, -1)]
     fall_before = 100 - end[0]
     return [100 + fall_before * (1 - epoch / 30) + end[0] for epoch in range(30)] + [100 + value for value in end]
@@ -105,7 +81,9 @@ def curve(further_fall: float) -> list[float]:
         (0.0301, Level.FAILURE),
     ],
 )
-def test_training_length_is_graded_by_the_fall_still_to_be_had(further_fall: float, level: Level) -> None:
+def test_training_length_verdict_is_graded_by_the_expected_further_fall_of_the_loss(
+    further_fall: float, level: Level
+) -> None:
     values = curve(further_fall)
     assert len(values) == 40
     assert values[0] - values[-1] == pytest.approx(100)
@@ -116,19 +94,17 @@ def test_training_length_is_graded_by_the_fall_still_to_be_had(further_fall: flo
     assert ("no longer falls" in verdict.finding) is (further_fall <= 0)
 
 
-def test_the_finding_of_training_length_names_the_fall_still_to_be_had() -> None:
+def test_training_length_finding_names_the_expected_further_fall_of_the_loss() -> None:
     finding = judge_convergence(curve(0.02)).finding
     for words in ("2.00 nats more", "2.0%", "100.00 nats", "40 epochs"):
         assert words in finding
 
 
 @pytest.mark.parametrize(("epochs", "level"), [(200, Level.HEALTHY), (10, Level.FAILURE)])
-def test_an_exponential_fall_is_done_after_many_times_its_constant(epochs: int, level: Level) -> None:
+def test_training_length_is_healthy_after_ten_time_constants_of_an_exponential_fall_and_a_failure_after_half(
+    epochs: int, level: Level
+) -> None:
     assert judge_convergence([100 + 80 * exp(-epoch / 20) for epoch in range(epochs)]).level is level
-
-
-def test_a_straight_fall_has_not_ended() -> None:
-    assert judge_convergence([100 - epoch for epoch in range(50)]).level is Level.FAILURE
 
 
 @pytest.mark.parametrize(
@@ -141,14 +117,16 @@ def test_a_straight_fall_has_not_ended() -> None:
         ([5.0, 5.0, 5.0, 5.0, float("nan")], "never higher"),
     ],
 )
-def test_training_length_is_not_judged_without_a_curve_that_falls(values: list[float], words: str) -> None:
+def test_training_length_is_not_judged_without_five_epochs_in_which_the_loss_fell(
+    values: list[float], words: str
+) -> None:
     verdict = judge_convergence(values)
     assert verdict.level is Level.NOT_JUDGED
     assert words in verdict.finding
     assert not verdict.advice
 
 
-def test_five_epochs_are_enough_to_judge() -> None:
+def test_training_length_is_judged_from_five_epochs_on() -> None:
     assert judge_convergence([9.0, 5.0, 3.0, 3.0, 3.0]).level is Level.HEALTHY
 
 
@@ -165,7 +143,7 @@ def test_five_epochs_are_enough_to_judge() -> None:
         (0.701, 0.01, Level.FAILURE),
     ],
 )
-def test_inference_gap_is_graded_as_a_share_of_the_kl(gap: float, kl: float, level: Level) -> None:
+def test_inference_gap_verdict_is_graded_by_the_gap_as_a_share_of_the_kl(gap: float, kl: float, level: Level) -> None:
     verdict = judge_inference_gap(100 + gap, 100, kl)
     assert verdict.subject == "inference gap"
     assert verdict.level is level
@@ -173,7 +151,7 @@ def test_inference_gap_is_graded_as_a_share_of_the_kl(gap: float, kl: float, lev
     assert "Cremer" in verdict.criterion
 
 
-def test_the_finding_of_the_inference_gap_names_it_in_nats_and_as_a_share() -> None:
+def test_inference_gap_finding_names_the_gap_in_nats_and_as_a_share_of_the_kl() -> None:
     finding = judge_inference_gap(104, 99, 25).finding
     for words in ("5.00 nats", "20%", "25.00 nats"):
         assert words in finding

@@ -44,13 +44,13 @@ def by_definition(codes: Tensor, prior: Tensor, bandwidth: float | None) -> floa
 
 @pytest.mark.parametrize("bandwidth", [None, 0.7, 3.0])
 @pytest.mark.parametrize(("codes", "prior"), [(20, 20), (30, 11), (2, 2)])
-def test_discrepancy_is_that_of_its_definition(codes: int, prior: int, bandwidth: float | None) -> None:
+def test_discrepancy_agrees_with_loops_over_its_definition(codes: int, prior: int, bandwidth: float | None) -> None:
     z, p = 0.5 + 0.5 * normal(codes, 3, seed=1), normal(prior, 3, seed=2)
     squared = maximum_mean_discrepancy(z, p, 0, bandwidth=bandwidth, permutations=1).squared
     assert squared == pytest.approx(by_definition(z, p, bandwidth), rel=1e-9)
 
 
-def test_discrepancy_of_two_gaussians_is_that_of_its_closed_form_on_average() -> None:
+def test_discrepancy_of_two_gaussians_averages_to_its_closed_form() -> None:
     """E k(a, b) of N(0, s²) and N(m, t²) is (h² / (h² + s² + t²))^{D/2} exp(-m² / (2·(h² + s² + t²))), D dimensions."""
     dimensions, bandwidth, deviation, shift = 3, 1.5, 0.6, 0.8
 
@@ -80,7 +80,7 @@ def test_discrepancy_of_two_gaussians_is_that_of_its_closed_form_on_average() ->
     assert standard_error < 0.03 * expected
 
 
-def test_samples_of_one_distribution_have_no_discrepancy_on_average_and_a_uniform_p_value() -> None:
+def test_discrepancy_of_samples_of_one_distribution_averages_to_zero_with_a_uniform_p_value() -> None:
     results = [
         maximum_mean_discrepancy(normal(40, 2, seed=2 * draw), normal(30, 2, seed=2 * draw + 1), draw)
         for draw in range(100)
@@ -93,14 +93,14 @@ def test_samples_of_one_distribution_have_no_discrepancy_on_average_and_a_unifor
     assert (p_values - uniform).abs().max() < 1.63 / sqrt(len(results))  # Kolmogorov & Smirnov, at 1 %
 
 
-def test_samples_of_different_distributions_have_the_smallest_p_value() -> None:
+def test_discrepancy_of_samples_of_different_distributions_has_the_smallest_p_value() -> None:
     discrepancy = maximum_mean_discrepancy(normal(100, 4, seed=1) + 1, normal(100, 4, seed=2), 0)
     assert discrepancy.squared > 0.1
     assert discrepancy.p_value == pytest.approx(1 / 201)
     assert maximum_mean_discrepancy(normal(100, 4, seed=1) + 1, normal(100, 4, seed=2), 0, permutations=9)[1] == 0.1
 
 
-def test_discrepancy_repeats_and_only_the_p_value_depends_on_the_seed() -> None:
+def test_discrepancy_repeats_and_only_its_p_value_depends_on_the_seed() -> None:
     samples = normal(50, 2, seed=1), normal(50, 2, seed=2)
     results = [maximum_mean_discrepancy(*samples, seed) for seed in (0, 0, 1)]
     assert results[0] == results[1]
@@ -108,7 +108,7 @@ def test_discrepancy_repeats_and_only_the_p_value_depends_on_the_seed() -> None:
     assert results[0].p_value != results[2].p_value
 
 
-def test_codes_that_are_all_one_differ_from_the_prior_and_not_from_one_another() -> None:
+def test_discrepancy_of_identical_codes_is_significant_against_the_prior_and_zero_against_themselves() -> None:
     constant = torch.full((20, 3), 0.7)
     assert maximum_mean_discrepancy(constant, normal(20, 3, seed=1), 0).p_value == pytest.approx(1 / 201)
     squared, p_value = maximum_mean_discrepancy(constant, constant, 0)
@@ -117,14 +117,14 @@ def test_codes_that_are_all_one_differ_from_the_prior_and_not_from_one_another()
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_nearest_distances_are_those_of_every_pair(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_distances_are_the_smallest_of_every_pair(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS_AT_ONCE", rows)
     points, codes = normal(20, 3, seed=1), normal(50, 3, seed=2)
     expected = (points.unsqueeze(1) - codes.unsqueeze(0)).norm(dim=2).min(1).values
     torch.testing.assert_close(nearest_distances(points, codes), expected, rtol=1e-6, atol=0)
 
 
-def test_small_distances_far_from_the_origin_keep_their_digits() -> None:
+def test_nearest_distances_keep_their_digits_where_they_are_small_and_far_from_the_origin() -> None:
     codes = 10 * normal(100, 4, seed=1)
     points = codes.clone()
     points[:, 0] += 2**-10
@@ -154,14 +154,14 @@ def test_distance_ratio_grows_where_the_prior_lies_in_a_gap_between_codes(codes:
     assert ratio_of(normal(1000, 2, seed=5), codes(1), codes(2)) > 3
 
 
-def test_distance_ratio_is_that_worked_out_by_hand() -> None:
+def test_distance_ratio_is_the_ratio_of_medians_worked_out_by_hand() -> None:
     codes = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
     prior = torch.tensor([[3.0, 4.0], [0.0, 6.0], [10.0, 1.0]])
     held_out = torch.tensor([[0.0, 2.0], [12.5, 0.0], [0.0, 0.5]])
     assert ratio_of(prior, codes, held_out) == pytest.approx(5 / 2)
 
 
-def test_distance_ratio_of_codes_that_are_all_one_is_large_and_finite() -> None:
+def test_distance_ratio_of_identical_codes_is_large_and_finite() -> None:
     constant = torch.full((20, 3), 0.7)
     assert 1e6 < ratio_of(normal(20, 3, seed=1), constant, constant) < float("inf")
 
@@ -170,7 +170,9 @@ def test_distance_ratio_of_codes_that_are_all_one_is_large_and_finite() -> None:
     ("realism", "dip"),
     [([1.0, 1.0, 1.0], 1.0), ([1.2, 0.9, 0.3, 1.0, 0.8], 0.3), ([0.5, 2.0, 1.0, 1.5], 1.0), ([0.5, 1.0, 0.5], 2.0)],
 )
-def test_the_dip_is_the_lowest_inner_realism_over_that_of_the_ends(realism: list[float], dip: float) -> None:
+def test_interpolation_dip_is_the_lowest_inner_realism_over_the_mean_of_the_ends(
+    realism: list[float], dip: float
+) -> None:
     assert interpolation_dip(torch.tensor(realism)) == pytest.approx(dip)
 
 
@@ -187,7 +189,7 @@ def test_the_dip_is_the_lowest_inner_realism_over_that_of_the_ends(realism: list
         (-0.001, 0.9, 0.8, Level.HEALTHY),
     ],
 )
-def test_holes_are_judged_by_the_worse_of_distances_and_significant_discrepancy(
+def test_holes_verdict_is_graded_by_the_worse_of_distance_ratio_and_significant_discrepancy(
     squared: float, p_value: float, ratio: float, level: Level
 ) -> None:
     verdict = judge_holes(Discrepancy(squared, p_value), ratio, linear_dip=0.61, spherical_dip=0.72)

@@ -20,7 +20,7 @@ def distances(points: Codes) -> NDArray[np.float64]:
     return lengths
 
 
-def test_pca_is_the_projection_onto_the_first_singular_vectors() -> None:
+def test_pca_projects_onto_the_first_two_singular_vectors() -> None:
     codes = gaussian(50, 5) * np.array([1, 5, 0.5, 3, 2], dtype=np.float32) + 7
     centred = codes.astype(float) - codes.astype(float).mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
@@ -32,13 +32,13 @@ def test_pca_is_the_projection_onto_the_first_singular_vectors() -> None:
 
 
 @METHODS
-def test_codes_of_two_dimensions_are_shown_as_they_are(method: str) -> None:
+def test_projection_of_two_dimensional_codes_is_the_codes_themselves(method: str) -> None:
     codes = gaussian(20, 2)
     np.testing.assert_array_equal(projection.project(codes, method, seed=0), codes)
 
 
 @METHODS
-def test_codes_of_one_dimension_are_shown_along_the_first_axis(method: str) -> None:
+def test_projection_of_one_dimensional_codes_lies_on_the_first_axis(method: str) -> None:
     codes = gaussian(20, 1)
     expected = np.concatenate([codes, np.zeros((20, 1))], axis=1)
     np.testing.assert_array_equal(projection.project(codes, method, seed=0), expected)
@@ -64,15 +64,15 @@ def test_tsne_works_with_as_few_as_ten_points() -> None:
     assert (projected.std(0) > 0).all()
 
 
-def test_umap_where_it_is_not_installed_is_refused_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_umap_without_its_package_is_refused_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "find_spec", lambda _: None)
-    with pytest.raises(projection.MissingExtraError, match=r"generate\.map_method: umap .*make umap") as caught:
-        projection.require_method("umap", "generate.map_method")
+    with pytest.raises(projection.MissingExtraError, match=r"embed\.method: umap .*make umap") as caught:
+        projection.require_method("umap", "embed.method")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("method", "installed"), [("tsne", None), ("pca", None), ("umap", object())])
-def test_methods_whose_package_is_installed_are_accepted(
+def test_projection_methods_whose_package_is_installed_are_accepted(
     method: str, installed: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projection, "find_spec", lambda _: installed)
@@ -89,13 +89,17 @@ def test_methods_whose_package_is_installed_are_accepted(
         (3, "pca", ("principal component 1", "principal component 2")),
     ],
 )
-def test_axes_are_named_by_what_they_show(dimensions: int, method: str, expected: tuple[str, str]) -> None:
+def test_axis_names_are_the_latent_dimensions_or_those_of_the_method(
+    dimensions: int, method: str, expected: tuple[str, str]
+) -> None:
     assert projection.axis_names(dimensions, method) == expected
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca"])
 @pytest.mark.parametrize("others", [[], [1e-7]], ids=["all", "all but one"])
-def test_collapsed_codes_are_one_point(method: str, others: list[float]) -> None:
+def test_projection_of_collapsed_codes_is_finite_and_one_point_where_all_are_equal(
+    method: str, others: list[float]
+) -> None:
     codes = np.full((50, 4), 0.7, dtype=np.float32)
     codes[: len(others), 1] += np.array(others, dtype=np.float32)
     projected = projection.project(codes, method, seed=0)
@@ -110,20 +114,20 @@ def test_collapsed_codes_are_one_point(method: str, others: list[float]) -> None
     [lambda points: points[:, ::-1], lambda points: -3 * points + 5],
     ids=["mirrored", "turned, scaled and moved"],
 )
-def test_trustworthiness_of_a_picture_with_the_same_neighbours_is_one(move: Callable[[Codes], Codes]) -> None:
+def test_trustworthiness_of_a_projection_with_the_same_neighbours_is_one(move: Callable[[Codes], Codes]) -> None:
     points = gaussian(60, 2)
     codes = np.concatenate([points, np.zeros((60, 3), dtype=np.float32)], axis=1)
     assert projection.trustworthiness(codes, move(points), neighbours=5) == 1
 
 
-def test_trustworthiness_of_a_random_picture_is_about_a_half() -> None:
-    """A neighbour in it has any rank r in the latent space: Σ max(0, r - k) averages (N - k)/2 or so, half the most."""
+def test_trustworthiness_of_a_random_projection_is_about_one_half() -> None:
+    """A neighbour in it has a uniform rank r in the latent space, so Σ max(0, r - k) is about half its maximum."""
     trustworthiness = projection.trustworthiness(gaussian(200, 4, seed=1), gaussian(200, 2, seed=2), neighbours=5)
     assert trustworthiness == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("neighbours", [1, 5])
-def test_trustworthiness_is_that_of_its_formula(neighbours: int) -> None:
+def test_trustworthiness_agrees_with_a_loop_over_its_formula(neighbours: int) -> None:
     count, codes = 30, gaussian(30, 4)
     picture = codes[:, :2] + 0.5 * gaussian(30, 2, seed=1)
     in_picture, in_codes = distances(picture), distances(codes)

@@ -24,7 +24,7 @@ DIMENSIONS = 3
 
 
 def blobs(count: int, spread: float, seed: int) -> tuple[Codes, Labels]:
-    """Codes around four points at a distance of 1.4 from one another, and which point each belongs to."""
+    """Codes around four centres, and the index of each code's centre as its class."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % CLASSES
     centres = np.concatenate([np.eye(DIMENSIONS), np.zeros((1, DIMENSIONS))])
@@ -51,14 +51,14 @@ def majority_vote(
     return right / len(test_labels)
 
 
-def test_classes_far_apart_are_told_apart() -> None:
+def test_accuracies_and_silhouette_of_well_separated_classes_are_near_one() -> None:
     train, test = blobs(100, 0.02, seed=1), blobs(60, 0.02, seed=2)
     assert neighbour_accuracy(*train, *test, neighbours=5) == 1
     assert linear_probe_accuracy(*train, *test) == 1
     assert class_silhouette(*test) > 0.9
 
 
-def test_accuracies_are_those_of_the_test_codes() -> None:
+def test_accuracies_are_measured_on_the_test_codes() -> None:
     train, (test_codes, test_labels) = blobs(100, 0.02, seed=1), blobs(60, 0.02, seed=2)
     all_wrong = (test_labels + 1) % CLASSES
     half_wrong = np.where(np.arange(60) < 30, all_wrong, test_labels)
@@ -67,7 +67,7 @@ def test_accuracies_are_those_of_the_test_codes() -> None:
         assert linear_probe_accuracy(*train, test_codes, labels) == expected
 
 
-def test_codes_that_say_nothing_of_the_class_are_at_chance() -> None:
+def test_accuracies_of_codes_unrelated_to_the_class_are_at_chance() -> None:
     count = 2000
     random = np.random.default_rng(0)
     (train_codes, train_labels), (test_codes, test_labels) = blobs(count, 1.0, seed=1), blobs(count, 1.0, seed=2)
@@ -83,20 +83,20 @@ def test_codes_that_say_nothing_of_the_class_are_at_chance() -> None:
 
 
 @pytest.mark.parametrize("neighbours", [1, 2, 5, 20])
-def test_neighbour_accuracy_is_that_of_a_majority_vote(neighbours: int) -> None:
+def test_neighbour_accuracy_agrees_with_a_majority_vote(neighbours: int) -> None:
     train, test = blobs(80, 0.8, seed=1), blobs(60, 0.8, seed=2)
     expected = majority_vote(*train, *test, neighbours)
     assert 0.3 < expected < 0.9  # no case that anything would get right
     assert neighbour_accuracy(*train, *test, neighbours) == pytest.approx(expected, rel=1e-12)
 
 
-def test_linear_probe_fails_where_straight_cuts_do_and_neighbours_do_not() -> None:
+def test_linear_probe_fails_on_exclusive_or_where_nearest_neighbours_succeed() -> None:
     train, test = exclusive_or(400, seed=1), exclusive_or(400, seed=2)
     assert neighbour_accuracy(*train, *test, neighbours=5) == 1
     assert linear_probe_accuracy(*train, *test) < 0.8  # three of four corners are the best a straight cut can do
 
 
-def test_linear_probe_does_not_depend_on_the_scale_of_a_dimension() -> None:
+def test_linear_probe_accuracy_does_not_depend_on_the_scale_of_a_dimension() -> None:
     (train_codes, train_labels), (test_codes, test_labels) = blobs(200, 0.5, seed=1), blobs(200, 0.5, seed=2)
     scale = np.array([1e-4, 1, 1e4], dtype=np.float32)
     plain = linear_probe_accuracy(train_codes, train_labels, test_codes, test_labels)
@@ -105,27 +105,31 @@ def test_linear_probe_does_not_depend_on_the_scale_of_a_dimension() -> None:
     assert 0.5 < plain < 1
 
 
-def test_silhouette_is_that_worked_out_by_hand() -> None:
+def test_silhouette_of_four_codes_is_the_value_worked_out_by_hand() -> None:
     """Codes 0 and 1 of one class, 4 and 6 of another: (b - a) / max(a, b) with a = 1, 1, 2, 2 and b = 5, 4, 3½, 5½."""
     codes = np.array([[0], [1], [4], [6]], dtype=np.float32)
     expected = (4 / 5 + 3 / 4 + 1.5 / 3.5 + 3.5 / 5.5) / 4
     assert class_silhouette(codes, np.array([0, 0, 1, 1])) == pytest.approx(expected, rel=1e-6)
 
 
-def test_silhouette_of_mixed_up_classes_is_negative() -> None:
+def test_silhouette_of_interleaved_classes_is_negative() -> None:
     codes = np.array([[0], [10], [0.1], [10.1]], dtype=np.float32)
     assert class_silhouette(codes, np.array([0, 0, 1, 1])) < -0.4
 
 
 @pytest.mark.parametrize(("points", "neighbours"), [(11, 5), (10, 4), (3, 1)])
-def test_neighbours_below_half_the_points_are_accepted_where_trustworthiness_is(points: int, neighbours: int) -> None:
+def test_neighbours_below_half_the_points_are_accepted_and_so_they_are_by_trustworthiness(
+    points: int, neighbours: int
+) -> None:
     require_neighbours(points, neighbours)
     codes = np.random.default_rng(0).standard_normal((points, 2))
     assert trustworthiness(codes, codes, n_neighbors=neighbours) == 1
 
 
 @pytest.mark.parametrize(("points", "neighbours"), [(10, 5), (9, 5), (2, 1)])
-def test_neighbours_from_half_the_points_on_are_refused_where_trustworthiness_is(points: int, neighbours: int) -> None:
+def test_neighbours_from_half_the_points_on_are_refused_and_so_they_are_by_trustworthiness(
+    points: int, neighbours: int
+) -> None:
     message = rf"embed\.neighbours: {neighbours} .*half the points compared, {points}; .*embed\.points"
     with pytest.raises(TooFewPointsError, match=message):
         require_neighbours(points, neighbours)
@@ -140,20 +144,20 @@ def test_more_neighbours_than_training_codes_are_refused() -> None:
         neighbour_accuracy(codes[:2], labels[:2], codes, labels, neighbours=3)
 
 
-def test_a_linear_probe_of_a_single_class_is_refused() -> None:
+def test_linear_probe_of_a_single_class_is_refused() -> None:
     codes, labels = blobs(4, spread=0.1, seed=0)
     with pytest.raises(TooFewPointsError, match=r"prepare\.validation_fraction"):
         linear_probe_accuracy(codes, np.zeros_like(labels), codes, labels)
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]], ids=["one class", "a class each"])
-def test_a_silhouette_without_two_classes_and_two_codes_of_one_is_refused(labels: list[int]) -> None:
+def test_silhouette_without_two_classes_and_two_codes_of_one_class_is_refused(labels: list[int]) -> None:
     codes = np.eye(4, dtype=np.float32)
     with pytest.raises(TooFewPointsError, match=r"embed\.points"):
         class_silhouette(codes, np.array(labels))
 
 
-def test_information_of_a_code_that_is_the_label_is_the_entropy_of_the_classes() -> None:
+def test_label_information_of_codes_that_tell_all_half_or_nothing_of_the_class_is_its_entropy_half_or_zero() -> None:
     count = 2000
     random = np.random.default_rng(0)
     labels = np.arange(count) % CLASSES
@@ -167,7 +171,7 @@ def test_information_of_a_code_that_is_the_label_is_the_entropy_of_the_classes()
     assert information == pytest.approx([log(4), log(2), 0, 0], abs=0.03)
 
 
-def test_information_of_two_gaussians_is_that_of_numerical_integration() -> None:
+def test_label_information_of_two_gaussians_agrees_with_numerical_integration() -> None:
     """I = log 2 - E[H(class given z)], the classes being N(-1, 1) and N(1, 1): P(class given z) is a sigmoid of 2z."""
     grid = np.linspace(-9, 9, 20_001)
     density = (np.exp(-((grid - 1) ** 2) / 2) + np.exp(-((grid + 1) ** 2) / 2)) / sqrt(8 * np.pi)
@@ -181,7 +185,7 @@ def test_information_of_two_gaussians_is_that_of_numerical_integration() -> None
     assert information == pytest.approx([expected], abs=0.04)
 
 
-def test_information_repeats_bit_for_bit() -> None:
+def test_label_information_repeats_bit_for_bit() -> None:
     codes, labels = blobs(300, 0.5, seed=1)
     np.testing.assert_array_equal(label_information(codes, labels, 3), label_information(codes, labels, 3))
 
@@ -197,7 +201,7 @@ def test_information_repeats_bit_for_bit() -> None:
         ((0.1, 0.05), 0.1, Level.FAILURE),
     ],
 )
-def test_the_representation_is_judged_by_the_accuracy_above_chance(
+def test_representation_verdict_is_graded_by_the_better_accuracy_above_chance(
     accuracies: tuple[float, float], chance: float, level: Level
 ) -> None:
     verdict = judge_representation(*accuracies, silhouette=0.123, largest_class_share=chance)

@@ -12,7 +12,7 @@ from vae.diagnostics.verdict import Level
 
 
 def gaussian(count: int, *shape: int, seed: int) -> Tensor:
-    """float64, so that rounding never decides which of two points is nearer."""
+    """Standard normal points in float64, so that rounding does not decide which of two points is nearer."""
     return torch.randn(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
@@ -21,7 +21,7 @@ def sample_quality(real: Tensor, samples: Tensor, neighbours: int) -> SampleQual
 
 
 def by_definition(real: Tensor, samples: Tensor, neighbours: int) -> SampleQuality:
-    """The four measures as the papers write them: a loop over every pair, a sorted list of distances a ball."""
+    """The four measures as the papers define them, by loops over every pair."""
 
     def distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return sqrt(((a - b) ** 2).sum())
@@ -44,14 +44,14 @@ def by_definition(real: Tensor, samples: Tensor, neighbours: int) -> SampleQuali
 
 @pytest.mark.parametrize("neighbours", [1, 3, 5])
 @pytest.mark.parametrize(("images", "samples"), [(30, 30), (40, 12), (12, 40)])
-def test_measures_are_those_of_their_definitions(images: int, samples: int, neighbours: int) -> None:
+def test_sample_quality_agrees_with_loops_over_its_definitions(images: int, samples: int, neighbours: int) -> None:
     real, generated = gaussian(images, 1, 2, 2, seed=1), 0.5 + 1.5 * gaussian(samples, 1, 2, 2, seed=2)
     expected = by_definition(real, generated, neighbours)
     assert sample_quality(real, generated, neighbours) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 29, 30])
-def test_measures_do_not_depend_on_the_rows_at_once(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_quality_does_not_depend_on_the_rows_at_once(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     real, generated = gaussian(30, 4, seed=1), 1.5 * gaussian(35, 4, seed=2)
     whole = sample_quality(real, generated, 3)
     monkeypatch.setattr(module, "ROWS_AT_ONCE", rows)
@@ -59,7 +59,7 @@ def test_measures_do_not_depend_on_the_rows_at_once(rows: int, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("neighbours", [1, 3])
-def test_samples_of_the_same_gaussian_have_the_expected_measures(neighbours: int) -> None:
+def test_sample_quality_of_samples_of_the_same_gaussian_averages_to_its_expectation(neighbours: int) -> None:
     """The balls of N images, among N others and N samples of one distribution, have expectations that are exact.
 
     The k nearest of the 2N - 1 other points to an image are all images with a probability of about 2^-k, and
@@ -80,19 +80,19 @@ def test_samples_of_the_same_gaussian_have_the_expected_measures(neighbours: int
     assert standard_error.max() < 0.03
 
 
-def test_images_against_themselves_are_perfect() -> None:
+def test_sample_quality_of_real_images_against_themselves_is_perfect() -> None:
     """Each ball holds its centre and k neighbours."""
     real = gaussian(60, 3, seed=1)
     assert sample_quality(real, real.clone(), 5) == pytest.approx((1, 1, 6 / 5, 1), rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_samples_far_away_are_no_good_at_all(dtype: torch.dtype) -> None:
+def test_sample_quality_of_samples_far_from_all_real_images_is_zero(dtype: torch.dtype) -> None:
     real, generated = gaussian(60, 3, seed=1).to(dtype), 1000 + gaussian(60, 3, seed=2).to(dtype)
     assert sample_quality(real, generated, 5) == (0, 0, 0, 0)
 
 
-def test_samples_around_one_image_are_precise_and_nothing_else() -> None:
+def test_samples_around_a_single_real_image_have_full_precision_and_almost_no_recall_or_coverage() -> None:
     """In the plane a point is among the k nearest neighbours of 6k others at most, whatever their number."""
     real = gaussian(1000, 2, seed=1)
     generated = real[:1] + 1e-6 * gaussian(1000, 2, seed=2)
@@ -102,12 +102,12 @@ def test_samples_around_one_image_are_precise_and_nothing_else() -> None:
     assert 1 / 1000 <= quality.coverage <= 31 / 1000
 
 
-def test_measures_do_not_change_when_everything_is_moved() -> None:
+def test_sample_quality_does_not_change_when_all_points_are_moved() -> None:
     real, generated = gaussian(60, 3, seed=1), 1.5 * gaussian(60, 3, seed=2)
     assert sample_quality(real + 100, generated + 100, 5) == sample_quality(real, generated, 5)
 
 
-def test_float32_comes_to_the_measures_of_float64_on_images() -> None:
+def test_sample_quality_of_images_is_the_same_in_float32_and_float64() -> None:
     """Intensities of 28×28 pixels, some of them nearly the same: what the pipeline compares."""
     real = torch.sigmoid(gaussian(200, 1, 28, 28, seed=1))
     generated = torch.cat([torch.sigmoid(gaussian(150, 1, 28, 28, seed=2)), real[:50] + 0.01])
@@ -116,17 +116,17 @@ def test_float32_comes_to_the_measures_of_float64_on_images() -> None:
 
 
 @pytest.mark.parametrize(("images", "samples"), [(5, 100), (100, 5), (5, 5)])
-def test_as_few_images_as_neighbours_are_refused(images: int, samples: int) -> None:
+def test_as_many_neighbours_as_images_are_refused_with_the_parameter(images: int, samples: int) -> None:
     with pytest.raises(TooFewImagesError, match=r"generate\.neighbours: 5 .*more than 5 images.* 5 are compared"):
         sample_quality(gaussian(images, 2, seed=1), gaussian(samples, 2, seed=2), 5)
 
 
-def test_one_image_more_than_neighbours_is_enough() -> None:
+def test_one_image_more_than_neighbours_is_accepted() -> None:
     real = gaussian(6, 2, seed=1)
     assert sample_quality(real, real, 5).precision == 1
 
 
-def test_several_comparisons_with_the_same_real_images_do_not_disturb_one_another() -> None:
+def test_comparisons_with_the_same_real_images_do_not_affect_one_another() -> None:
     real, generated, others = gaussian(40, 4, seed=1), gaussian(30, 4, seed=2), 2 * gaussian(50, 4, seed=3)
     images = RealImages(real, 3)
     expected = [sample_quality(real, generated, 3), sample_quality(real, others, 3)]
@@ -148,7 +148,7 @@ def realism_by_definition(real: Tensor, image: Tensor, neighbours: int) -> float
 
 
 @pytest.mark.parametrize("count", [30, 31])
-def test_realism_is_that_of_its_definition(count: int) -> None:
+def test_realism_agrees_with_a_loop_over_its_definition(count: int) -> None:
     real, images = gaussian(count, 1, 2, 2, seed=1), 1.5 * gaussian(20, 1, 2, 2, seed=2)
     expected = [realism_by_definition(real, image, 3) for image in images]
     assert min(expected) < 1 < max(expected)
@@ -157,7 +157,7 @@ def test_realism_is_that_of_its_definition(count: int) -> None:
     assert realism.tolist() == pytest.approx(expected, rel=1e-10)
 
 
-def test_realism_falls_as_one_over_the_distance_from_a_ball() -> None:
+def test_realism_is_the_radius_over_the_distance_to_the_centre_of_a_small_ball() -> None:
     """Five images on a line at steps of 1 have radii of 1; the one at 100 has a large one, and does not count."""
     real = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0], [100.0]], dtype=torch.float64)
     images = torch.tensor([[-0.5], [-1.0], [-2.0], [2.5], [54.0]], dtype=torch.float64)
@@ -196,7 +196,7 @@ CEILING = SampleQuality(precision=0.8, recall=0.75, density=0.9, coverage=0.95)
         (0.65, 0.03, 0.58, Level.FAILURE, ["coverage"]),
     ],
 )
-def test_samples_are_judged_by_the_shares_of_the_ceiling_that_they_reach(
+def test_samples_verdict_is_graded_by_the_shares_of_the_ceiling_that_they_reach(
     precision: float, recall: float, coverage: float, level: Level, advice: list[str]
 ) -> None:
     quality = CEILING._replace(precision=precision, recall=recall, coverage=coverage)
@@ -207,7 +207,7 @@ def test_samples_are_judged_by_the_shares_of_the_ceiling_that_they_reach(
     assert all(f"low {measure}" in verdict.advice for measure in advice)
 
 
-def test_the_verdict_on_samples_names_each_measure_with_its_ceiling() -> None:
+def test_samples_finding_names_each_measure_with_its_ceiling() -> None:
     finding = judge_samples(SampleQuality(0.51, 0.52, 0.53, 0.54), CEILING).finding
     for words in ("precision 0.51 (of 0.80)", "recall 0.52 (of 0.75)", "density 0.53 (of 0.90)"):
         assert words in finding
@@ -217,5 +217,5 @@ def test_the_verdict_on_samples_names_each_measure_with_its_ceiling() -> None:
 @pytest.mark.parametrize(
     "ceiling", [CEILING._replace(**{measure: 0.0}) for measure in ("precision", "recall", "coverage")]
 )
-def test_samples_are_not_judged_where_training_images_would_do_no_better(ceiling: SampleQuality) -> None:
+def test_samples_are_not_judged_where_a_measure_of_the_ceiling_is_zero(ceiling: SampleQuality) -> None:
     assert judge_samples(CEILING, ceiling).level is Level.NOT_JUDGED

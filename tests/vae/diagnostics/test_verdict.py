@@ -5,7 +5,7 @@ import pytest
 from vae.diagnostics.verdict import Level, Verdict, grade, levels, summary, table
 
 HEALTHY = Verdict("overfitting", Level.HEALTHY, "a gap of 0.1 nats", "no more than 0.2", "more data")
-WARNING = Verdict("blur of samples", Level.WARNING, "as soft as a fog", "no more than 0.8 pixels", "model.network conv")
+WARNING = Verdict("blur of samples", Level.WARNING, "as soft as fog", "no more than 0.8 pixels", "model.network conv")
 FAILURE = Verdict("posterior collapse", Level.FAILURE, "no dimension is active", "half of them", "train.free_bits")
 NOT_JUDGED = Verdict("training length", Level.NOT_JUDGED, "too few epochs", "a flat end", "more epochs")
 ALL = [HEALTHY, WARNING, FAILURE, NOT_JUDGED]
@@ -22,7 +22,7 @@ ALL = [HEALTHY, WARNING, FAILURE, NOT_JUDGED]
         (float("inf"), Level.FAILURE),
     ],
 )
-def test_a_measure_is_the_worse_the_higher_where_failure_lies_above_warning(value: float, level: Level) -> None:
+def test_grade_of_a_high_value_is_worse_where_failure_lies_above_warning(value: float, level: Level) -> None:
     assert grade(value, 0.2, 0.5) is level
     assert grade(-value, -0.2, -0.5) is level
 
@@ -31,16 +31,16 @@ def test_a_measure_is_the_worse_the_higher_where_failure_lies_above_warning(valu
     ("value", "level"),
     [(9.0, Level.HEALTHY), (0.9, Level.HEALTHY), (0.89, Level.WARNING), (0.6, Level.WARNING), (0.59, Level.FAILURE)],
 )
-def test_a_measure_is_the_worse_the_lower_where_failure_lies_below_warning(value: float, level: Level) -> None:
+def test_grade_of_a_low_value_is_worse_where_failure_lies_below_warning(value: float, level: Level) -> None:
     assert grade(value, 0.9, 0.6) is level
 
 
 @pytest.mark.parametrize(("warning", "failure"), [(0.2, 0.5), (0.5, 0.2)])
-def test_what_is_no_number_is_not_judged(warning: float, failure: float) -> None:
+def test_grade_of_nan_is_not_judged(warning: float, failure: float) -> None:
     assert grade(float("nan"), warning, failure) is Level.NOT_JUDGED
 
 
-def test_levels_are_metrics_by_subject() -> None:
+def test_levels_maps_subjects_as_metric_names_to_plain_strings() -> None:
     assert levels(ALL) == {
         "overfitting": "healthy",
         "blur_of_samples": "warning",
@@ -60,30 +60,32 @@ def test_levels_are_metrics_by_subject() -> None:
         ([WARNING, FAILURE, FAILURE, NOT_JUDGED], "2 failures, 1 warning"),
     ],
 )
-def test_a_summary_counts_what_is_not_well_the_worst_first(verdicts: list[Verdict], words: str) -> None:
+def test_summary_counts_failures_before_warnings_and_is_healthy_without_either(
+    verdicts: list[Verdict], words: str
+) -> None:
     assert summary(verdicts) == words
 
 
-def test_a_table_has_level_subject_and_finding_in_columns() -> None:
+def test_table_has_level_subject_and_finding_in_columns() -> None:
     assert table([HEALTHY, NOT_JUDGED]).splitlines() == [
         "healthy     overfitting      a gap of 0.1 nats",
         "not judged  training length  too few epochs",
     ]
 
 
-def test_what_is_not_healthy_comes_with_criterion_and_advice() -> None:
+def test_table_shows_criterion_and_advice_of_warnings_and_failures_only() -> None:
     assert table([FAILURE, HEALTHY, WARNING]).splitlines() == [
         "failure  posterior collapse  no dimension is active",
         "                             Healthy: half of them",
         "                             Try: train.free_bits",
         "healthy  overfitting         a gap of 0.1 nats",
-        "warning  blur of samples     as soft as a fog",
+        "warning  blur of samples     as soft as fog",
         "                             Healthy: no more than 0.8 pixels",
         "                             Try: model.network conv",
     ]
 
 
-def test_a_table_is_no_wider_than_asked_and_loses_no_word() -> None:
+def test_table_wraps_at_the_given_width_without_losing_a_word() -> None:
     words = [f"word{index}" for index in range(60)]
     verdict = Verdict("blur", Level.WARNING, " ".join(words[:20]), " ".join(words[20:40]), " ".join(words[40:]))
     lines = table([verdict], width=60).splitlines()
@@ -92,15 +94,15 @@ def test_a_table_is_no_wider_than_asked_and_loses_no_word() -> None:
     assert [word for word in " ".join(lines).split() if word.startswith("word")] == words
 
 
-def test_a_warning_without_advice_says_nothing_of_trying() -> None:
+def test_table_of_a_warning_without_advice_has_no_line_to_try() -> None:
     verdict = Verdict("blur", Level.WARNING, "soft", "sharp")
     assert table([verdict]).splitlines() == ["warning  blur  soft", "               Healthy: sharp"]
 
 
-def test_a_table_of_nothing_is_empty() -> None:
+def test_table_without_verdicts_is_empty() -> None:
     assert table([]) == ""
 
 
-def test_a_verdict_stands() -> None:
+def test_a_verdict_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         HEALTHY.level = Level.FAILURE  # type: ignore[misc]

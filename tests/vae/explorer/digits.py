@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.settings import architecture
-from vae import inference
-from vae.datasets import LabelledImages, pixels
+from vae.base.runtime import generator, seeded
+from vae.data.images import LabelledImages, pixels
+from vae.data.sources import load_source
 from vae.explorer.page import LatentMap, explorer_page
-from vae.model import VAE
-from vae.objective import kl_divergence, negative_elbo
-from vae.runtime import generator, seeded
-from vae.sources import load_source
+from vae.model import inference
+from vae.model.objective import kl_divergence, negative_elbo
+from vae.model.vae import VAE
 
 COLOURS = ("#332288", "#88ccee", "#117733")
 COUNT = 60

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from tests.browser import NARROW, WIDE, needs_chromium, opened
 from tests.vae.explorer.digits import codes, coloured, digits, enlarged, mapped, page_of, trained, write_page
-from vae import inference
-from vae.datasets import LabelledImages, pixels
+from vae.data.images import LabelledImages, pixels
 from vae.explorer import weights
 from vae.explorer.weights import Precision
-from vae.model import VAE
-from vae.networks.convolutional import ConvolutionalDecoder
-from vae.networks.dense import ACTIVATIONS, DenseDecoder
+from vae.model import inference
+from vae.model.networks import mlp
+from vae.model.networks.network import ACTIVATIONS
+from vae.model.vae import VAE
 
 pytestmark = needs_chromium
 
@@ -192,30 +192,32 @@ def test_the_browser_decodes_codes_of_images_as_pytorch_does(
 ) -> None:
     model = trained(digits(), network=network, activation=activation, likelihood=likelihood)
     z = codes(model, digits())
-    assert isinstance(model.decoder, DenseDecoder | ConvolutionalDecoder)
+    assert model.decoder.layers is not None
     for precision, reference in ((Precision.FLOAT32, model), (Precision.BLOCKS, weights.rounded(model))):
-        description = weights.description(model.decoder, likelihood, precision)
+        description = weights.description(model.decoder.layers, likelihood, precision)
         images = torch.tensor(any_page.evaluate(DECODE, [description, z.tolist()])).view(-1, 1, 8, 8)
         torch.testing.assert_close(images, inference.decode(reference, z, 0), rtol=0, atol=1e-5)
         torch.testing.assert_close(images, inference.decode(model, z, 0), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_means_are_right_from_far_below_zero_to_far_above(any_page: Page, likelihood: str) -> None:
+def test_expected_pixels_are_those_of_pytorch_for_outputs_from_far_below_zero_to_far_above(
+    any_page: Page, likelihood: str
+) -> None:
     """A linear decoder whose pixels are multiples of the code; the series and the closed form meet at ¼."""
     model = trained(digits(), steps=0, latent_dim=1, hidden_dims=(), likelihood=likelihood)
-    assert isinstance(model.decoder, DenseDecoder)
+    assert isinstance(model.decoder, mlp.Decoder)
     with torch.no_grad():
         model.decoder.output.weight.fill_(1)
         model.decoder.output.bias.zero_()
     z = torch.tensor([-1000, -90, -5, -0.3, -0.25, -0.2499, -1e-3, -1e-20, 0, 1e-20, 1e-3, 0.2499, 0.25, 5, 90, 1000])
-    description = weights.description(model.decoder, likelihood, Precision.FLOAT32)
+    description = weights.description(model.decoder.layers, likelihood, Precision.FLOAT32)
     images = torch.tensor(any_page.evaluate(DECODE, [description, z.unsqueeze(1).tolist()])).view(-1, 1, 8, 8)
     torch.testing.assert_close(images, inference.decode(model, z.unsqueeze(1), 0), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_activations_are_right_from_far_below_zero_to_far_above(any_page: Page, activation: str) -> None:
+def test_activations_are_those_of_pytorch_from_far_below_zero_to_far_above(any_page: Page, activation: str) -> None:
     x = torch.linspace(-30, 30, 1201)
     description = {"layers": [{"kind": activation}], "likelihood": "gaussian", "precision": "float32", "weights": ""}
     (result,) = any_page.evaluate(DECODE, [description, [x.tolist()]])
@@ -223,7 +225,7 @@ def test_activations_are_right_from_far_below_zero_to_far_above(any_page: Page, 
     torch.testing.assert_close(torch.tensor(result).double(), expected, rtol=1e-6, atol=1e-7)
 
 
-def test_blocks_are_read_as_they_were_written(any_page: Page) -> None:
+def test_numbers_in_16_bit_blocks_are_read_as_they_were_written(any_page: Page) -> None:
     torch.manual_seed(0)
     numbers = torch.randn(200) * torch.logspace(-8, 3, 200)
     integers, scales = weights.blocks(numbers)
@@ -272,7 +274,7 @@ def test_a_page_of_the_default_model_of_28_by_28_pixels_decodes_as_pytorch_does(
 
 
 def test_coordinates_have_a_sign_and_zero_has_none(any_page: Page) -> None:
-    words = any_page.evaluate("[1.234, -0.5, 0.004, -0.004, 0].map(wording.signed)")
+    words = any_page.evaluate("[1.234, -0.5, 0.004, -0.004, 0].map(captions.signed)")
     assert words == ["+1.23", "−0.50", "0.00", "0.00", "0.00"]
 
 
@@ -283,7 +285,7 @@ def test_a_page_loads_offline_without_delay(explore: Open) -> None:
         assert explorer.page.evaluate(timing) < LONGEST_LOAD
 
 
-def test_at_first_a_test_image_and_its_reconstruction_are_shown(explore: Open, model: VAE) -> None:
+def test_the_page_opens_with_a_test_image_and_its_reconstruction(explore: Open, model: VAE) -> None:
     with explore(model, digits()) as explorer:
         explorer.assert_test_image(0)
         explorer.assert_decoded(explorer.codes[0])
@@ -401,7 +403,7 @@ def test_the_crosshair_stays_on_the_map(explore: Open, model: VAE) -> None:
         explorer.assert_decoded(mixed_code(explorer.places, explorer.codes, corner))
 
 
-def test_what_is_shown_is_said_once_it_rests(explore: Open, model: VAE) -> None:
+def test_screen_readers_are_told_what_is_shown_once_it_stops_changing(explore: Open, model: VAE) -> None:
     with explore(model, digits()) as explorer:
         explorer["map"].focus()
         assert explorer["status"].get_attribute("aria-live") == "polite"
@@ -413,7 +415,7 @@ def test_what_is_shown_is_said_once_it_rests(explore: Open, model: VAE) -> None:
         )
 
 
-def test_pressing_classes_singles_them_out(explore: Open, model: VAE) -> None:
+def test_pressing_a_class_dims_the_others_on_the_map(explore: Open, model: VAE) -> None:
     with explore(model, digits()) as explorer:
         button = explorer.page.get_by_role("button", name="7", exact=True)
         assert button.get_attribute("aria-pressed") == "false"
@@ -428,7 +430,7 @@ def test_pressing_classes_singles_them_out(explore: Open, model: VAE) -> None:
         assert button.get_attribute("aria-pressed") == "false"
 
 
-def test_the_prior_is_shown_by_its_mean_and_by_draws(explore: Open, model: VAE) -> None:
+def test_buttons_decode_the_mean_of_the_prior_and_draws_from_it(explore: Open, model: VAE) -> None:
     with explore(model, digits()) as explorer:
         explorer.page.get_by_role("button", name="Prior mean").click()
         explorer.assert_decoded(torch.zeros(5))
@@ -485,7 +487,7 @@ def test_without_active_dimensions_nothing_can_be_moved_but_all_is_shown(explore
         explorer.assert_decoded(torch.zeros(5))
 
 
-def test_codes_that_are_all_the_same_lie_in_the_middle(explore: Open) -> None:
+def test_where_all_codes_are_the_same_every_place_decodes_to_that_code(explore: Open) -> None:
     """After a complete collapse, of which the projection is one place."""
     collapsed = trained(digits(), steps=0)
     with torch.no_grad():
@@ -500,7 +502,7 @@ def test_codes_that_are_all_the_same_lie_in_the_middle(explore: Open) -> None:
 
 
 @pytest.mark.parametrize("reason", ["autoregressive", "too large"])
-def test_without_a_decoder_map_and_test_images_work(explore: Open, model: VAE, reason: str) -> None:
+def test_without_a_decoder_the_map_still_shows_test_images(explore: Open, model: VAE, reason: str) -> None:
     if reason == "autoregressive":
         model = trained(digits(), steps=0, network="autoregressive")
     with explore(model, digits(), budget=1_000 if reason == "too large" else 5_000_000) as explorer:
@@ -520,7 +522,7 @@ def test_without_a_decoder_map_and_test_images_work(explore: Open, model: VAE, r
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_everything_can_be_reached_by_tab_and_shows_that_it_is(explore: Open, model: VAE, active: bool) -> None:
+def test_every_control_can_be_reached_by_tab_and_shows_its_focus(explore: Open, model: VAE, active: bool) -> None:
     with explore(model, digits(), active=torch.full((5,), active)) as explorer:
         reached = []
         for _ in range(40):
@@ -534,8 +536,8 @@ def test_everything_can_be_reached_by_tab_and_shows_that_it_is(explore: Open, mo
         assert {"map", "mean", "draw", *digits().class_names, *sliders} == set(reached)
 
 
-def test_text_stands_out_from_its_ground(explore: Open, model: VAE) -> None:
-    """By the measure of WCAG 2, level AA: 4.5 to 1."""
+def test_text_has_enough_contrast_with_its_background(explore: Open, model: VAE) -> None:
+    """WCAG 2, level AA: 4.5 to 1."""
     with explore(model, digits()) as explorer:
         explorer.page.get_by_role("button", name="3", exact=True).click()
         assert explorer.page.evaluate(LOW_CONTRAST) == []

@@ -1,4 +1,5 @@
 from base64 import b64decode
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -9,43 +10,45 @@ from torch import nn
 
 from tests.settings import architecture
 from tests.vae.explorer.digits import codes, digits, trained
-from vae import inference
+from vae.base.runtime import seeded
 from vae.explorer import weights
 from vae.explorer.weights import Precision
-from vae.model import VAE
-from vae.networks.convolutional import ConvolutionalDecoder
-from vae.networks.dense import ACTIVATIONS, DenseDecoder
-from vae.runtime import seeded
+from vae.model import inference
+from vae.model.networks.network import ACTIVATIONS, Decoder
+from vae.model.vae import VAE
 
 NETWORKS = pytest.mark.parametrize("network", ["mlp", "conv"])
 
 
-def decoder_of(network: str, **changes: Any) -> DenseDecoder | ConvolutionalDecoder:
+def decoder_of(network: str, **changes: Any) -> Decoder:
     sizes = {"image_shape": (1, 8, 12), "hidden_dims": (7, 5), "latent_dim": 3}
     with seeded(0, "weights"):
-        decoder = VAE(architecture(**{**sizes, "network": network, **changes})).decoder
-    assert isinstance(decoder, DenseDecoder | ConvolutionalDecoder)
-    return decoder
+        return VAE(architecture(**{**sizes, "network": network, **changes})).decoder
+
+
+def layers_of(decoder: Decoder) -> Sequence[nn.Module]:
+    assert decoder.layers is not None
+    return decoder.layers
 
 
 @NETWORKS
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden_dims", [(), (7,), (7, 5)], ids=str)
-def test_the_modules_one_after_the_other_are_the_decoder(
+def test_the_layers_of_a_decoder_one_after_the_other_are_the_decoder(
     network: str, activation: str, hidden_dims: tuple[int, ...]
 ) -> None:
     decoder = decoder_of(network, activation=activation, hidden_dims=hidden_dims)
     z = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(nn.Sequential(*weights.modules(decoder))(z), decoder(z), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(nn.Sequential(*layers_of(decoder))(z), decoder(z), rtol=1e-6, atol=1e-6)
 
 
 @NETWORKS
 def test_every_number_of_the_decoder_is_there_once_and_the_layers_say_how_many_each_takes(network: str) -> None:
     decoder = decoder_of(network)
-    numbers = weights.numbers(decoder)
+    numbers = weights.numbers(layers_of(decoder))
     assert sorted(numbers.tolist()) == sorted(torch.cat([part.flatten() for part in decoder.parameters()]).tolist())
     taken = 0
-    for layer in map(weights.described, weights.modules(decoder)):
+    for layer in map(weights.described, layers_of(decoder)):
         if "inputs" in layer:
             taken += (layer["inputs"] * prod(layer.get("kernel", [1])) + 1) * layer["outputs"]
     assert taken == len(numbers)
@@ -68,23 +71,23 @@ def test_layers_that_the_browser_does_not_know_are_refused(module: nn.Module) ->
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_are_called_as_in_the_parameters(name: str) -> None:
+def test_activations_have_the_names_that_they_have_in_the_parameters(name: str) -> None:
     assert weights.described(ACTIVATIONS[name]()) == {"kind": name}
 
 
-def test_numbers_travel_as_little_endian_bytes() -> None:
+def test_float32_numbers_are_encoded_as_little_endian_bytes() -> None:
     numbers = torch.tensor([[1.0, -2.5], [3e-8, 65504.0]])
     assert b64decode(weights.encoded(numbers)) == np.array([1, -2.5, 3e-8, 65504], "<f4").tobytes()
 
 
-def test_blocks_travel_as_their_scales_and_integers() -> None:
+def test_blocks_are_encoded_as_all_scales_and_then_all_integers() -> None:
     numbers = torch.cat([torch.tensor([32767.0, -5.0]), torch.zeros(62), torch.tensor([0.5, -0.25])])
     content = b64decode(weights.encoded(numbers, Precision.BLOCKS))
     assert np.frombuffer(content[:8], "<f4").tolist() == [1.0, np.float32(0.5 / 32767)]
     assert np.frombuffer(content[8:], "<i2").tolist() == [32767, -5, *[0] * 62, 32767, -16384, *[0] * 62]
 
 
-def test_a_block_is_off_by_half_a_scale_at_most_and_zeros_stay_zeros() -> None:
+def test_numbers_in_blocks_are_off_by_half_a_scale_at_most_and_zeros_stay_zeros() -> None:
     torch.manual_seed(0)
     numbers = torch.randn(10, 64) * torch.logspace(-6, 6, 10).unsqueeze(1)
     numbers[3] = 0
@@ -95,15 +98,13 @@ def test_a_block_is_off_by_half_a_scale_at_most_and_zeros_stay_zeros() -> None:
 
 
 @NETWORKS
-def test_the_rounded_model_has_the_numbers_that_travel_in_blocks(network: str) -> None:
+def test_the_rounded_model_has_the_numbers_that_blocks_decode_to_and_leaves_the_model_unchanged(network: str) -> None:
     model = trained(digits(), steps=3, network=network)
     before = [weight.clone() for weight in model.parameters()]
-    copy = weights.rounded(model)
-    assert isinstance(model.decoder, DenseDecoder | ConvolutionalDecoder)
-    assert isinstance(copy.decoder, DenseDecoder | ConvolutionalDecoder)
-    integers, scales = weights.blocks(weights.numbers(model.decoder))
-    sent = (integers * scales).flatten()[: len(weights.numbers(model.decoder))]
-    assert torch.equal(weights.numbers(copy.decoder), sent)
+    numbers = weights.numbers(layers_of(model.decoder))
+    integers, scales = weights.blocks(numbers)
+    sent = (integers * scales).flatten()[: len(numbers)]
+    assert torch.equal(weights.numbers(layers_of(weights.rounded(model).decoder)), sent)
     assert all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True)), "the model was changed"
 
 

@@ -1,0 +1,161 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.patches import StepPatch
+
+from tests.vae.figures.pictures import (
+    balanced,
+    bars,
+    explanation,
+    heights,
+    informed,
+    legend,
+    normal,
+    tick_labels,
+    title,
+)
+from vae.figures.diagnoses import bounds, class_balance, error_per_class, holes, label_information
+
+SHARES = np.linspace(0, 1, 9)
+UNIT = "nats per image"
+
+
+def outlines(axes: Axes) -> dict[str, StepPatch]:
+    """The histograms' outlines by their labels, without what fills them."""
+    return {
+        str(patch.get_label()): patch for patch in axes.patches if isinstance(patch, StepPatch) and patch.get_label()
+    }
+
+
+class TestErrorPerClass:
+    def test_bars_of_error_per_class_are_the_errors_over_the_names_of_their_classes(self) -> None:
+        (axes,) = error_per_class(np.array([0.02, 0.01, 0.03]), ("a", "b", "c"), 0.0175).axes
+        assert heights(axes) == [0.02, 0.01, 0.03]
+        assert tick_labels(axes) == ["a", "b", "c"]
+        assert axes.get_xticks().tolist() == [bar.get_x() + bar.get_width() / 2 for bar in bars(axes)]
+
+    def test_error_per_class_shows_the_mean_over_all_images_as_a_line(self) -> None:
+        (axes,) = error_per_class(np.array([0.02, 0.01]), ("a", "b"), 0.0175).axes
+        (line,) = axes.lines
+        assert set(np.asarray(line.get_ydata())) == {0.0175}
+        assert legend(axes) == ["all images: 0.0175"]
+
+    def test_error_per_class_marks_a_class_without_images(self) -> None:
+        (axes,) = error_per_class(np.array([0.02, np.nan, 0.03]), ("a", "b", "c"), 0.02).axes
+        assert heights(axes) == [0.02, 0, 0.03]
+        (mark,) = axes.texts
+        assert mark.get_text() == "none"
+        assert mark.xy == (1, 0)  # type: ignore[attr-defined]
+
+
+class TestBounds:
+    def test_histograms_of_bounds_are_densities_over_common_bins_in_two_colours(self) -> None:
+        train, test = normal(100), normal(120, 200)
+        (axes,) = bounds(train, test, UNIT).axes
+        drawn = outlines(axes)
+        (_, edges, _), (_, other_edges, _) = (patch.get_data() for patch in drawn.values())
+        assert np.array_equal(edges, other_edges)
+        for name, values in (("training images", train), ("test images", test)):
+            density, _ = np.histogram(values, edges, density=True)
+            np.testing.assert_allclose(drawn[name].get_data()[0], density)
+            assert np.sum(density * np.diff(edges)) == pytest.approx(1)
+        assert len({to_hex(patch.get_edgecolor()) for patch in drawn.values()}) == 2
+
+    def test_bounds_show_the_two_means_as_lines_and_say_how_far_apart_they_are(self) -> None:
+        low, high = np.array([90.0, 110]), np.array([100.0, 107])
+        figure = bounds(low, high, UNIT)
+        (axes,) = figure.axes
+        assert [float(np.asarray(line.get_xdata())[0]) for line in axes.lines] == [100, 103.5]
+        assert legend(axes)[2:] == ["mean of training images: 100.00", "mean of test images: 103.50"]
+        assert "overfitting" in title(figure)
+        assert "test images cost 3.50 nats more" in explanation(figure)
+        assert "test images cost 3.50 nats less" in explanation(bounds(high, low, UNIT))
+        assert UNIT in axes.get_xlabel()
+
+    def test_bounds_leave_out_and_count_values_that_are_not_finite(self) -> None:
+        (axes,) = bounds(np.array([1.0, 2, np.inf, np.nan]), np.array([1.0, 2]), UNIT).axes
+        assert legend(axes)[:2] == ["training images (2 not finite, left out)", "test images"]
+        assert legend(axes)[2] == "mean of training images: 1.50"
+
+
+class TestHoles:
+    LINEAR = 1 - 0.3 * np.sin(np.pi * SHARES)
+    SPHERICAL = 1 - 0.1 * np.sin(np.pi * SHARES)
+
+    def panels(self) -> tuple[Axes, Axes]:
+        left, right = holes(normal(100), normal(60), SHARES, self.LINEAR, self.SPHERICAL).axes
+        return left, right
+
+    def test_holes_show_the_distances_of_prior_draws_and_of_held_out_codes(self) -> None:
+        left, _ = self.panels()
+        drawn = outlines(left)
+        assert set(drawn) == {"held-out codes", "prior draws"}
+        for name, mean in (("held-out codes", 60), ("prior draws", 100)):
+            values, edges, _ = drawn[name].get_data()
+            middles = (np.asarray(edges)[1:] + np.asarray(edges)[:-1]) / 2
+            assert np.average(middles, weights=np.asarray(values)) == pytest.approx(mean, abs=2)
+
+    def test_holes_show_linear_and_spherical_realism_over_the_way_and_a_line_at_one(self) -> None:
+        _, right = self.panels()
+        lines = {str(line.get_label()): line for line in right.lines}
+        for name, values in (("linear", self.LINEAR), ("spherical", self.SPHERICAL)):
+            assert np.array_equal(np.asarray(lines[name].get_xdata()), SHARES)
+            assert np.array_equal(np.asarray(lines[name].get_ydata()), values)
+        assert lines["linear"].get_color() != lines["spherical"].get_color()
+        reference = next(line for line in right.lines if line.get_marker() in {"None", ""})
+        assert set(np.asarray(reference.get_ydata())) == {1}
+
+    @pytest.mark.parametrize("realism", [0.01, 1, 30])
+    def test_the_legend_of_holes_hides_no_curve(self, realism: float) -> None:
+        figure = holes(normal(9), normal(9), SHARES, np.full(9, realism), self.LINEAR)
+        figure.draw_without_rendering()
+        right = figure.axes[1]
+        box = right.get_legend()
+        assert box is not None
+        top = max(right.transData.transform((0, value))[1] for value in (1, realism, *self.LINEAR))
+        assert top < box.get_window_extent().y0
+        assert right.get_ylim()[0] < min(1, realism)
+
+
+class TestClassBalance:
+    def test_bars_of_class_balance_are_shares_in_percent_side_by_side_at_their_class(self) -> None:
+        (axes,) = class_balance(np.array([0.0, 1.0]), np.array([0.5, 0.5]), ("a", "b"), 0.9, 0.8, 0.95).axes
+        assert heights(axes) == [50, 50, 0, 100]
+        assert tick_labels(axes) == ["a", "b"]
+        middles = [bar.get_x() + bar.get_width() / 2 for bar in bars(axes)]
+        assert np.round(middles).tolist() == [0, 1, 0, 1]
+        assert legend(axes) == ["test images", "samples"]
+        extents = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars(axes))
+        assert all(end <= start for (_, end), (start, _) in pairwise(extents))
+        assert bars(axes)[0].get_facecolor() != bars(axes)[-1].get_facecolor()
+
+    def test_the_explanation_of_class_balance_names_accuracy_and_both_confidences(self) -> None:
+        words = explanation(balanced())
+        assert "right on 97.3% of test images" in words
+        assert "91.4% on samples, 96.6% on test images" in words
+
+
+class TestLabelInformation:
+    def test_bars_of_label_information_stand_in_falling_order_of_the_kl_under_their_dimensions(self) -> None:
+        (axes,) = label_information(np.array([0.1, 0.2, 0.3]), np.array([1.0, 3.0, 2.0])).axes
+        assert heights(axes) == [0.2, 0.3, 0.1]
+        assert tick_labels(axes) == ["1", "2", "0"]
+
+    @pytest.mark.parametrize(("dimensions", "labels"), [(2, 2), (40, 40), (41, 21), (100, 34)])
+    def test_label_information_names_at_most_forty_dimensions(self, dimensions: int, labels: int) -> None:
+        (axes,) = informed(dimensions).axes
+        assert len(tick_labels(axes)) == labels
+        assert len(bars(axes)) == dimensions
+
+    def test_bars_of_label_information_are_short_where_there_is_hardly_any(self) -> None:
+        (axes,) = label_information(np.array([1e-4, 0.0]), np.array([1.0, 2.0])).axes
+        assert axes.get_ylim()[1] >= 0.1
+
+    def test_label_information_shows_estimates_below_zero_and_leaves_room_for_nan(self) -> None:
+        (axes,) = label_information(np.array([-0.02, np.nan, 0.5]), np.array([3.0, 2.0, 1.0])).axes
+        assert heights(axes)[0] == -0.02
+        assert heights(axes)[2] == 0.5
+        assert axes.get_ylim()[0] < -0.02

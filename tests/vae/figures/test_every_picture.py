@@ -1,0 +1,157 @@
+"""What holds for every picture: nothing overlaps or is cut off, also at the extremes that parameters lead to."""
+
+from collections.abc import Callable
+from io import BytesIO
+from itertools import combinations, pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tests.vae.figures.pictures import (
+    DIGITS,
+    GARMENTS,
+    balanced,
+    explanation,
+    grid,
+    informed,
+    losses,
+    normal,
+    scattered,
+    spectrum,
+    verdicts,
+)
+from vae.diagnostics.verdict import Level, Verdict
+from vae.figures.charts import class_scatter, latent_spectrum, loss_curves
+from vae.figures.diagnoses import bounds, class_balance, error_per_class, holes, label_information
+from vae.figures.verdicts import verdict_table
+
+pytestmark = pytest.mark.slow
+
+SHARES = np.linspace(0, 1, 9)
+UNIT = "nats per image"
+NOTHING = np.full(9, np.nan)
+
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "losses": lambda: loss_curves(losses(30), 17),
+    "losses of one epoch": lambda: loss_curves(losses(1), 1),
+    "losses without validation": lambda: loss_curves(losses(3, validated=False), 3),
+    "spectrum of one dimension": lambda: latent_spectrum(*spectrum(1), 0.01),
+    "spectrum of 128 dimensions": lambda: latent_spectrum(*spectrum(128), 0.01),
+    "scatter of garments": lambda: scattered(GARMENTS),
+    "scatter of points in one place": lambda: class_scatter(
+        np.ones((20, 2), np.float32), np.arange(20) % 2, ("a", "b"), ("z0", "z1"), "Latent codes"
+    ),
+    "one image": lambda: grid(1, 1),
+    "interpolations of garments": lambda: grid(
+        8,
+        11,
+        row_labels=["T-shirt/top to Ankle boot"] * 8,
+        column_labels=["test\nimage", *(f"{step / 8:.3g}" for step in range(9)), "test\nimage"],
+        row_axis="classes",
+        column_axis="share of the way between the two codes",
+    ),
+    "a long explanation of few images": lambda: grid(2, 2, explanation="Healthy: " + "as it should be, " * 5),
+    "one short verdict": lambda: verdict_table(verdicts(1, 20, 20, 0), "Verdicts"),
+    "eight long verdicts": lambda: verdict_table(verdicts(8), "Verdicts"),
+    "no verdicts": lambda: verdict_table([], "Verdicts"),
+    "a verdict in capitals": lambda: verdict_table(
+        [Verdict("M" * 30, Level.FAILURE, "W" * 300, "MW " * 100, "")], "Verdicts"
+    ),
+    "a verdict with dollars and braces": lambda: verdict_table(
+        [Verdict("a", Level.WARNING, r"from $\undefined{x to y$", "", "")], "Verdicts"
+    ),
+    "errors of garments": lambda: error_per_class(np.linspace(0.006, 0.016, 10), GARMENTS, 0.011),
+    "errors of forty classes": lambda: error_per_class(np.linspace(0.006, 0.016, 40), GARMENTS * 4, 0.011),
+    "errors with a class missing": lambda: error_per_class(np.array([0.1, np.nan]), ("a", "b"), 0.1),
+    "no errors": lambda: error_per_class(NOTHING, DIGITS[:9], np.nan),
+    "bounds": lambda: bounds(normal(100), normal(103), UNIT),
+    "bounds of one image each": lambda: bounds(np.array([100.0]), np.array([100.0]), UNIT),
+    "bounds of training images only": lambda: bounds(normal(100), NOTHING, UNIT),
+    "no bounds": lambda: bounds(NOTHING[:0], NOTHING, UNIT),
+    "holes": lambda: holes(normal(100), normal(60), SHARES, 1 - SHARES / 3, 1 - SHARES / 5),
+    "no distances and no realism": lambda: holes(NOTHING, NOTHING, SHARES, NOTHING, NOTHING),
+    "balance of garments": lambda: balanced(GARMENTS, 1.0),
+    "no balance": lambda: class_balance(NOTHING, NOTHING, DIGITS[:9], np.nan, np.nan, np.nan),
+    "information of a hundred dimensions": lambda: informed(100),
+    "no information": lambda: label_information(NOTHING, NOTHING),
+}
+
+
+@pytest.fixture(scope="module", params=PICTURES)
+def picture(request: pytest.FixtureRequest) -> Figure:
+    """Each of the pictures, drawn."""
+    figure = PICTURES[request.param]()
+    figure.draw_without_rendering()
+    return figure
+
+
+def test_nothing_drawn_is_cut_off_at_the_edge_of_a_picture(picture: Figure) -> None:
+    extent = picture.get_tightbbox()
+    width, height = picture.get_size_inches()
+    assert 0 <= extent.x0 < extent.x1 <= width
+    assert 0 <= extent.y0 < extent.y1 <= height
+
+
+def test_the_explanation_of_a_picture_stands_between_its_title_and_its_content(picture: Figure) -> None:
+    title_extent, own = (text.get_window_extent() for text in picture.texts)
+    # The title's second line is empty, to leave room.
+    assert own.y1 <= (title_extent.y0 + title_extent.y1) / 2
+    for axes in picture.axes:
+        content = axes.get_tightbbox()
+        assert content is not None
+        assert content.y1 <= own.y0
+
+
+def test_tick_labels_of_a_picture_do_not_overlap(picture: Figure) -> None:
+    for axes in picture.axes:
+        extents = [text.get_window_extent() for text in axes.get_xticklabels() if text.get_text()]
+        assert all(left.x1 < right.x0 for left, right in pairwise(extents))
+
+
+def test_texts_within_a_picture_do_not_overlap(picture: Figure) -> None:
+    for axes in picture.axes:
+        if axes.collections:  # a scatter chart, whose class names stand where the classes are
+            continue
+        for one, other in combinations([text.get_window_extent() for text in axes.texts], 2):
+            assert one.x1 <= other.x0 or other.x1 <= one.x0 or one.y1 <= other.y0 or other.y1 <= one.y0
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if name.startswith("no ")])
+def test_a_picture_without_content_says_so_and_draws_no_number(name: str) -> None:
+    figure = PICTURES[name]()
+    for axes in figure.axes:
+        (words,) = axes.texts
+        assert words.get_text().startswith("no ")
+        assert not axes.patches
+        assert not axes.lines
+    assert "nan" not in explanation(figure).split()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "losses",
+        "spectrum of one dimension",
+        "scatter of garments",
+        "one image",
+        "one short verdict",
+        "errors of garments",
+        "bounds",
+        "holes",
+        "balance of garments",
+        "information of a hundred dimensions",
+    ],
+)
+def test_a_picture_drawn_twice_is_the_same_to_the_byte(name: str) -> None:
+    def png() -> bytes:
+        written = BytesIO()
+        PICTURES[name]().savefig(written, format="png", dpi=40)
+        return written.getvalue()
+
+    assert png() == png()
+
+
+def test_a_picture_is_not_kept_by_pyplot(picture: Figure) -> None:
+    assert all(plt.figure(number) is not picture for number in plt.get_fignums())

@@ -1,0 +1,79 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.vae.figures.pictures import constant, explanation, grid, tick_labels, title
+from vae.figures.images import image_grid
+
+
+def test_image_grid_has_the_given_title_explanation_and_labels() -> None:
+    figure = grid(
+        2,
+        3,
+        explanation="Healthy: alike.",
+        row_labels=["test image", "reconstruction"],
+        column_labels=["0", "0.5", "1"],
+        row_axis="kind",
+        column_axis="share of the way",
+    )
+    (axes,) = figure.axes
+    assert title(figure) == "What it shows"
+    assert explanation(figure) == "Healthy: alike."
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("share of the way", "kind")
+    assert tick_labels(axes) == ["0", "0.5", "1"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["test image", "reconstruction"]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (1, 6, 10), (3, 8, 8), (3, 32, 32)])
+def test_image_grid_centres_every_image_on_its_row_and_column_label(shape: tuple[int, int, int]) -> None:
+    intensities = np.array([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]], np.float32)
+    rows = [constant(*row, shape=shape) for row in intensities]
+    (axes,) = image_grid(rows, "Title", "", row_labels=["a", "b"], column_labels=["c", "d", "e"]).axes
+    shown = np.asarray(axes.images[0].get_array())
+    for row, y in enumerate(axes.get_yticks()):
+        for column, x in enumerate(axes.get_xticks()):
+            here = np.argwhere((shown == intensities[row, column]).reshape(*shown.shape[:2], -1).all(axis=2))
+            assert here.mean(axis=0).tolist() == [y, x]
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
+def test_image_grid_has_white_gaps_between_images_and_none_around_them(shape: tuple[int, int, int]) -> None:
+    images = constant(0, 0, shape=shape)
+    (axes,) = image_grid([images, images], "Title", "").axes
+    shown = np.asarray(axes.images[0].get_array())
+    white = shown.reshape(*shown.shape[:2], -1).min(axis=2) == 1
+    assert set(np.unique(shown)) == {0, 1}
+    assert not white[[0, 0, -1, -1], [0, -1, 0, -1]].any()
+    assert white.all(axis=0).sum() == white.all(axis=1).sum() > 0
+
+
+def test_image_grid_shows_zero_as_black_and_one_as_white_whatever_the_images_hold() -> None:
+    (axes,) = image_grid([constant(0.4)], "Title", "").axes
+    assert axes.images[0].get_clim() == (0, 1)
+
+
+def test_image_grid_shows_images_upright_and_not_mirrored() -> None:
+    image = np.zeros((1, 1, 28, 28), np.float32)
+    image[0, 0, 3, 20] = 1
+    (axes,) = image_grid([image], "Title", "").axes
+    assert np.argwhere(np.asarray(axes.images[0].get_array()) == 1).tolist() == [[3, 20]]
+    assert axes.images[0].origin == "upper"
+
+
+def test_image_grid_shows_three_channels_as_red_green_and_blue() -> None:
+    image = np.stack([np.full((32, 32), level, np.float32) for level in (1.0, 0.5, 0.25)])[np.newaxis]
+    (axes,) = image_grid([image], "Title", "").axes
+    shown = np.asarray(axes.images[0].get_array())
+    assert shown.shape == (32, 32, 3)
+    assert np.all(shown == [1.0, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("cell", [0.3, 0.6])
+@pytest.mark.parametrize("label", ["", "T-shirt/top to Ankle boot"])
+def test_image_grid_shows_images_at_the_given_size_whatever_their_labels(cell: float, label: str) -> None:
+    labels: dict[str, Any] = {"row_labels": [label] * 10, "row_axis": "classes"} if label else {}
+    figure = grid(10, 10, cell=cell, **labels)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert axes.get_window_extent().width / figure.dpi / 10 == pytest.approx(cell, rel=0.15)

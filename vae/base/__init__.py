@@ -1,0 +1,1 @@
+"""What any pipeline needs, and nothing of VAEs: errors, parameters, the machine, files."""

@@ -1,0 +1,124 @@
+"""Write files so that they appear complete or not at all."""
+
+import csv
+import glob
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae.base.errors import VAEError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIGNIFICANT_DIGITS = 6
+
+
+class ArtifactError(VAEError):
+    """An output cannot be written, or a file of numbers cannot be read."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to, which is renamed to ``path`` if the block succeeds, and deleted otherwise.
+
+    Raises:
+        ArtifactError: the folder is read-only, the disk is full, or the like.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove partial files that killed processes have left."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        process = partial.suffixes[-2].removeprefix(".")
+        if process.isdecimal() and not _is_alive(int(process)):
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process is running on this machine; True where that is not known."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)  # checks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, flushed to the disk before it gets its name."""
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write metrics: floats to six significant digits, no NaN or infinity, which JSON does not have.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    write_bytes(path, (json.dumps(_rounded(values), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table: floats to six significant digits, None as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_rounded(cell) for cell in row] for row in rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what ``write_json`` wrote.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+        if not isinstance(values, dict):
+            raise TypeError("no mapping")
+        return values
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}); run dvc repro to write it again") from error
+
+
+def write_png(path: Path, figure: "Figure") -> None:
+    """Write a picture, without the metadata that matplotlib would add (its version)."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    write_bytes(path, content.getvalue())
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        case Mapping():
+            return {key: _rounded(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_rounded(item) for item in value]
+        case _:
+            return value

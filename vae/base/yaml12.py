@@ -1,0 +1,80 @@
+"""YAML by the core schema of YAML 1.2, as DVC reads it.
+
+PyYAML follows YAML 1.1, where ``1e-3`` is a string, ``no`` is false, ``012`` is ten and ``1:30`` is ninety. DVC reads
+``params.yaml`` by YAML 1.2, and so does this module. As in DVC, a mapping that has a key twice is an error.
+"""
+
+import re
+from typing import Any
+
+import yaml
+from yaml.composer import ComposerError
+from yaml.nodes import MappingNode, ScalarNode
+
+from vae.base.errors import VAEError
+
+# https://yaml.org/spec/1.2.2/#103-core-schema: a type, its values, and the characters that these begin with.
+_CORE_SCHEMA = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<", ["<"]),  # not part of it, but DVC merges mappings too
+)
+
+
+class YAMLError(VAEError):
+    """Text that is not YAML, or a mapping that has a key twice.
+
+    Attributes:
+        problem: what is wrong.
+        line: where, counted from 1; None where that is not known.
+    """
+
+    def __init__(self, problem: str, line: int | None = None) -> None:
+        super().__init__(f"line {line}: {problem}" if line else problem)
+        self.problem = problem
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's loader with the scalars of the core schema."""
+
+    def compose_mapping_node(self, anchor: Any) -> MappingNode:
+        node = super().compose_mapping_node(anchor)
+        found = set()
+        for key, _ in node.value:
+            if isinstance(key, ScalarNode):
+                if (key.tag, key.value) in found:
+                    raise ComposerError(None, None, f'duplicate key "{key.value}"', key.start_mark)
+                found.add((key.tag, key.value))
+        return node
+
+    def construct_yaml_int(self, node: ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+_Loader.yaml_implicit_resolvers = {}  # in place of those of YAML 1.1
+for _name, _pattern, _first in _CORE_SCHEMA:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def parse_yaml(content: str | bytes) -> Any:
+    """Return what a YAML document holds: mappings, lists, strings, numbers, booleans and None.
+
+    Raises:
+        YAMLError: the content is not YAML, or a mapping in it has a key twice.
+    """
+    try:
+        return yaml.load(content, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise YAMLError(str(error.problem or error.context), mark.line + 1 if mark else None) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise YAMLError(" ".join(str(error).split())) from error

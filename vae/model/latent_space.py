@@ -1,0 +1,101 @@
+"""Latent codes to decode: interpolations between two codes, traversals of one, and a grid over the prior."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+NEARLY_PARALLEL = 1e-3  # sine of the angle; below it an arc and a straight line are equal in float32
+
+
+def most_active(kl: Tensor, count: int) -> list[int]:
+    """The ``count`` latent dimensions of highest KL, highest first, from nats per dimension (D,); at most D."""
+    return [int(dimension) for dimension in kl.argsort(descending=True, stable=True)[:count]]
+
+
+def pairs_of_different_classes(labels: Tensor, order: Tensor, count: int) -> list[tuple[int, int]]:
+    """Pairs of images of different classes, by their indices. No image is in two pairs.
+
+    Args:
+        labels: classes (N,).
+        order: the order in which images are taken, a permutation of ``range(N)``.
+        count: how many pairs; fewer are returned where the labels allow no more.
+    """
+    waiting: list[int] = []
+    pairs: list[tuple[int, int]] = []
+    for index in order.tolist():
+        if len(pairs) == count:
+            break
+        partner = next((other for other in waiting if labels[other] != labels[index]), None)
+        if partner is None:
+            waiting.append(index)
+        else:
+            waiting.remove(partner)
+            pairs.append((partner, index))
+    return pairs
+
+
+def interpolations(starts: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
+    """Straight lines between codes, (1 - t)·start + t·end: two (P, D) and t (S,) to (P, S, D)."""
+    return torch.lerp(starts.unsqueeze(1), ends.unsqueeze(1), shares.unsqueeze(1))
+
+
+def spherical_interpolations(starts: Tensor, ends: Tensor, shares: Tensor) -> Tensor:
+    """Arcs between codes, which keep the length of typical draws of the prior better than straight lines.
+
+        sin((1 - t)·Ω) / sin Ω · start + sin(t·Ω) / sin Ω · end
+
+    with Ω the angle between the two codes. Where Ω is nearly 0 or π, or a code is zero, the line is straight.
+    Source: Shoemake 1985, for unit vectors; White 2016, for codes of any length.
+
+    Args:
+        starts: codes (P, D).
+        ends: codes (P, D).
+        shares: t (S,).
+
+    Returns:
+        (P, S, D).
+    """
+    from_directions, to_directions = (codes / codes.norm(dim=1, keepdim=True) for codes in (starts, ends))
+    # Keeps its digits at small angles, unlike the arc cosine of the dot product.
+    difference, total = (from_directions - to_directions).norm(dim=1), (from_directions + to_directions).norm(dim=1)
+    angle = (2 * torch.atan2(difference, total)).view(-1, 1, 1)
+    t = shares.view(-1, 1)
+    sine = torch.sin(angle)
+    from_start, from_end = torch.sin((1 - t) * angle) / sine, torch.sin(t * angle) / sine
+    arcs = from_start * starts.unsqueeze(1) + from_end * ends.unsqueeze(1)
+    # The direction of a zero code is NaN, for which the comparison is false.
+    return torch.where(sine > NEARLY_PARALLEL, arcs, interpolations(starts, ends, shares))
+
+
+def traversals(code: Tensor, dimensions: Sequence[int], values: Tensor) -> Tensor:
+    """Copies of a code (D,) in which one of R dimensions is set to each of the values (S,): (R, S, D)."""
+    codes = code.repeat(len(dimensions), len(values), 1)
+    for row, dimension in enumerate(dimensions):
+        codes[row, :, dimension] = values
+    return codes
+
+
+def prior_quantiles(count: int) -> Tensor:
+    """The midpoints of ``count`` equally probable parts of a standard normal: Φ⁻¹((i + ½) / count), (count,)."""
+    quantiles: Tensor = torch.special.ndtri((torch.arange(count) + 0.5) / count)
+    return quantiles
+
+
+def prior_grid(quantiles: Tensor, dimensions: Sequence[int], latent_dim: int) -> Tensor:
+    """A grid of codes over two dimensions, with all others at zero (Kingma & Welling 2013, figure 4).
+
+    Args:
+        quantiles: the values along each dimension, rising (S,).
+        dimensions: the horizontal and the vertical dimension; a single one gives a single row.
+        latent_dim: D.
+
+    Returns:
+        (S, S, D), or (1, S, D); the first row is the top one.
+    """
+    side = len(quantiles)
+    codes = torch.zeros(side if len(dimensions) == 2 else 1, side, latent_dim)
+    codes[:, :, dimensions[0]] = quantiles
+    if len(dimensions) == 2:
+        codes[:, :, dimensions[1]] = quantiles.flip(0).unsqueeze(1)
+    return codes

@@ -1,0 +1,171 @@
+"""A PixelCNN decoder: p(x given z) = Π p(x_i given x_1 … x_{i-1}, z), pixel by pixel in reading order.
+
+Source: van den Oord, Kalchbrenner & Kavukcuoglu 2016 for masked convolutions; van den Oord et al. 2016 (Conditional
+image generation with PixelCNN decoders) for gates and conditioning; Gulrajani et al. 2017 (PixelVAE) for the latent
+code. The gate is the linear one of Dauphin et al. 2017, y = a·sigmoid(b), which is cheaper than tanh(a)·sigmoid(b).
+
+There is one stack of convolutions, and not one for the rows above and another for the pixel's own row. That halves the
+cost, and leaves the blind spot that the second source describes (section 2.2): earlier pixels to the upper right that
+no layer reaches. The latent code can carry what lies there.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from tqdm import tqdm
+
+from vae.model.architecture import Architecture
+from vae.model.likelihoods import Likelihood
+from vae.model.networks import conv, network
+from vae.model.networks.network import ACTIVATIONS
+
+ROWS = 3  # of a kernel: the pixel's own and two above
+FIRST_WIDTH, WIDTH = 7, 5  # columns of a kernel, centred on the pixel
+DRAWN_AT_ONCE = 500  # images; a constant, since the images drawn depend on it
+
+
+class MaskedConvolution(nn.Module):
+    """A convolution that sees the rows above a pixel, the pixels to its left, and optionally the pixel itself.
+
+    The kernel has no rows below; a mask zeroes the weights to the right in the pixel's own row.
+    """
+
+    mask: Tensor
+
+    def __init__(self, inputs: int, outputs: int, width: int, *, sees_itself: bool) -> None:
+        super().__init__()
+        self.reach = width // 2
+        self.convolution = nn.Conv2d(inputs, outputs, (ROWS, width))
+        mask = torch.ones(ROWS, width)
+        mask[-1, self.reach + sees_itself :] = 0
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        padded = F.pad(x, (self.reach, self.reach, ROWS - 1, 0))
+        return F.conv2d(padded, self.convolution.weight * self.mask, self.convolution.bias)
+
+
+class Encoder(conv.Encoder):
+    """The encoder of the convolutional network."""
+
+
+class Decoder(network.Decoder):
+    """Gated masked convolutions over the image, conditioned on a feature map decoded from z.
+
+    The first convolution does not see the pixel itself; each gated layer has a residual connection.
+    """
+
+    needs_pixels = True
+    batch_size = 100  # smaller than for dense layers: there is an activation for each pixel and channel
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        image_channels, height, width = architecture.image_shape
+        channels, activation = architecture.channels, ACTIVATIONS[architecture.activation]
+        self.image_shape = architecture.image_shape
+        self.condition = conv.Decoder(architecture.model_copy(update={"image_shape": (channels, height, width)}))
+        self.first = MaskedConvolution(image_channels, channels, FIRST_WIDTH, sees_itself=False)
+        self.gated = nn.ModuleList(
+            MaskedConvolution(channels, 2 * channels, WIDTH, sees_itself=True)
+            for _ in range(architecture.masked_layers)
+        )
+        self.output = nn.Sequential(
+            activation(),
+            nn.Conv2d(channels, 2 * channels, 1),
+            activation(),
+            nn.Conv2d(2 * channels, image_channels, 1),
+        )
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        """Latent codes (B, D) and images (B, C, H, W) to the parameters of the likelihood (B, C, H, W)."""
+        features = self.first(x) + self.condition(z)
+        features = features.contiguous(memory_format=torch.channels_last)
+        for layer in self.gated:
+            features = features + F.glu(layer(features), 1)
+        output: Tensor = self.output(features)
+        return output.contiguous()
+
+    def sample(
+        self, z: Tensor, draw: Callable[[Tensor], Tensor], advance: Callable[[], object] = lambda: None
+    ) -> Tensor:
+        """Draw images pixel by pixel, each pixel given those before it.
+
+        Each layer keeps its inputs at earlier pixels, so that a whole image costs as much as one ``forward``.
+
+        Args:
+            z: latent codes (B, D).
+            draw: draws one pixel of each image, from the parameters of the likelihood (B, C, 1, 1) to (B, C, 1, 1).
+            advance: called after each row of pixels.
+
+        Returns:
+            (B, C, H, W).
+        """
+        channels, height, width = self.image_shape
+        condition = self.condition(z).permute(2, 3, 0, 1).contiguous()  # (H, W, B, channels)
+        image = z.new_empty(len(z), channels, height, width)
+        first, *gated = (_PixelByPixel(layer, len(z), width) for layer in (self.first, *self.gated))
+        for row in range(height):
+            for column in range(width):
+                features = condition[row, column] + first.at(column)
+                for layer in gated:
+                    layer.see(column, features)
+                    features = features + F.glu(layer.at(column), 1)
+                pixel = draw(self.output(features[:, :, None, None]))
+                first.see(column, pixel.flatten(1))
+                image[:, :, row, column] = pixel.flatten(1)
+            for layer in (first, *gated):
+                layer.next_row()
+            advance()
+        return image
+
+    def images(
+        self,
+        z: Tensor,
+        likelihood: Likelihood,
+        random: Generator,
+        *,
+        batch_size: int | None,  # noqa: ARG002  # the images drawn would depend on it
+        progress: bool,
+    ) -> Tensor:
+        """Draw an image for each latent code, pixel by pixel. ``batch_size`` has no effect.
+
+        Returns:
+            intensities (N, C, H, W).
+        """
+        parts = z.split(DRAWN_AT_ONCE)
+        rows = self.image_shape[1] * len(parts)
+        with tqdm(
+            total=rows, desc="drawing images", unit="row", leave=False, disable=None if progress else True
+        ) as bar:
+            images = [self.sample(part, lambda output: likelihood.sample(output, random), bar.update) for part in parts]
+        return torch.cat(images)
+
+
+class _PixelByPixel:
+    """A masked convolution that is evaluated at one pixel after the other, on the inputs it was given so far."""
+
+    def __init__(self, layer: MaskedConvolution, batch_size: int, width: int) -> None:
+        weight = layer.convolution.weight * layer.mask
+        self.reach = layer.reach
+        self.columns = weight.shape[3]
+        self.matrix = weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous()
+        assert layer.convolution.bias is not None
+        self.bias = layer.convolution.bias
+        # The inputs of the last ROWS rows. Later pixels are still zero here, as the mask requires.
+        self.rows = weight.new_zeros(batch_size, ROWS, width + 2 * layer.reach, weight.shape[1])
+
+    def at(self, column: int) -> Tensor:
+        """The output at a pixel of the current row: (B, outputs)."""
+        window = self.rows[:, :, column : column + self.columns].flatten(1)
+        return torch.addmm(self.bias, window, self.matrix)
+
+    def see(self, column: int, features: Tensor) -> None:
+        """Store the input at a pixel of the current row: (B, inputs)."""
+        self.rows[:, -1, column + self.reach] = features
+
+    def next_row(self) -> None:
+        """Move to the row below."""
+        self.rows = torch.cat([self.rows[:, 1:], torch.zeros_like(self.rows[:, :1])], 1)

@@ -1,0 +1,100 @@
+"""The interface of encoders and decoders, and what builds them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from importlib import import_module
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from vae.model.architecture import Architecture
+from vae.model.likelihoods import Likelihood
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class Encoder(nn.Module, ABC):
+    """The approximate posterior q(z given x) = N(μ(x), diag σ²(x))."""
+
+    @abstractmethod
+    def __init__(self, architecture: Architecture) -> None:
+        """Build the layers, with random weights."""
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Intensities (B, C, H, W) to μ and log σ², each (B, D)."""
+
+
+class Decoder(nn.Module, ABC):
+    """Latent codes to the parameters of the likelihood for each pixel.
+
+    Attributes:
+        needs_pixels: whether ``forward`` takes the images as well, as that of an autoregressive decoder does; such a
+            decoder has to override ``images``, which has codes alone.
+        batch_size: how many images evaluation passes through the network at once; it affects speed alone.
+    """
+
+    needs_pixels: ClassVar[bool] = False
+    batch_size: ClassVar[int] = 500  # fits the caches of two cores on MNIST; as fast as any size tried on a CPU
+
+    @abstractmethod
+    def __init__(self, architecture: Architecture) -> None:
+        """Build the layers, with random weights."""
+        super().__init__()
+
+    @property
+    def layers(self) -> Sequence[nn.Module] | None:
+        """The modules that turn codes into the output when applied in order; None if the decoder is no such sequence.
+
+        A decoder that is one can run in the browser, on the latent explorer's page.
+        """
+        return None
+
+    def images(
+        self,
+        z: Tensor,
+        likelihood: Likelihood,
+        random: Generator,  # noqa: ARG002  # for decoders that draw
+        *,
+        batch_size: int | None,
+        progress: bool,  # noqa: ARG002  # for decoders that are slow
+    ) -> Tensor:
+        """Decode each latent code to its expected image. Decoders that draw their images override this.
+
+        Args:
+            z: latent codes (N, D).
+            likelihood: p(x given z).
+            random: the generator of a decoder that draws its images.
+            batch_size: codes to decode at once, which affects speed alone; ``Decoder.batch_size`` if None.
+            progress: whether a slow decoder shows a progress bar.
+
+        Returns:
+            intensities (N, C, H, W).
+        """
+        return torch.cat([likelihood.mean(self(codes)) for codes in z.split(batch_size or self.batch_size)])
+
+
+def dense_layers(widths: Sequence[int], activation: str) -> nn.Sequential:
+    """Linear layers from each width to the next, each followed by the activation."""
+    return nn.Sequential(
+        *(
+            layer
+            for inputs, outputs in pairwise(widths)
+            for layer in (nn.Linear(inputs, outputs), ACTIVATIONS[activation]())
+        )
+    )
+
+
+def build(architecture: Architecture) -> tuple[Encoder, Decoder]:
+    """Build the encoder and the decoder of an architecture, with random weights.
+
+    Raises:
+        ArchitectureError: the network cannot take images of this size.
+    """
+    module = import_module(f"vae.model.networks.{architecture.network}")
+    encoder: Encoder = module.Encoder(architecture)
+    decoder: Decoder = module.Decoder(architecture)
+    return encoder, decoder

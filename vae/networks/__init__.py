@@ -1,1 +1,0 @@
-"""Encoders and decoders: one family of networks a module."""

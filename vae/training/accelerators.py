@@ -1,0 +1,126 @@
+"""Faster ways to the gradient, each used only where it agrees with automatic differentiation.
+
+``vae.model.objective`` says what is minimised. An accelerator computes the same gradient by other means, and so is a
+second copy of the formula; when a training starts, the copy is compared with the original. To remove an accelerator,
+delete its module and its line in ``ACCELERATORS``: training gets slower, and nothing else changes.
+"""
+
+import logging
+from collections.abc import Sequence
+from importlib import import_module
+from math import isfinite
+from time import perf_counter
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from vae.base.params import TrainParams
+from vae.model.vae import VAE
+from vae.training.step import AutomaticDifferentiation, Backward, Step
+from vae.training.weights import Weights
+
+log = logging.getLogger(__name__)
+
+# Modules with a function ``backward(model, weights, params, dtype)`` that returns None where it does not apply.
+ACCELERATORS: Sequence[ModuleType] = [
+    import_module("vae.training.handwritten_gradient"),
+]
+
+# By how much the weights are enlarged for a comparison. In an untrained network codes, log-variances and logits are
+# small, and a formula that was changed for large ones alone, such as by a clamp, would not show.
+ENLARGEMENTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+# Between rounding (3e-6 at most) and the smallest change that was tried (a factor of 1.01 in one term: 1e-2); see
+# tests/vae/training/test_accelerators.py.
+TOLERANCE = 2e-5
+TIMED_CALLS = 5
+
+
+def accelerate(step: Step, model: VAE, params: TrainParams, images: Tensor, noise: Tensor) -> None:
+    """Let an accelerator compute the gradient from now on, if one applies and agrees on a batch.
+
+    Args:
+        step: whose ``backward`` may be replaced.
+        model: the VAE.
+        params: the objective.
+        images: a batch, uint8 (B, pixels).
+        noise: its ε (B, D) or (B, k, D).
+    """
+    for accelerator in ACCELERATORS:
+        candidate: Backward | None = accelerator.backward(model, step.weights, params, torch.float32)
+        if candidate is None:
+            continue
+        reference = AutomaticDifferentiation(model, step.weights, params.free_bits, torch.float32)
+        difference = largest_difference(reference, candidate, step.weights, params.beta, images, noise)
+        if difference <= TOLERANCE:
+            if params.precision == "bfloat16":
+                candidate = accelerator.backward(model, step.weights, params, torch.bfloat16)
+            step.backward = candidate
+            return
+        beta = torch.tensor(params.beta, device=images.device)
+        log.warning(
+            "%s is not used: its gradient differs from that of vae.model.objective by %.2g (relative; %.0g is "
+            "tolerated). Training follows the objective by automatic differentiation%s.",
+            accelerator.__name__,
+            difference,
+            TOLERANCE,
+            _cost(step.backward, candidate, images, noise, beta) if isfinite(difference) else "",
+        )
+
+
+@torch.no_grad()
+def largest_difference(
+    reference: Backward, candidate: Backward, weights: Weights, beta: float, images: Tensor, noise: Tensor
+) -> float:
+    """The largest relative difference of a loss, or of the gradient by one parameter, between two ways on one batch.
+
+    It is taken at β with each of ``ENLARGEMENTS`` of the weights, and at half of β with the weights as they are. Where
+    the reference overflows there is nothing to compare.
+
+    Returns:
+        ‖g - g′‖ / ‖g‖ at its largest; infinity where the candidate fails.
+    """
+    original = weights.vector.clone()
+    differences = [0.0]
+    try:
+        for scale, kl_weight in [(1.0, beta / 2), *((scale, beta) for scale in ENLARGEMENTS)]:
+            weights.vector.copy_(original * scale)
+            at = torch.tensor(kl_weight, device=images.device)
+            expected = _outcome(reference, weights, images, noise, at)
+            if all(values.isfinite().all() for values in expected):
+                outcome = _outcome(candidate, weights, images, noise, at)
+                differences += [_relative(*values) for values in zip(outcome, expected, strict=True)]
+    except RuntimeError:  # such as shapes that do not fit: the network is no longer the one it knows
+        return torch.inf
+    finally:
+        weights.vector.copy_(original)
+    return max(differences)
+
+
+def _outcome(backward: Backward, weights: Weights, images: Tensor, noise: Tensor, kl_weight: Tensor) -> list[Tensor]:
+    """The losses and the gradient by each parameter."""
+    losses = backward(images, noise, kl_weight)
+    gradients = [weights.gradient[part].clone() for part in weights.slices.values()]
+    return [term.double() for term in (*losses, *gradients)]
+
+
+def _relative(ours: Tensor, theirs: Tensor) -> float:
+    """‖ours - theirs‖ / ‖theirs‖, and infinity where ours is not finite."""
+    size = theirs.norm().clamp(min=torch.finfo(torch.float32).tiny)
+    return float(((ours - theirs).norm() / size).nan_to_num(torch.inf))
+
+
+def _cost(used: Backward, refused: Backward, images: Tensor, noise: Tensor, kl_weight: Tensor) -> str:
+    """What a step's gradient takes now, and what it would have taken."""
+    slow, fast = (1000 * _seconds(backward, images, noise, kl_weight) for backward in (used, refused))
+    return f", which takes {slow:.2f} ms a step in place of {fast:.2f} ms"
+
+
+def _seconds(backward: Backward, images: Tensor, noise: Tensor, kl_weight: Tensor) -> float:
+    """How long a call takes, the shortest of a few."""
+    times = []
+    for _ in range(TIMED_CALLS):
+        start = perf_counter()
+        float(backward(images, noise, kl_weight).loss)  # waits for the device
+        times.append(perf_counter() - start)
+    return min(times)

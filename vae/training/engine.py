@@ -1,0 +1,172 @@
+"""An epoch of optimisation steps: every training image once, in random order."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vae.base.params import TrainParams
+from vae.base.runtime import fits, generator
+from vae.data.images import PixelKind, draw_pixels
+from vae.model.objective import Losses
+from vae.model.vae import VAE
+from vae.training.accelerators import accelerate
+from vae.training.cuda_graphs import CapturedFunction
+from vae.training.schedules import epoch_schedule
+from vae.training.step import Step
+
+CHUNK = 16  # steps: their images and noise are gathered together, and on CUDA they are one graph
+
+
+class EpochResult(NamedTuple):
+    """Averages over an epoch, each at the weights of its step.
+
+    Attributes:
+        losses: averages over all images, in nats per image.
+        gradient_norm: of the gradient of a batch, before it is clipped; the average over steps.
+    """
+
+    losses: Losses[float]
+    gradient_norm: float
+
+
+class TrainingEngine:
+    """What feeds the optimisation step: images, noise and schedules, a chunk of steps at a time.
+
+    Images that do not fit the model's device stay where they are, as uint8, memory-mapped if they came so; a chunk of
+    them is moved to the device at a time, and a batch is converted to float32.
+
+    Attributes:
+        step: the optimisation step, with the weights and the optimizer.
+    """
+
+    def __init__(self, model: VAE, images: Tensor, params: TrainParams, kind: PixelKind = PixelKind.GREY) -> None:
+        """Prepare to train a model on images, uint8 (N, C, H, W), whose pixels are of a kind.
+
+        The model's parameters become views of ``step.weights.vector``.
+        """
+        self.model = model
+        self.params = params
+        self.kind = kind
+        self.device = model.device
+        self.images = images.flatten(1)
+        if fits(self.images, self.device):
+            self.images = self.images.to(self.device)
+        self.batch_size = params.batch_size
+        samples = () if params.importance_samples == 1 else (params.importance_samples,)
+        self._noise_shape = (*samples, model.latent_dim)
+        self.step = Step(model, params)
+        self._order_random = generator(params.seed, "data order")
+        self._noise_random = generator(params.seed, "latent noise", self.device)
+        self._pixel_random = generator(params.seed, "pixels", self.device)
+        self._captured: dict[int, CapturedFunction] = {}
+        self._accelerate()
+
+    @torch.no_grad()
+    def epoch(self, number: int, advance: Callable[[int], object]) -> EpochResult:
+        """Make the steps of one epoch. An asynchronous device is waited for only once, at the end.
+
+        Args:
+            number: of the epoch, counted from 1: learning rate and weight of the KL may depend on it.
+            advance: called after each chunk with the number of its steps.
+        """
+        order = torch.randperm(len(self.images), generator=self._order_random).to(self.images.device)
+        # Allocated at once: a small tensor that each chunk leaves behind would keep the memory of its images from
+        # being used again, and take in the end as much as all of them.
+        results = torch.empty(-(-len(order) // self.batch_size), 4, device=self.device)
+        schedule = epoch_schedule(self.params, number, len(results)).to(self.device)
+        done = 0
+        with _products_in(self.params.precision):
+            for rows in order.split(CHUNK * self.batch_size):
+                images, noise = self._gather(rows)
+                count = -(-len(rows) // self.batch_size)
+                results[done : done + count] = self._chunk(images, noise, schedule[done : done + count])
+                done += count
+                advance(count)
+        return self._averages(results.cpu().double())
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next epoch depends on, besides parameters and data."""
+        return {
+            "parameters": self.step.weights.vector,
+            "first_moment": self.step.optimizer.first_moment,
+            "second_moment": self.step.optimizer.second_moment,
+            "steps": self.step.optimizer.steps,
+            "data_order": self._order_random.get_state(),
+            "latent_noise": self._noise_random.get_state(),
+            "pixels": self._pixel_random.get_state(),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from where a ``state`` was taken."""
+        own = self.state()
+        for name in ("parameters", "first_moment", "second_moment", "steps"):
+            own[name].copy_(state[name])
+        self._order_random.set_state(state["data_order"])
+        self._noise_random.set_state(state["latent_noise"])
+        self._pixel_random.set_state(state["pixels"])
+
+    def _gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The images of a chunk, uint8 (n, pixels), and their noise."""
+        images = self._to_device(self.images.index_select(0, rows))
+        if self.kind == PixelKind.PROBABILITIES:
+            images = draw_pixels(images, self._pixel_random)
+        return images, torch.randn((len(rows), *self._noise_shape), generator=self._noise_random, device=self.device)
+
+    def _to_device(self, images: Tensor) -> Tensor:
+        if self.device.type != "cuda" or images.device == self.device:
+            return images.to(self.device)
+        return images.pin_memory().to(self.device, non_blocking=True)  # beside the steps of the chunk before
+
+    @torch.no_grad()
+    def _accelerate(self) -> None:
+        """Compare the accelerators on a batch, in full precision.
+
+        The weights are the initial ones and the noise is of its own, so that a resumed run decides as it did before.
+        """
+        images = self.images[: self.batch_size].to(self.device)
+        random = generator(self.params.seed, "comparison noise", self.device)
+        noise = torch.randn((len(images), *self._noise_shape), generator=random, device=self.device)
+        with _products_in("float32"):
+            accelerate(self.step, self.model, self.params, images, noise)
+
+    def _chunk(self, images: Tensor, noise: Tensor, schedule: Tensor) -> Tensor:
+        """The steps of a chunk: their losses and gradient norms, float32 (steps, 4)."""
+        if len(images) in self._captured:
+            return self._captured[len(images)](images, noise, schedule)
+        results = self._steps(images, noise, schedule)
+        if self.device.type == "cuda":
+            self._captured[len(images)] = CapturedFunction(self._steps, images, noise, schedule)
+        return results
+
+    def _steps(self, images: Tensor, noise: Tensor, schedule: Tensor) -> Tensor:
+        batches, noises = images.split(self.batch_size), noise.split(self.batch_size)
+        results = torch.empty(len(batches), 4, device=self.device)
+        for batch, epsilon, (learning_rate, kl_weight), row in zip(batches, noises, schedule, results, strict=True):
+            result = self.step(batch, epsilon, kl_weight, learning_rate)
+            torch.stack([*result.losses, result.gradient_norm], out=row)
+        return results
+
+    def _averages(self, results: Tensor) -> EpochResult:
+        """Of the steps of an epoch (steps, 4); the last batch may be smaller than the others."""
+        sizes = torch.full((len(results), 1), self.batch_size, dtype=torch.float64)
+        sizes[-1] = len(self.images) - self.batch_size * (len(results) - 1)
+        losses = (results[:, :3] * sizes).sum(0) / len(self.images)
+        return EpochResult(Losses(*losses.tolist()), float(results[:, 3].mean()))
+
+
+@contextmanager
+def _products_in(precision: str) -> Iterator[None]:
+    """Let CUDA round what goes into float32 products and convolutions to TF32, within the block, where asked for."""
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # not in the stubs
+    settings = (torch.backends.cuda.matmul, convolutions)
+    before = [setting.fp32_precision for setting in settings]
+    for setting in settings:
+        setting.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    try:
+        yield
+    finally:
+        for setting, own in zip(settings, before, strict=True):
+            setting.fp32_precision = own

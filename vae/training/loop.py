@@ -1,0 +1,192 @@
+"""The training loop."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vae.base.errors import VAEError
+from vae.base.params import TrainParams
+from vae.data.images import LabelledImages
+from vae.model import inference
+from vae.model.objective import Losses, average_loss
+from vae.model.vae import VAE
+from vae.training.checkpoint import Checkpoint
+from vae.training.engine import TrainingEngine
+from vae.training.schedules import kl_weight
+
+log = logging.getLogger(__name__)
+
+
+class DivergedError(VAEError):
+    """The loss became NaN or infinite."""
+
+
+class Epoch(NamedTuple):
+    """What is reported of one epoch.
+
+    Attributes:
+        number: of the epoch, counted from 1.
+        train: averages over the steps of the epoch, each at the weights of that moment.
+        gradient_norm: of the gradient of a batch, before it is clipped; the average over steps.
+        validation: losses of the weights at the end of the epoch; None where there is no validation set.
+    """
+
+    number: int
+    train: Losses[float]
+    gradient_norm: float
+    validation: Losses[float] | None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training leaves besides the weights: the losses of every epoch, and which epoch's weights were kept."""
+
+    history: Sequence[Epoch]
+    best: Epoch
+
+
+def train(
+    model: VAE,
+    data: LabelledImages,
+    validation: LabelledImages,
+    params: TrainParams,
+    report: Callable[[Sequence[Epoch]], None],
+    checkpoint: Checkpoint | None = None,
+) -> Training:
+    """Minimise the objective by Adam, and leave the best epoch's weights in the model.
+
+    The best epoch is that of the lowest validation negative ELBO, whatever weight the KL has in training, or of the
+    highest importance-weighted bound where that is trained; without validation images it is the last. The training
+    losses of an epoch are averages over its steps, each at the weights of that moment, as they come.
+
+    Args:
+        model: the VAE, on the device to train on.
+        data: the training images.
+        validation: the validation images; there may be none.
+        params: the objective, and its optimisation.
+        report: called after each epoch with the history so far.
+        checkpoint: where the state of the run is saved after each epoch, and what an interrupted run resumes from, to
+            the same weights and losses, bit for bit. The caller discards it when the results are safe.
+
+    Raises:
+        DivergedError: a loss is NaN or infinite.
+    """
+    validation_images = validation.images.to(model.device)
+    engine = TrainingEngine(model, data.images, params, data.kind)
+    progress = _Progress.start(engine) if checkpoint is None else _Progress.resume(engine, checkpoint)
+    history = progress.history
+    if history:
+        report(tuple(history))
+
+    steps_an_epoch = -(-len(data) // params.batch_size)
+    with tqdm(
+        total=params.epochs * steps_an_epoch, initial=len(history) * steps_an_epoch, unit="step", disable=None
+    ) as bar:
+        for number in range(len(history) + 1, params.epochs + 1):
+            bar.set_description(f"epoch {number}/{params.epochs}")
+            result = engine.epoch(number, bar.update)
+            held_out = _evaluate(model, validation_images, params, number) if len(validation_images) else None
+            epoch = Epoch(number, result.losses, result.gradient_norm, held_out)
+            _require_finite(epoch)
+            progress.add(epoch, params)
+            bar.set_postfix(_shown(epoch))
+            report(tuple(history))
+            if checkpoint is not None:
+                progress.save(checkpoint)
+
+    best = progress.best
+    if best.validation is None:  # training losses are taken before each step: none has seen what the last one did
+        first = data.images[: params.batch_size]
+        _require_finite(best._replace(train=_evaluate(model, first, params, best.number)))
+    engine.step.weights.vector.copy_(progress.best_weights)
+    return Training(history, best)
+
+
+@dataclass
+class _Progress:
+    """How far training has come: with the state of the engine, all that the rest of it depends on."""
+
+    engine: TrainingEngine
+    history: list[Epoch]
+    best_number: int
+    best_weights: Tensor
+
+    @classmethod
+    def start(cls, engine: TrainingEngine) -> "_Progress":
+        return cls(engine, [], 0, torch.empty_like(engine.step.weights.vector))
+
+    @classmethod
+    def resume(cls, engine: TrainingEngine, checkpoint: Checkpoint) -> "_Progress":
+        """Resume from the checkpoint; start from the beginning where there is none."""
+        progress = cls.start(engine)
+        state = checkpoint.load()
+        if state is not None:
+            engine.restore(state.tensors)
+            progress.best_weights.copy_(state.tensors.get("best_weights", state.tensors["parameters"]))
+            progress.best_number = state.values["best"]
+            for number, train, gradient_norm, validation in state.values["history"]:
+                epoch = Epoch(number, Losses(*train), gradient_norm, validation and Losses(*validation))
+                progress.history.append(epoch)
+            log.info("an earlier run was interrupted; resuming after its epoch %d", len(progress.history))
+        return progress
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights are kept."""
+        return self.history[self.best_number - 1]
+
+    def add(self, epoch: Epoch, params: TrainParams) -> None:
+        """Take up an epoch that has ended, and its weights if they are the best so far."""
+        self.history.append(epoch)
+        if self.best_number == 0 or _is_better(epoch, self.best, params):
+            self.best_number = epoch.number
+            self.best_weights.copy_(self.engine.step.weights.vector)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint."""
+        tensors = self.engine.state()
+        if self.best_number < len(self.history):
+            tensors["best_weights"] = self.best_weights
+        checkpoint.save(tensors, {"history": self.history, "best": self.best_number})
+
+
+def _evaluate(model: VAE, images: Tensor, params: TrainParams, epoch: int) -> Losses[float]:
+    """The losses of the weights as they are; the same noise in every epoch, so that epochs differ by weights only."""
+    elbo = inference.negative_elbo(model, images, params.seed)
+    losses = average_loss(elbo, kl_weight(params, epoch), params.free_bits)
+    if params.importance_samples > 1:
+        bound = inference.importance_weighted_bound(model, images, params.importance_samples, params.seed)
+        losses = losses._replace(loss=-bound.mean())
+    return Losses(*(float(term) for term in losses))
+
+
+def _is_better(epoch: Epoch, best: Epoch, params: TrainParams) -> bool:
+    if epoch.validation is None or best.validation is None:
+        return True
+    return _criterion(epoch.validation, params) < _criterion(best.validation, params)
+
+
+def _criterion(losses: Losses[float], params: TrainParams) -> float:
+    return losses.loss if params.importance_samples > 1 else losses.reconstruction + losses.kl
+
+
+def _require_finite(epoch: Epoch) -> None:
+    for name, losses in (("training", epoch.train), ("validation", epoch.validation)):
+        if losses is not None and not all(map(isfinite, (*losses, epoch.gradient_norm))):
+            raise DivergedError(
+                f"training diverged in epoch {epoch.number}: the {name} loss is {losses.loss} "
+                f"(reconstruction {losses.reconstruction}, KL {losses.kl}), the gradient's norm {epoch.gradient_norm}; "
+                "no model is written. "
+                "Try a lower train.learning_rate, a larger train.batch_size or train.gradient_clip"
+            )
+
+
+def _shown(epoch: Epoch) -> dict[str, str]:
+    losses = epoch.validation or epoch.train
+    return {name: f"{value:.2f}" for name, value in losses._asdict().items()}

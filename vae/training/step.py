@@ -1,0 +1,86 @@
+"""One optimisation step: the loss of a batch, its gradient, and a move of the weights against it."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from vae.base.params import TrainParams
+from vae.data.images import pixels
+from vae.model.objective import Losses, training_loss
+from vae.model.vae import VAE
+from vae.training.adam import Adam
+from vae.training.weights import Weights
+
+
+class StepResult(NamedTuple):
+    """What a step was made with, before the weights moved.
+
+    Attributes:
+        losses: averages over the batch, each 0-dimensional.
+        gradient_norm: ‖∂L/∂θ‖ over all weights, before it is clipped, 0-dimensional.
+    """
+
+    losses: Losses[Tensor]
+    gradient_norm: Tensor
+
+
+class Backward(Protocol):
+    """Computes the training loss of a batch, and writes its gradient to ``Weights.gradient``."""
+
+    def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor) -> Losses[Tensor]:
+        """Of uint8 images (B, pixels), noise ε (B, D) or (B, k, D), and β, 0-dimensional."""
+
+
+class Step:
+    """A step of gradient descent on ``training_loss``, by Adam.
+
+    Attributes:
+        weights: the model's parameters and their gradient.
+        optimizer: Adam, on those weights.
+        backward: what computes the loss and its gradient: automatic differentiation, unless an accelerator that was
+            found to agree with it has taken its place (``vae.training.accelerators``).
+    """
+
+    def __init__(self, model: VAE, params: TrainParams) -> None:
+        self.weights = Weights(model)
+        decay = decay_of_each(model, params.weight_decay) if params.weight_decay else None
+        self.optimizer = Adam(self.weights.vector, decay, params.gradient_clip or None)
+        dtype = torch.bfloat16 if params.precision == "bfloat16" else torch.float32
+        self.backward: Backward = AutomaticDifferentiation(model, self.weights, params.free_bits, dtype)
+
+    def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor, learning_rate: Tensor) -> StepResult:
+        """Make a step on a batch: uint8 images (B, pixels), noise ε (B, D) or (B, k, D); β and α, 0-dimensional."""
+        losses = self.backward(images, noise, kl_weight)
+        gradient_norm = self.optimizer.step(self.weights.gradient, learning_rate)
+        return StepResult(losses, gradient_norm)
+
+
+class AutomaticDifferentiation:
+    """The loss of a batch and its gradient, as ``training_loss`` says.
+
+    In bfloat16 PyTorch's autocast computes matrix products and convolutions in that precision and leaves the rest in
+    float32; weights and gradients stay in float32.
+    """
+
+    def __init__(self, model: VAE, weights: Weights, free_bits: float, dtype: torch.dtype) -> None:
+        self.model = model
+        self.weights = weights
+        self.free_bits = free_bits
+        self.dtype = dtype
+
+    def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor) -> Losses[Tensor]:
+        """Forward and backward through the model."""
+        x = pixels(images).view(len(images), *self.model.architecture.image_shape)
+        self.weights.gradient.zero_()
+        with torch.enable_grad():
+            with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                losses = training_loss(self.model, x, noise, kl_weight, self.free_bits)
+            losses.loss.backward()
+        return Losses(*(term.detach() for term in losses))
+
+
+def decay_of_each(model: VAE, weight_decay: float) -> Tensor:
+    """The decay of each parameter, in the order of ``Weights.vector``: that of matrices and kernels alone (P,)."""
+    parts = [torch.full_like(each, weight_decay if each.ndim > 1 else 0.0).flatten() for each in model.parameters()]
+    return torch.cat(parts).detach()

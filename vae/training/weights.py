@@ -1,0 +1,31 @@
+"""A model's parameters as one vector."""
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from vae.model.vae import VAE
+
+
+class Weights:
+    """A model's parameters θ as one vector in float32, and their gradient as another.
+
+    The optimizer then makes one pass over memory, and a training's state is a few tensors.
+
+    Attributes:
+        vector: θ (P,); the model's parameters are views of it from now on.
+        gradient: ∂/∂θ of the loss (P,); the parameters' ``grad`` are views of it.
+        slices: of each parameter its part of both, [start, end).
+    """
+
+    def __init__(self, model: VAE) -> None:
+        parameters = list(model.parameters())
+        self.vector = parameters_to_vector(parameters).detach()
+        self.gradient = torch.zeros_like(self.vector)
+        vector_to_parameters(self.vector, parameters)
+        self.slices: dict[Tensor, slice] = {}
+        start = 0
+        for parameter in parameters:
+            self.slices[parameter] = slice(start, start + parameter.numel())
+            parameter.grad = self.gradient[self.slices[parameter]].view_as(parameter)
+            start += parameter.numel()
