@@ -7,10 +7,10 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro mnist verify report gate compare limits pictures comment test lint format bench umap lock clean-env
+.PHONY: help env repro mnist verify report gate experiments compare limits pictures comment test quick coverage lint format bench umap lock clean-env
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(READY) ## Set up .venv with the pinned dependencies
 
@@ -50,9 +50,12 @@ report: $(READY) ## Compare with BASE (main): report/; HEAD=… for another revi
 gate: $(READY) ## Fail where a metric is worse than at BASE (main) by more than limits.yaml, or METRIC=… by MAX_WORSE=…
 	@$(BIN)/python -m review.gate $(BASE) $(HEAD) $(if $(METRIC),--metric $(METRIC)) $(if $(MAX_WORSE),--max-worse $(MAX_WORSE))
 
+experiments: $(READY) ## List the experiments of this commit: what differs, the METRICS=…, names for dvc exp apply
+	@$(BIN)/python -m review.experiments $(if $(METRICS),--metrics $(METRICS)) $(if $(HIGHEST_FIRST),--highest-first)
+
 # The best comes first where limits.yaml says which way is better, else the lowest, or by HIGHEST_FIRST=1 the highest.
 compare: $(READY) ## Compare experiments, sorted by the first of METRICS=…; EXPERIMENTS=… for some: comparison/comparison.md
-	$(BIN)/python -m review.compare $(EXPERIMENTS) $(if $(METRICS),--metrics $(METRICS)) \
+	@$(BIN)/python -m review.compare $(EXPERIMENTS) $(if $(METRICS),--metrics $(METRICS)) \
 		$(if $(HIGHEST_FIRST),--highest-first) $(if $(OUT),--out $(OUT))
 
 limits: $(READY) ## Measure how far metrics differ by the seed alone, over ten seeds, and write limits.yaml
@@ -75,12 +78,18 @@ comment: $(READY) ## Post report/report.md on the pull request PR=…, in the pl
 test: lint ## Run every check: format, lint, types, tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
+quick: lint ## Run lint, types and the tests that matter most, in about a minute: for use while working
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m 'not slow' --quiet -rNfE
+
+coverage: $(READY) ## Run all tests and list the lines of vae, stages and review that they do not run; fail below 95 %
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --quiet --cov --cov-report term-missing:skip-covered
+
 lint: $(READY) ## Check format, style and types alone
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(READY) ## Format the code and mend what the linter can
+format: $(READY) ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 

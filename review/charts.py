@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from review.revisions import Revision, read_yaml
-from vae.errors import VAEError
+from review.revisions import Revision
+from vae.base.errors import VAEError
+from vae.base.yaml12 import parse_yaml
 
 DOTS = 1.5  # of a PNG per pixel of a chart
 ABSENT = "not at this revision"
@@ -144,7 +145,8 @@ def _plots_diff(names: Sequence[str], project: Path) -> dict[str, Any]:
             cwd=project,
             env={**os.environ, "DVC_NO_ANALYTICS": "1"},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
     if result.returncode != 0:
         raise PlotsError(f"dvc plots diff {' '.join(names)} has failed:\n{result.stderr.strip()}\nMend that first.")
@@ -156,7 +158,7 @@ def _declared(revisions: Sequence[Revision]) -> dict[str, _Declared]:
     """The plots of the stages by their paths, as the last revision that has them declares them."""
     found: dict[str, _Declared] = {}
     for revision in reversed(revisions):
-        for stage, entries in read_yaml((revision.read("dvc.yaml") or b"{}").decode()).get("stages", {}).items():
+        for stage, entries in parse_yaml(revision.read("dvc.yaml") or b"{}").get("stages", {}).items():
             for entry in entries.get("plots", []):
                 ((path, properties),) = entry.items() if isinstance(entry, Mapping) else [(entry, {})]
                 found.setdefault(path, _Declared(stage, properties.get("title", path)))

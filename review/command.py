@@ -1,13 +1,17 @@
-"""What happens around every command of this package: what the user can mend ends it with a word, not a traceback."""
+"""What happens around every command of this package: errors that a user can fix have no traceback."""
 
+import io
 import sys
 from collections.abc import Callable
 
-from vae.errors import VAEError
+from vae.base.errors import VAEError
 
 
 def run(command: Callable[[], int]) -> None:
-    """Run a command and exit with its status; a mistake of the user's is told and ends in status 2."""
+    """Run a command and exit with its status, or print an error that the user can fix and exit with status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that does not know ± or β shows a question mark
     try:
         status = command()
     except VAEError as error:

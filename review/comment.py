@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from review import command
-from vae.errors import VAEError
+from vae.base.errors import VAEError
 
 MARK = "<!-- report of review.comment -->"  # invisible; by it the comment is found again
 LONGEST = 65_536  # characters that GitHub takes in a comment
@@ -41,7 +41,7 @@ def github(*arguments: str, content: str = "") -> str:
     """What GitHub's API answers, by way of ``gh``, which knows the repository and who is asking."""
     if shutil.which("gh") is None:
         raise CommentError("gh is not on PATH; install the GitHub CLI, and sign in by gh auth login or GH_TOKEN")
-    result = subprocess.run(["gh", "api", *arguments], input=content, capture_output=True, text=True)
+    result = subprocess.run(["gh", "api", *arguments], input=content, capture_output=True, encoding="utf-8")
     if result.returncode:
         raise CommentError(f"gh api {' '.join(arguments)}: {result.stderr.strip() or result.stdout.strip()}")
     return result.stdout
@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=Path("report/report.md"), help="the file to post")
     arguments = parser.parse_args()
     try:
-        report = arguments.report.read_text()
+        report = arguments.report.read_text(encoding="utf-8")
     except OSError as error:
         raise CommentError(f"{arguments.report}: cannot be read: {error.strerror}; run make report first") from error
     print(post(report, arguments.pull_request))

@@ -1,39 +1,16 @@
 """Experiments compared: a table, hyperparameters against metrics, and contact sheets."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from review import command
-from review.comparison import Setting, ranked, rows, settings
+from review.comparison import METRICS, Comparison, Order, choose_order, compare, load_runs, short_names, with_metric
 from review.comparison_figures import hyperparameters
 from review.contact_sheets import contact_sheets, drawn
 from review.folders import whole_folder
-from review.limits import LimitsError, load_limits, resolve
-from review.revisions import WORKSPACE, Revision, experiments, load_revision
-from vae import runtime
-from vae.artifacts import write_bytes, write_csv, write_png
-
-METRICS = (
-    "evaluate.test.negative_elbo",
-    "evaluate.test.kl",
-    "evaluate.active_units",
-    "generate.recall",
-    "embed.neighbour_accuracy",
-)
-
-
-def measured(names: Sequence[str], metric: str) -> list[Revision]:
-    """Revisions by their names, or the workspace and all experiments of the current commit; those with the metric.
-
-    Raises:
-        LimitsError: none of them has it.
-    """
-    runs = [load_revision(name) for name in names or [WORKSPACE, *experiments()]]
-    found = [run for run in runs if run.metrics.get(metric) is not None]
-    if not found:
-        raise LimitsError(f"{metric}: none of {', '.join(run.name for run in runs)} has it; run dvc repro")
-    return found
+from review.tables import as_markdown, as_narrow_text
+from vae.base import runtime
+from vae.base.artifacts import write_bytes, write_png
 
 
 def main() -> int:
@@ -46,26 +23,25 @@ def main() -> int:
     arguments = parser.parse_args()
 
     runtime.configure()
-    known = dict.fromkeys(key for name in arguments.experiments or [WORKSPACE] for key in load_revision(name).metrics)
-    metrics = [resolve(metric, known) for metric in arguments.metrics]
-    limit = load_limits().get(metrics[0])
-    highest_first = limit.better == "higher" if limit else arguments.highest_first
-    compared = ranked(settings(measured(arguments.experiments, metrics[0])), metrics[0], highest_first=highest_first)
-    order = f"Sorted by {metrics[0]}, the {'highest' if highest_first else 'lowest'} first."
+    runs = load_runs(arguments.experiments)
+    order = choose_order(runs, arguments.metrics, highest_first=arguments.highest_first)
+    comparison = compare(with_metric(runs, order.metrics[0]), order)
+    without = [run.name for run in runs if run.metrics.get(order.metrics[0]) is None]
     with whole_folder(arguments.out) as folder:
-        print(write_comparison(folder, compared, metrics, order))
+        problems = write_comparison(folder, comparison, order)
+    print(terminal_table(comparison), legend(order), *problems, sep="\n\n")
+    if without:
+        print(f"\nNot in the table, since {order.metrics[0]} is missing: {', '.join(without)}")
     print(f"\n{arguments.out}/: comparison.md, table.csv, and the pictures that it shows")
     return 0
 
 
-def write_comparison(folder: Path, compared: Sequence[Setting], metrics: Sequence[str], order: str) -> str:
-    """Write table and pictures to a folder, and return the table as text, with a sentence on its order."""
-    from tabulate import tabulate
-
-    head, body = rows(compared, metrics)
-    write_csv(folder / "table.csv", head, body)
-    write_png(folder / "hyperparameters.png", hyperparameters(compared, metrics))
-    sheets = contact_sheets(compared)
+def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list[str]:
+    """Write table and pictures to a folder, and return what is missing from the pictures."""
+    table = comparison.table()
+    write_bytes(folder / "table.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_png(folder / "hyperparameters.png", hyperparameters(comparison))
+    sheets = contact_sheets(comparison.examples)
     pictures = {
         "reconstructions": drawn(
             sheets.reconstructions,
@@ -81,18 +57,37 @@ def write_comparison(folder: Path, compared: Sequence[Setting], metrics: Sequenc
         if figure is not None:
             write_png(folder / f"{name}.png", figure)
             names.append(name)
-    counted = sum(len(setting.runs) for setting in compared)
-    legend = f"{order} Over several seeds: mean ± standard deviation."
     problems = [f"No pictures of {name}: {reason}." for name, reason in sheets.problems.items()]
     parts = [
-        f"# Comparison of {counted} runs",
-        legend,
-        tabulate(body, head, tablefmt="github", disable_numparse=True),
+        f"# Comparison of {len(comparison.runs)} runs",
+        legend(order),
+        as_markdown(table),
         *(f"![{name}]({name}.png)" for name in names),
         *problems,
     ]
     write_bytes(folder / "comparison.md", ("\n\n".join(parts) + "\n").encode())
-    return "\n".join([tabulate(body, head, disable_numparse=True), "", legend, *problems])
+    return problems
+
+
+def legend(order: Order) -> str:
+    """What a reader of the table has to know."""
+    return f"{order} Over several seeds: mean ± standard deviation."
+
+
+def terminal_table(comparison: Comparison) -> str:
+    """The table with short names, and of each setting the name of its first experiment alone."""
+    table = comparison.table()
+    differing, metrics = short_names(
+        comparison.runs.values(), comparison.parameters.columns, comparison.metrics.columns
+    )
+    table["experiments"] = table["experiments"].map(_first_of)
+    return as_narrow_text(table.set_axis(["experiments", *differing, "seeds", *metrics], axis="columns"), len(metrics))
+
+
+def _first_of(names: str) -> str:
+    """The first of some names, and how many others there are: ``limpy-gamy +2``."""
+    first, *others = names.split(", ")
+    return f"{first} +{len(others)}" if others else first
 
 
 if __name__ == "__main__":

@@ -1,48 +1,148 @@
-"""Experiments by what differs between them, and repeats of one setting with other seeds together."""
+"""Runs compared: what differs between them, and repeats of one setting with other seeds put together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
-from statistics import mean, stdev
+from typing import Any
+
+import pandas as pd
 
 from review.changes import in_words, is_number
-from review.revisions import Revision, Value, Values
+from review.limits import LimitsError, load_limits, resolve, short_name
+from review.revisions import BASELINE, WORKSPACE, Revision, Value, experiments, load_revision
+
+METRICS = (
+    "evaluate.test.negative_elbo",
+    "evaluate.test.kl",
+    "evaluate.active_units",
+    "generate.recall",
+    "embed.neighbour_accuracy",
+)
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What some runs have in common: all parameters but seeds.
+class Order:
+    """The metrics of a table, the first of which sorts it.
 
     Attributes:
-        differing: the parameters in which the compared settings differ, with their values here.
-        runs: a run a seed.
+        metrics: their keys.
+        highest_first: whether the runs with the highest value come first.
     """
 
-    differing: Values
-    runs: tuple[Revision, ...]
+    metrics: Sequence[str]
+    highest_first: bool = False
+
+    def __str__(self) -> str:
+        return f"Sorted by {self.metrics[0]}, the {'highest' if self.highest_first else 'lowest'} first."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, the best first, in tables with a row for each run.
+
+    Attributes:
+        runs: the runs by name.
+        parameters: those that differ between the runs, seeds aside.
+        metrics: those that are compared.
+        setting: what each run has in common with the runs that differ from it in seeds alone:
+            ``latent_dim 2, beta 0.5``, or the first run's name where nothing differs.
+    """
+
+    runs: Mapping[str, Revision]
+    parameters: pd.DataFrame
+    metrics: pd.DataFrame
+    setting: "pd.Series[str]"
 
     @property
-    def name(self) -> str:
-        """What differs, in words: ``latent_dim 2, beta 0.5``; the run's own name where nothing does."""
-        words = [f"{key.rpartition('.')[2]} {in_words(value)}" for key, value in self.differing.items()]
-        return ", ".join(words) or self.runs[0].name
+    def examples(self) -> dict[str, Revision]:
+        """The first run of each setting."""
+        first = self.setting.drop_duplicates()
+        return {setting: self.runs[name] for name, setting in first.items()}  # type: ignore[index]
 
-    def values(self, metric: str) -> list[float]:
-        """The metric of every run that has it."""
-        return [float(value) for run in self.runs if is_number(value := run.metrics.get(metric))]  # type: ignore[arg-type]
+    def table(self) -> pd.DataFrame:
+        """A row a setting: names of its runs, what differs, the number of seeds, and each metric in words."""
+        grouped = [part.groupby(self.setting, sort=False) for part in (self.parameters, self.metrics)]
+        names = self.setting.index.to_series().groupby(self.setting, sort=False)
+        return pd.concat(
+            [
+                names.agg(", ".join).rename("experiments"),
+                grouped[0].first().map(in_words),
+                names.size().rename("seeds"),
+                grouped[1].agg(summary),
+            ],
+            axis="columns",
+        ).reset_index(drop=True)
 
-    def summary(self, metric: str) -> str:
-        """The metric in words: its value, or over several seeds mean ± standard deviation."""
-        values = self.values(metric)
-        if len(values) > 1:
-            return _with_spread(mean(values), stdev(values))
-        return f"{values[0]:.5g}" if values else in_words(self.runs[0].metrics.get(metric))
+
+def load_runs(names: Sequence[str] = ()) -> list[Revision]:
+    """Runs by name, or without names the baseline, its experiments, and the workspace if it differs from them all."""
+    if names:
+        return [load_revision(name) for name in dict.fromkeys(names)]
+    runs = [load_revision(name) for name in (BASELINE, *experiments())]
+    workspace = load_revision(WORKSPACE)
+    known = any((run.parameters, run.metrics) == (workspace.parameters, workspace.metrics) for run in runs)
+    return runs if known else [*runs, workspace]
 
 
-def _with_spread(middle: float, spread: float) -> str:
-    """Both with as many decimals as show two digits of the spread."""
-    decimals = max(0, 1 - floor(log10(spread))) if spread > 0 else 5
-    return f"{middle:.{decimals}f} ± {spread:.{decimals}f}" if spread > 0 else f"{middle:.5g} ± 0"
+def choose_order(runs: Sequence[Revision], asked: Sequence[str], *, highest_first: bool = False) -> Order:
+    """The metrics that are asked for, each by the end of its key, and which end of the first comes first.
+
+    Args:
+        runs: the metrics have to be known of one of them.
+        asked: the metrics.
+        highest_first: for a first metric of which ``limits.yaml`` does not say which way is better.
+
+    Raises:
+        LimitsError: no run has such a metric, or the runs have none at all.
+    """
+    known = dict.fromkeys(key for run in runs for key in run.metrics)
+    if not known:
+        raise LimitsError(f"{', '.join(run.name for run in runs)}: no metrics yet; run dvc repro, or dvc exp run")
+    metrics = [resolve(metric, known) for metric in asked]
+    limit = load_limits().get(metrics[0])
+    return Order(metrics, limit.better == "higher" if limit else highest_first)
+
+
+def with_metric(runs: Sequence[Revision], metric: str) -> list[Revision]:
+    """The runs that have a metric.
+
+    Raises:
+        LimitsError: none has it.
+    """
+    found = [run for run in runs if run.metrics.get(metric) is not None]
+    if not found:
+        raise LimitsError(f"{metric}: none of {', '.join(run.name for run in runs)} has it; run dvc repro")
+    return found
+
+
+def parameters_of(runs: Sequence[Revision]) -> pd.DataFrame:
+    """The parameters of runs, a row a run; None where a run lacks one."""
+    found = pd.DataFrame([dict(run.parameters) for run in runs], index=[run.name for run in runs], dtype=object)
+    return found.where(found.notna(), None)
+
+
+def metrics_of(runs: Sequence[Revision], metrics: Sequence[str]) -> pd.DataFrame:
+    """Some metrics of runs, a row a run; None where a run lacks one."""
+    rows = [[run.metrics.get(metric) for metric in metrics] for run in runs]
+    return pd.DataFrame(rows, index=[run.name for run in runs], columns=list(metrics), dtype=object)
+
+
+def short_names(
+    runs: Iterable[Revision], parameters: Iterable[str], metrics: Iterable[str]
+) -> tuple[list[str], list[str]]:
+    """The shortest names that identify some parameters and some metrics among those of the runs."""
+    runs = list(runs)
+    known_parameters = {key: None for run in runs for key in run.parameters}
+    known_metrics = {key: None for run in runs for key in run.metrics}
+    return (
+        [short_name(key, known_parameters) for key in parameters],
+        [short_name(key, known_metrics) for key in metrics],
+    )
+
+
+def those_that_differ(parameters: pd.DataFrame) -> pd.DataFrame:
+    """The columns in which rows differ."""
+    return parameters.loc[:, parameters.nunique(dropna=False) > 1]
 
 
 def is_seed(parameter: str) -> bool:
@@ -50,48 +150,45 @@ def is_seed(parameter: str) -> bool:
     return parameter.endswith(".seed")
 
 
-def without_seeds(parameters: Values) -> dict[str, Value]:
-    """The parameters but for the seeds of the stages."""
-    return {key: value for key, value in parameters.items() if not is_seed(key)}
+def numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
+    """The numbers in a column, NaN in place of anything else."""
+    return column.where(column.map(is_number)).astype(float)
 
 
-def settings(runs: Sequence[Revision]) -> list[Setting]:
-    """Runs put together that differ in nothing but seeds, in the order of the first of each.
+def compare(runs: Sequence[Revision], order: Order) -> Comparison:
+    """Put runs together that differ in seeds alone, and rank the settings by the mean of the first metric.
 
-    Runs that are the same in all parameters, seeds too, count once: a commit and the experiment it was made from.
+    Runs with the same parameters, seeds included, count once: a commit and the experiment that it was made from.
+    Settings without the metric come last.
     """
-    keys = dict.fromkeys(key for run in runs for key in run.parameters)
-    differing = [key for key in keys if not is_seed(key) and len({run.parameters.get(key) for run in runs}) > 1]
-    groups: dict[tuple[Value, ...], dict[tuple[object, ...], Revision]] = {}
-    for run in runs:
-        group = groups.setdefault(tuple(run.parameters.get(key) for key in differing), {})
-        group.setdefault(tuple(sorted(run.parameters.items())), run)
-    return [
-        Setting(dict(zip(differing, values, strict=True)), tuple(group.values())) for values, group in groups.items()
-    ]
+    parameters = parameters_of(runs).drop_duplicates()
+    by_name = {run.name: run for run in runs if run.name in parameters.index}
+    metrics = metrics_of(list(by_name.values()), order.metrics)
+    parameters = those_that_differ(parameters[[key for key in parameters if not is_seed(str(key))]])
+    words = {name: _in_words(run, list(parameters.columns)) for name, run in by_name.items()}
+    setting = pd.Series(words, dtype=object).replace("", next(iter(by_name), ""))
+    means = numbers(metrics[order.metrics[0]]).groupby(setting).transform("mean")
+    ranked = means.sort_values(ascending=not order.highest_first, kind="stable").index
+    return Comparison(
+        {str(name): by_name[str(name)] for name in ranked},
+        parameters.loc[ranked],
+        metrics.loc[ranked],
+        setting.loc[ranked],
+    )
 
 
-def ranked(compared: Sequence[Setting], metric: str, *, highest_first: bool) -> list[Setting]:
-    """Settings by the mean of a metric, those without it last."""
-    sign = -1 if highest_first else 1
-
-    def rank(setting: Setting) -> tuple[bool, float]:
-        values = setting.values(metric)
-        return not values, sign * mean(values) if values else 0.0
-
-    return sorted(compared, key=rank)
+def _in_words(run: Revision, parameters: Sequence[str]) -> str:
+    return ", ".join(f"{key.rpartition('.')[2]} {in_words(run.parameters.get(key))}" for key in parameters)
 
 
-def rows(compared: Sequence[Setting], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """The head and the rows of a table: what differs, how many seeds, each metric."""
-    differing: Mapping[str, Value] = compared[0].differing if compared else {}
-    head = [*differing, "seeds", *metrics] if differing else ["run", "seeds", *metrics]
-    body = [
-        [
-            *(map(in_words, setting.differing.values()) if differing else [setting.name]),
-            str(len(setting.runs)),
-            *(setting.summary(metric) for metric in metrics),
-        ]
-        for setting in compared
-    ]
-    return head, body
+def summary(values: "pd.Series[Any]") -> str:
+    """A metric in words: its value, or over several runs mean ± standard deviation."""
+    found = numbers(values).dropna()
+    if found.empty:
+        value: Value = values.iloc[0]
+        return in_words(value)
+    mean, spread = found.mean(), found.std()
+    if len(found) == 1 or spread == 0:
+        return f"{mean:.5g}" + " ± 0" * (len(found) > 1)
+    decimals = max(0, 1 - floor(log10(spread)))  # those that show two digits of the spread
+    return f"{mean:.{decimals}f} ± {spread:.{decimals}f}"

@@ -1,11 +1,12 @@
 """Hyperparameters against metrics."""
 
 from collections.abc import Sequence
-from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from review.changes import in_words, is_number
-from review.comparison import Setting
+from review.comparison import Comparison, numbers
 from review.revisions import Value
 from vae.figures.canvas import canvas, leave_empty
 
@@ -24,21 +25,25 @@ SERIES = (
     ("#000000", "X"),
 )
 PANEL_WIDTH, PANEL_HEIGHT = 4.6, 3.2  # inches
-IN_NATS = ("negative_elbo", "reconstruction", "kl", "negative_iw_bound", "loss", "entropy_floor", "mutual_information")
+IN_NATS = (
+    "negative_elbo",
+    "reconstruction",
+    "kl",
+    "negative_iwae_bound",
+    "loss",
+    "entropy_floor",
+    "mutual_information",
+)
 LOGARITHMIC_FROM = 8.0  # ratio of the largest value of a hyperparameter to the smallest
 
 
-def hyperparameters(compared: Sequence[Setting], metrics: Sequence[str]) -> "Figure":
-    """A panel for each hyperparameter and metric: runs as points, means over seeds joined by lines.
+def hyperparameters(comparison: Comparison) -> "Figure":
+    """A row of panels for each metric, a panel for each hyperparameter: runs as points, their means joined by lines.
 
     A line joins settings that are alike in all other hyperparameters; with more than seven such lines they are not
     told apart. Bars are a standard deviation over seeds to either side.
-
-    Args:
-        compared: settings that differ in the same parameters.
-        metrics: one a row of panels.
     """
-    differing = list(compared[0].differing) if compared else []
+    metrics, differing = list(comparison.metrics.columns), list(comparison.parameters.columns)
     width = max(8.0, PANEL_WIDTH * max(len(differing), 1))
     figure = canvas(
         width,
@@ -51,47 +56,53 @@ def hyperparameters(compared: Sequence[Setting], metrics: Sequence[str]) -> "Fig
         if not differing:
             leave_empty(row[0], "The compared runs differ in no hyperparameter.")
         for axes, parameter in zip(row, differing, strict=False):
-            _draw(axes, compared, parameter, metric)
+            _draw(axes, comparison, parameter, metric)
     for axes, parameter in zip(panels[0], differing, strict=False):
         _explain_lines(axes, parameter, differing)
     return figure
 
 
-def _draw(axes: "Axes", compared: Sequence[Setting], parameter: str, metric: str) -> None:
-    values = list(dict.fromkeys(setting.differing[parameter] for setting in compared))
-    place = _places(axes, values)
-    series: dict[str, list[Setting]] = {}
-    for setting in sorted(compared, key=_in_order):
-        others = {key: value for key, value in setting.differing.items() if key != parameter}
-        label = ", ".join(in_words(value) for value in others.values())
-        series.setdefault(label, []).append(setting)
-    told_apart = len(series) <= len(SERIES)
-    for (label, members), (colour, marker) in zip(
-        series.items(), SERIES if told_apart else [SERIES[0]] * len(series), strict=False
-    ):
-        shown = sorted((place[setting.differing[parameter]], setting.values(metric)) for setting in members)
-        shown = [(x, found) for x, found in shown if found]
-        for x, found in shown:
-            if len(found) > 1:
-                axes.scatter([x] * len(found), found, s=10, color=colour, alpha=0.5, linewidths=0)
+def _draw(axes: "Axes", comparison: Comparison, parameter: str, metric: str) -> None:
+    chosen = comparison.parameters[parameter]
+    places = _places(axes, list(chosen.unique()))
+    runs = pd.DataFrame(
+        {"x": chosen.map(places), "y": numbers(comparison.metrics[metric]), "line": _lines(comparison, parameter)}
+    ).sort_values("line", kind="stable")
+    lines = runs.groupby("line", observed=True)
+    told_apart = len(lines) <= len(SERIES)
+    for (label, line), (colour, marker) in zip(lines, SERIES if told_apart else [SERIES[0]] * len(lines), strict=False):
+        found = line.dropna().groupby("x")["y"].agg(["mean", "std", "count"])
+        seeds = line[line["x"].isin(found.index[found["count"] > 1])]
+        axes.scatter(seeds["x"], seeds["y"], s=10, color=colour, alpha=0.5, linewidths=0)
         axes.errorbar(
-            [x for x, _ in shown],
-            [mean(found) for _, found in shown],
-            [stdev(found) if len(found) > 1 else 0.0 for _, found in shown],
+            found.index,
+            found["mean"],
+            found["std"].fillna(0.0),
             color=colour,
             marker=marker,
             markersize=6,
             linewidth=1.2,
             alpha=1.0 if told_apart else 0.4,
             capsize=3,
-            label=label if told_apart else None,
+            label=str(label) if told_apart else None,
         )
     axes.set_xlabel(parameter)
     axes.set_ylabel(f"{metric}\n(nats per image)" if metric.endswith(IN_NATS) else metric)
     axes.grid(alpha=0.3)
-    found = [value for setting in compared for value in setting.values(metric)]
-    if found and min(found) == max(found):  # matplotlib would show rounding errors large
-        axes.set_ylim(found[0] - 0.1, found[0] + 0.1)
+    if runs["y"].nunique() == 1:  # matplotlib would show rounding errors large
+        axes.set_ylim(runs["y"].min() - 0.1, runs["y"].max() + 0.1)
+
+
+def _lines(comparison: Comparison, parameter: str) -> "pd.Categorical[str]":
+    """The line that each run belongs to, named by all other hyperparameters, and in an order of their own.
+
+    Numbers come by size and words by the alphabet, so that lines have the same colours however runs are ranked.
+    """
+    others = comparison.parameters.drop(columns=parameter)
+    rows = [tuple(row) for row in others.to_numpy(dtype=object)]
+    names = [", ".join(map(in_words, row)) for row in rows]
+    order = sorted(zip(rows, names, strict=True), key=lambda each: [_in_order(value) for value in each[0]])
+    return pd.Categorical(names, categories=list(dict.fromkeys(name for _, name in order)))
 
 
 def _explain_lines(axes: "Axes", parameter: str, differing: Sequence[str]) -> None:
@@ -103,12 +114,8 @@ def _explain_lines(axes: "Axes", parameter: str, differing: Sequence[str]) -> No
                     loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)  # fmt: skip
 
 
-def _in_order(setting: Setting) -> tuple[tuple[float, str], ...]:
-    """Numbers by size, words by the alphabet, so that lines have the same colours however settings are ranked."""
-    return tuple(
-        (float(value), "") if is_number(value) else (0.0, in_words(value))  # type: ignore[arg-type]
-        for value in setting.differing.values()
-    )
+def _in_order(value: Value) -> tuple[float, str]:
+    return (float(value), "") if is_number(value) else (0.0, in_words(value))  # type: ignore[arg-type]
 
 
 def _places(axes: "Axes", values: Sequence[Value]) -> dict[Value, float]:

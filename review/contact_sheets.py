@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from review.comparison import Setting
 from review.revisions import Revision
 from stages import paths
-from vae import inference, runtime
-from vae.checkpoints import load_model
-from vae.datasets import LabelledImages, load_images, pixels
-from vae.errors import VAEError
+from vae.base import runtime
+from vae.base.errors import VAEError
+from vae.data.images import LabelledImages, load_images, pixels
 from vae.figures.images import image_grid
+from vae.model import inference
+from vae.model.model_file import load_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,36 +47,39 @@ class Sheet:
 
 @dataclass(frozen=True)
 class ContactSheets:
-    """Reconstructions and samples of settings under one another, and why some have none, by the setting's name."""
+    """Reconstructions and samples of runs under one another, and why some have none, by the run's name."""
 
     reconstructions: Sheet
     samples: Sheet
     problems: dict[str, str]
 
 
-def contact_sheets(compared: Sequence[Setting]) -> ContactSheets:
-    """Decode the same test images, and draws of the prior, by the model of the first run of each setting.
+def contact_sheets(runs: Mapping[str, Revision]) -> ContactSheets:
+    """Decode the same test images, and draws of the prior, by the model of each run.
 
-    Where settings have different test images, each kind has a row of its own above the first that has it.
+    Where runs have different test images, each kind has a row of its own above the first that has it.
+
+    Args:
+        runs: by the names that are to stand beside their rows.
     """
     sheets = ContactSheets(Sheet(), Sheet(), {})
     shown: str | None = None
     shape: tuple[int, ...] | None = None
-    for setting in compared:
+    for name, run in runs.items():
         try:
-            test, digest = _test_images(setting.runs[0])
+            test, digest = _test_images(run)
             if shape not in {None, test.shape}:
                 raise MissingFileError(f"its images are of another size, {test.shape} instead of {shape}")
-            originals, reconstructions, samples = _decoded(setting.runs[0], test)
+            originals, reconstructions, samples = _decoded(run, test)
         except VAEError as error:
-            sheets.problems[setting.name] = str(error)
+            sheets.problems[name] = str(error)
             continue
         shape = test.shape
         if digest != shown:
             sheets.reconstructions.add("test images", originals)
             shown = digest
-        sheets.reconstructions.add(setting.name, reconstructions)
-        sheets.samples.add(setting.name, samples)
+        sheets.reconstructions.add(name, reconstructions)
+        sheets.samples.add(name, samples)
     return sheets
 
 

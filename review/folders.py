@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vae.artifacts import ArtifactError
+from vae.base.artifacts import ArtifactError
 
 MARK = ".written-by-review"  # in every folder written here, so that no other is ever replaced
 

@@ -9,6 +9,7 @@ from review.changes import Direction
 from review.findings import Cell, Findings, Line
 from review.outcome import sentence
 from review.pages import environment
+from review.tables import as_markdown
 
 # GitHub takes 65,536 characters. These are bytes, and leave room for what a comment has around the report.
 LONGEST_COMMENT = 65_000
@@ -84,12 +85,11 @@ def parameters_table(lines: Sequence[Line], names: Sequence[str]) -> str:
     """A column a revision."""
     head = ["parameter", *map(as_code, names)]
     rows = [[as_code(line.key), *(as_value(cell.text) for cell in (line.base, *line.heads))] for line in lines]
-    return _table(head, "l" * len(head), rows)
+    return _table(head, rows)
 
 
 def verdicts_table(lines: Sequence[Line], names: Sequence[str]) -> str:
     """A column for the base, and for each head one with the verdict and one with what its change means."""
-    head = ["verdict", as_code(names[0]), *(text for name in names[1:] for text in (as_code(name), "change"))]
     rows = [
         [
             as_code(line.key),
@@ -98,13 +98,12 @@ def verdicts_table(lines: Sequence[Line], names: Sequence[str]) -> str:
         ]
         for line in lines
     ]
-    return _table(head, "l" * len(head), rows)
+    return _table(_head("verdict", names), rows)
 
 
 def metrics_table(lines: Sequence[Line], names: Sequence[str]) -> str:
     """A column for the base, and for each head one with the value and one with its change; the limits, if any."""
     limited = any(line.limit for line in lines)
-    head = ["metric", as_code(names[0]), *(text for name in names[1:] for text in (as_code(name), "change"))]
     rows = [
         [
             as_code(line.key),
@@ -114,13 +113,19 @@ def metrics_table(lines: Sequence[Line], names: Sequence[str]) -> str:
         ]
         for line in lines
     ]
-    return _table([*head, *["limit"] * limited], "lr" + "rl" * (len(names) - 1) + "l" * limited, rows)
+    alignment = "lr" + "rl" * (len(names) - 1) + "l" * limited
+    return _table([*_head("metric", names), *["limit"] * limited], rows, alignment)
+
+
+def _head(what: str, names: Sequence[str]) -> list[str]:
+    return [what, as_code(names[0]), *(text for name in names[1:] for text in (as_code(name), "change"))]
 
 
 def _change(cell: Cell) -> str:
     return f"**{cell.change}**" if cell.direction in {Direction.BETTER, Direction.WORSE} else cell.change
 
 
-def _table(head: Sequence[str], alignment: str, rows: Sequence[Sequence[str]]) -> str:
-    rules = [{"l": "---", "r": "---:"}[side] for side in alignment]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rows))
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], alignment: str = "") -> str:
+    import pandas as pd
+
+    return as_markdown(pd.DataFrame(rows, columns=list(head)), alignment)

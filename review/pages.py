@@ -28,8 +28,8 @@ def html(findings: Findings) -> str:
     return template.render(
         findings=findings,
         # They are the project's own and Vega's; escaped they would be no scripts.
-        styles=Markup((TEMPLATES / "report.css").read_text()),
-        scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "report.js").read_text())],
+        styles=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "report.js").read_text(encoding="utf-8"))],
     )
 
 

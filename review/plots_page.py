@@ -9,7 +9,7 @@ from pathlib import Path
 from review import command
 from review.charts import vega_scripts
 from review.pages import TEMPLATES, environment
-from vae.artifacts import write_bytes
+from vae.base.artifacts import write_bytes
 
 
 def template() -> str:
@@ -20,8 +20,8 @@ def template() -> str:
         environment(autoescape=True)
         .get_template("plots.html")
         .render(
-            styles=Markup((TEMPLATES / "plots.css").read_text()),
-            scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "plots.js").read_text())],
+            styles=Markup((TEMPLATES / "plots.css").read_text(encoding="utf-8")),
+            scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "plots.js").read_text(encoding="utf-8"))],
         )
     )
 

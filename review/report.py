@@ -13,7 +13,7 @@ from review.markdown import markdown
 from review.outcome import sentence
 from review.pages import chart_path, html, picture_path
 from review.revisions import WORKSPACE, RevisionError, load_revision
-from vae.artifacts import write_bytes
+from vae.base.artifacts import write_bytes
 
 
 def load_findings(base: str, heads: Sequence[str]) -> Findings:

@@ -3,17 +3,19 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from vae.errors import VAEError
+from vae.base.errors import VAEError
+from vae.base.yaml12 import YAMLError, parse_yaml
 
 WORKSPACE = "workspace"
+BASELINE = "HEAD"  # what experiments start from
 VERDICT = "verdict"  # of the keys of measures.csv that are verdicts: verdict.SUBJECT
 
 Value = bool | int | float | str | tuple[Any, ...] | None
@@ -60,7 +62,7 @@ def load_revision(name: str, project: Path = Path()) -> Revision:
     files = _files(name, project)
     measured: dict[str, Value] = {}
     verdicts: dict[str, str] = {}
-    for stage in _parse(name, files, "dvc.yaml", read_yaml)["stages"]:
+    for stage in _parse(name, files, "dvc.yaml", _pipeline)["stages"]:
         metrics = _parse(name, files, f"metrics/{stage}.json", json.loads, missing={})
         measured |= {f"{stage}.{key}": value for key, value in flattened(metrics)}
         for key, value in _parse(name, files, f"plots/{stage}/measures.csv", _measures, missing={}).items():
@@ -69,7 +71,7 @@ def load_revision(name: str, project: Path = Path()) -> Revision:
                 verdicts[f"{stage}.{subject}"] = str(value)
             else:
                 measured[f"{stage}.{key}"] = value
-    parameters = _parse(name, files, "params.yaml", read_yaml)
+    parameters = _parse(name, files, "params.yaml", parse_yaml)
     return Revision(name, dict(flattened(parameters)), measured, verdicts, files)
 
 
@@ -82,18 +84,43 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value
 
 
-def read_yaml(text: str) -> Any:
-    """What a YAML file holds, by the rules of YAML 1.2, as DVC reads it."""
-    return YAML(typ="safe", pure=True).load(text)
-
-
 def experiments(project: Path = Path()) -> list[str]:
-    """The names of the experiments that start from the current commit, the newest first."""
+    """The names of the experiments that start from the current commit, in alphabetical order."""
+    with _repository(project) as repo:
+        found = repo.experiments.ls(rev=BASELINE)
+    return sorted(name for names in found.values() for name, _ in names)
+
+
+def unfinished(project: Path = Path()) -> Counter[str]:
+    """How many experiments of the current commit are queued, running or failed."""
+    with _repository(project) as repo:
+        if not Path(repo.tmp_dir, "exps", "celery").exists():  # nothing was ever queued
+            return Counter()
+        baseline = repo.scm.get_rev()
+        queue = repo.experiments.celery_queue
+        tasks = {
+            "queued": queue.iter_queued(),
+            "running": queue.iter_active(),
+            "failed": (done.entry for done in queue.iter_failed()),
+        }
+        return Counter(state for state, entries in tasks.items() for entry in entries if entry.baseline_rev == baseline)
+
+
+@contextmanager
+def _repository(project: Path) -> Iterator[Any]:
+    """DVC's view of a project.
+
+    Raises:
+        RevisionError: DVC cannot read it.
+    """
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with Repo(str(project)) as repo:
-        found = repo.experiments.ls(rev="HEAD")
-    return [name for names in found.values() for name, _ in names]
+    try:
+        with Repo(str(project)) as repo:
+            yield repo
+    except DvcException as error:
+        raise RevisionError(f"{project.resolve()}: DVC cannot list its experiments: {error}") from error
 
 
 def _files(name: str, project: Path) -> Any:
@@ -117,7 +144,7 @@ def _parse(
     name: str, files: Any, path: str, parser: Callable[[str], Any], missing: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any]:
     try:
-        values = parser(files.read_text(path))
+        values = parser(files.read_text(path, encoding="utf-8"))
     except FileNotFoundError as error:
         if missing is not None:
             return missing
@@ -127,6 +154,11 @@ def _parse(
     if not isinstance(values, Mapping):
         raise RevisionError(f"{path} at {name}: expected keys and values; run dvc repro there")
     return values
+
+
+@cache  # most revisions have the same dvc.yaml, and it is long
+def _pipeline(text: str) -> Any:
+    return parse_yaml(text)
 
 
 def _measures(text: str) -> dict[str, Value]:

@@ -1,27 +1,25 @@
 """Limits from what another seed makes of the same code: ``limits.yaml`` written anew."""
 
 import argparse
-from collections.abc import Sequence
-from io import StringIO
+from collections.abc import Mapping
+from itertools import takewhile
 from math import ceil, floor, log10, sqrt
 from pathlib import Path
-from statistics import mean, stdev
 
-from ruamel.yaml import YAML
+import pandas as pd
 
 from review import command
-from review.changes import is_number
-from review.comparison import without_seeds
-from review.limits import LIMITS, LimitsError, load_limits
-from review.revisions import WORKSPACE, experiments, load_revision
-from vae.artifacts import write_bytes
+from review.comparison import is_seed, metrics_of, numbers
+from review.limits import LIMITS, Limit, LimitsError, load_limits
+from review.revisions import WORKSPACE, Revision, Value, experiments, load_revision
+from vae.base.artifacts import write_bytes
 
 FALSE_ALARM = 0.05  # how often another seed alone, with the same code, may be taken for a regression
 FEWEST_RUNS = 5  # below which a spread says little
 
 
-def largest_harmless_change(values: Sequence[float], metrics: int) -> float:
-    """By how much a metric may differ between two runs that differ in the seed alone.
+def largest_harmless_changes(measured: pd.DataFrame) -> "pd.Series[float]":
+    """By how much each metric may differ between two runs that differ in the seed alone.
 
         t(1 - α/m, n - 1)·√2·s
 
@@ -29,13 +27,13 @@ def largest_harmless_change(values: Sequence[float], metrics: int) -> float:
     that any of m metrics (Bonferroni) exceeds its limit; rounded up to two digits.
 
     Args:
-        values: the metric at each of n seeds.
-        metrics: m, how many are judged together.
+        measured: a column for each of m metrics, which are judged together, and a row for each of n seeds.
     """
     from scipy.stats import t
 
-    quantile = float(t.ppf(1 - FALSE_ALARM / metrics, len(values) - 1))
-    return rounded_up(quantile * sqrt(2) * stdev(values))
+    seeds, metrics = measured.shape
+    quantile = float(t.ppf(1 - FALSE_ALARM / metrics, seeds - 1))
+    return (quantile * sqrt(2) * measured.std()).map(rounded_up)
 
 
 def rounded_up(value: float) -> float:
@@ -55,33 +53,39 @@ def main() -> int:
     path: Path = arguments.limits
 
     limits = load_limits(path)
-    workspace = load_revision(WORKSPACE)
-    same = without_seeds(workspace.parameters)
+    same = without_seeds(load_revision(WORKSPACE))
     found = [load_revision(name) for name in arguments.runs or experiments()]
-    runs = {
-        revision.parameters["train.seed"]: revision for revision in found if without_seeds(revision.parameters) == same
-    }
+    runs = {run.parameters["train.seed"]: run for run in found if without_seeds(run) == same}
     if len(runs) < FEWEST_RUNS:
         raise LimitsError(
             f"{path}: {len(runs)} runs differ from the workspace in train.seed alone or in nothing, and at least "
             f"{FEWEST_RUNS} are needed; make limits runs ten"
         )
-
-    yaml = YAML()  # keeps comments and order
-    document = yaml.load(path.read_text())
+    measured = metrics_of(list(runs.values()), list(limits)).apply(numbers)
+    for key, missing in measured.isna().sum().items():
+        if missing:
+            raise LimitsError(f"{path}: {key}: {missing} of {len(runs)} runs lack it")
+    changes = largest_harmless_changes(measured)
     for key, limit in limits.items():
-        values = [float(value) for run in runs.values() if is_number(value := run.metrics.get(key))]  # type: ignore[arg-type]
-        if len(values) < len(runs):
-            raise LimitsError(f"{path}: {key}: {len(runs) - len(values)} of {len(runs)} runs lack it")
-        document[key]["max_worse"] = largest_harmless_change(values, len(limits))
         print(
-            f"{key}: {mean(values):.5g} ± {stdev(values):.2g} over {len(values)} seeds, limit {limit.max_worse:g} → "
-            f"{document[key]['max_worse']:g}"
+            f"{key}: {measured[key].mean():.5g} ± {measured[key].std():.2g} over {len(runs)} seeds, "
+            f"limit {limit.max_worse:g} → {changes[key]:g}"
         )
-    text = StringIO()
-    yaml.dump(document, text)
-    write_bytes(path, text.getvalue().encode())
+    new = {key: Limit(better=limit.better, max_worse=float(changes[key])) for key, limit in limits.items()}
+    write_bytes(path, rewritten(path.read_text(encoding="utf-8"), new).encode())
     return 0
+
+
+def without_seeds(run: Revision) -> dict[str, Value]:
+    """The parameters of a run but for the seeds of the stages."""
+    return {key: value for key, value in run.parameters.items() if not is_seed(key)}
+
+
+def rewritten(text: str, limits: Mapping[str, Limit]) -> str:
+    """The text of ``limits.yaml`` with other limits: a line a metric, below the comment that the file begins with."""
+    comment = takewhile(lambda line: line.startswith("#") or not line.strip(), text.splitlines())
+    lines = [f"{key}: {{better: {limit.better}, max_worse: {limit.max_worse}}}" for key, limit in limits.items()]
+    return "\n".join([*comment, *lines]) + "\n"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def changed_clone(reproduced: Project, folder: Path) -> Project:
     metrics["test"]["negative_elbo"] -= 2
     metrics["test"]["mse"] += 0.25
     metrics["test"]["kl"] += 0.125
-    metrics["test"]["negative_iw_bound"] -= 1
+    metrics["test"]["negative_iwae_bound"] -= 1
     (folder / "metrics/evaluate.json").write_text(json.dumps(metrics))
     edit(project, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "posterior_collapse", "failure"))
     edit(project, "plots/train/losses.csv", lambda text: "\n".join(text.splitlines()[:-1]) + "\n")

@@ -24,13 +24,13 @@ LOWER, HIGHER = Limit(better="lower", max_worse=0.5), Limit(better="higher", max
         (True, False, HIGHER, Direction.CHANGED),
     ],
 )
-def test_a_change_is_for_the_better_or_worse_only_beyond_the_limit(
+def test_a_change_of_a_metric_is_better_or_worse_only_beyond_its_limit(
     before: Value, after: Value, limit: Limit | None, expected: Direction
 ) -> None:
     assert direction(before, after, limit) is expected
 
 
-def test_what_is_the_same_everywhere_is_not_listed_and_what_is_missing_somewhere_is() -> None:
+def test_parameters_that_differ_or_are_missing_at_some_revision_are_listed_and_no_others() -> None:
     revisions = [
         revision(parameters={"model.latent_dim": 20, "train.beta": 1.0}),
         revision(parameters={"model.latent_dim": 2, "train.beta": 1.0, "train.new": (1, 2)}),
@@ -38,7 +38,7 @@ def test_what_is_the_same_everywhere_is_not_listed_and_what_is_missing_somewhere
     assert parameters_that_differ(revisions) == [Row("model.latent_dim", (20, 2)), Row("train.new", (None, (1, 2)))]
 
 
-def test_three_revisions_are_set_side_by_side() -> None:
+def test_metrics_of_three_revisions_stand_side_by_side() -> None:
     revisions = [revision(metrics={"a": value}) for value in (1, 1, 2)]
     assert metrics_that_differ(revisions) == [Row("a", (1, 1, 2))]
 
@@ -46,5 +46,5 @@ def test_three_revisions_are_set_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("value", "words"), [(None, "–"), ((200, 200), "[200, 200]"), (True, "true"), (0.25, "0.25"), ("mnist", "mnist")]
 )
-def test_values_are_written_as_in_the_file_of_parameters(value: Value, words: str) -> None:
+def test_values_are_written_as_in_params_yaml_and_a_missing_one_is_a_dash(value: Value, words: str) -> None:
     assert in_words(value) == words

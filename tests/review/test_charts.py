@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
 
 from review.charts import ABSENT, Plots, PlotsError, as_png, load_plots, vega_scripts
 from review.revisions import WORKSPACE, load_revision
 from tests.projects import ROOT, Project
 from tests.review.changed import changed_clone, edit
+from vae.base.yaml12 import parse_yaml
 
 LOSSES, SAMPLES = "plots/train/losses.csv", "plots/generate/samples.png"
 
@@ -33,7 +33,7 @@ def plots_of(project: Project, *names: str) -> Plots:
 
 def declared(project: Project) -> dict[str, dict[str, Any]]:
     """Each plot of ``dvc.yaml`` with its properties and its stage."""
-    stages = YAML(typ="safe").load(project.folder / "dvc.yaml")["stages"]
+    stages = parse_yaml(project.read("dvc.yaml"))["stages"]
     return {
         path: {**properties, "stage": name}
         for name, stage in stages.items()
@@ -50,7 +50,7 @@ def parts(value: Any) -> Iterator[dict[str, Any]]:
         yield from parts(each)
 
 
-def test_charts_are_those_of_dvc_plots_diff_but_for_the_order_of_revisions(
+def test_charts_are_those_of_dvc_plots_diff_except_for_the_order_of_revisions(
     changed: Project, plots: Plots, tmp_path: Path
 ) -> None:
     printed = changed.run("dvc", "plots", "diff", "HEAD~1", "HEAD", "--json", "--out", str(tmp_path))
@@ -74,7 +74,7 @@ def test_charts_and_pictures_have_title_and_stage_and_the_order_of_dvc_yaml(chan
             assert (each.stage, each.title) == (expected[each.path]["stage"], expected[each.path]["title"])
 
 
-def test_what_differs_is_told_from_what_does_not(plots: Plots) -> None:
+def test_charts_and_pictures_that_differ_between_revisions_are_told_from_all_others(plots: Plots) -> None:
     assert {chart.path: chart.differing for chart in plots.charts if not chart.same} == {
         LOSSES: ["HEAD"],
         "plots/evaluate/measures.csv": ["HEAD"],
@@ -82,13 +82,15 @@ def test_what_differs_is_told_from_what_does_not(plots: Plots) -> None:
     assert [picture.path for picture in plots.pictures if not picture.same] == [SAMPLES]
 
 
-def test_pictures_are_the_files_of_each_revision(changed: Project, reproduced: Project, plots: Plots) -> None:
+def test_pictures_have_the_content_of_the_file_at_each_revision(
+    changed: Project, reproduced: Project, plots: Plots
+) -> None:
     contents = {picture.path: picture.contents for picture in plots.pictures}
     assert contents[SAMPLES] == (reproduced.read(SAMPLES), changed.read(SAMPLES))
     assert contents["plots/generate/holes.png"] == (reproduced.read("plots/generate/holes.png"),) * 2
 
 
-def test_every_template_is_drawn(changed: Project, plots: Plots) -> None:
+def test_every_chart_template_draws_a_picture_that_is_neither_empty_nor_filled(changed: Project, plots: Plots) -> None:
     templates = {declared(changed)[chart.path]["template"] for chart in plots.charts}
     assert templates == {path.stem for path in (ROOT / ".dvc/plots").glob("*.json")}
     for chart in plots.charts:
@@ -102,15 +104,13 @@ def test_every_template_is_drawn(changed: Project, plots: Plots) -> None:
         assert 0.01 < 1 - background / (picture.width * picture.height) < 0.9, f"{chart.path} is empty or a blot"
 
 
-def test_a_chart_that_vega_refuses_is_named(plots: Plots) -> None:
+def test_an_error_names_the_chart_that_vega_cannot_draw(plots: Plots) -> None:
     chart = plots.charts[0]._replace(specification={"mark": "no such mark", "encoding": {}, "data": {"values": []}})
     with pytest.raises(PlotsError, match=rf"{LOSSES}: cannot be drawn .* mend its template"):
         as_png(chart)
 
 
-def test_the_order_of_revisions_is_the_one_asked_for_and_a_revision_may_lack_plots(
-    reproduced: Project, tmp_path: Path
-) -> None:
+def test_revisions_keep_the_order_asked_for_and_one_may_lack_plots(reproduced: Project, tmp_path: Path) -> None:
     project = changed_clone(reproduced, tmp_path / "clone")
     project.run("git", "rm", "--quiet", LOSSES, SAMPLES)
     plots = plots_of(project, "HEAD", WORKSPACE, "HEAD~1")
@@ -124,7 +124,7 @@ def test_the_order_of_revisions_is_the_one_asked_for_and_a_revision_may_lack_plo
     assert all(not chart.absent for chart in plots.charts if chart is not losses)
 
 
-def test_a_table_that_cannot_be_read_is_told_in_its_place(reproduced: Project, tmp_path: Path) -> None:
+def test_a_chart_names_the_revision_whose_table_cannot_be_read(reproduced: Project, tmp_path: Path) -> None:
     project = changed_clone(reproduced, tmp_path / "clone")
     (project.folder / LOSSES).write_bytes(b"\xff\xfe\xfa")
     plots = plots_of(project, "HEAD", WORKSPACE)
@@ -132,14 +132,15 @@ def test_a_table_that_cannot_be_read_is_told_in_its_place(reproduced: Project, t
     assert absent[WORKSPACE].startswith("cannot be read (")
 
 
-def test_dvc_plots_diff_that_fails_says_why(reproduced: Project, tmp_path: Path) -> None:
+def test_an_error_of_dvc_plots_diff_is_passed_on(reproduced: Project, tmp_path: Path) -> None:
     project = changed_clone(reproduced, tmp_path / "clone")
     edit(project, "dvc.yaml", lambda text: text.replace("template: losses", "template: missing"))
     with pytest.raises(PlotsError, match=r"(?s)dvc plots diff HEAD workspace has failed:.*missing"):
         plots_of(project, "HEAD", WORKSPACE)
 
 
-def test_the_scripts_hold_vega_and_reach_for_nothing() -> None:
+@pytest.mark.slow
+def test_the_scripts_contain_vega_and_load_nothing_from_the_web() -> None:
     scripts = vega_scripts()
     assert "window.vegaEmbed=" in scripts
     assert "cdn." not in scripts

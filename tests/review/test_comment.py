@@ -51,7 +51,7 @@ def bodies(kept: Path) -> list[str]:
     return [each["body"] for each in json.loads(kept.read_text())]
 
 
-def test_there_is_one_comment_which_later_reports_replace(comments: Path) -> None:
+def test_a_later_report_replaces_the_comment_of_an_earlier_one(comments: Path) -> None:
     assert post("first", 7) == "comment 2"
     assert post("second", 7) == "comment 2"
     person, report = bodies(comments)
@@ -59,21 +59,19 @@ def test_there_is_one_comment_which_later_reports_replace(comments: Path) -> Non
     assert report.endswith("\nsecond")
 
 
-def test_a_report_that_github_would_not_take_is_refused_before_anything_is_sent(comments: Path) -> None:
+def test_a_report_too_long_for_a_comment_is_refused_before_anything_is_sent(comments: Path) -> None:
     with pytest.raises(CommentError, match="compare fewer revisions"):
         post("x" * LONGEST, 7)
     assert bodies(comments) == ["Looks good."]
 
 
 @pytest.mark.usefixtures("comments")
-def test_what_github_says_is_passed_on() -> None:
+def test_an_error_of_github_is_passed_on() -> None:
     with pytest.raises(CommentError, match="404: Not Found"):
         post("report", 8)
 
 
-def test_without_the_command_line_of_github_the_way_out_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_the_github_cli_the_error_says_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CommentError, match="install the GitHub CLI"):
         post("report", 7)

@@ -1,51 +1,76 @@
-from statistics import stdev
+from collections.abc import Sequence
+from typing import Any
 
+import pandas as pd
 import pytest
 
-from review.comparison import Setting, ranked, rows, settings
-from review.revisions import Revision
+from review.comparison import Comparison, Order, choose_order, compare, short_names, summary, with_metric
+from review.limits import LimitsError
+from review.revisions import Revision, Value
 from tests.review.revisions import revision
 
+LOSS = Order(["loss"])
 
-def run(name: str, latent_dim: int, seed: int, loss: float | None) -> Revision:
+
+def run(name: str, latent_dim: int, seed: int, loss: Value) -> Revision:
     return revision(name, {"model.latent_dim": latent_dim, "train.beta": 1.0, "train.seed": seed}, {"loss": loss})
 
 
 RUNS = [run("a", 2, 0, 3.0), run("b", 20, 0, 1.0), run("c", 2, 1, 5.0), run("d", 20, 1, 1.5), run("e", 5, 0, None)]
 
 
-def test_runs_that_differ_in_seeds_alone_are_one_setting() -> None:
-    found = settings(RUNS)
-    assert [[each.name for each in setting.runs] for setting in found] == [["a", "c"], ["b", "d"], ["e"]]
-    assert [setting.differing for setting in found] == [{"model.latent_dim": value} for value in (2, 20, 5)]
+def cells(comparison: Comparison) -> list[list[Any]]:
+    return [list(row) for row in comparison.table().to_numpy(dtype=object)]
 
 
-def test_a_setting_is_named_by_what_differs() -> None:
-    assert [setting.name for setting in settings(RUNS)] == ["latent_dim 2", "latent_dim 20", "latent_dim 5"]
-    assert [setting.name for setting in settings([run("alone", 2, 0, 1.0)])] == ["alone"]
+def test_runs_that_differ_in_seeds_alone_are_one_row_with_their_names_mean_and_standard_deviation() -> None:
+    comparison = compare(RUNS, LOSS)
+    assert list(comparison.table()) == ["experiments", "model.latent_dim", "seeds", "loss"]
+    assert cells(comparison) == [
+        ["b, d", "20", 2, "1.25 ± 0.35"],
+        ["a, c", "2", 2, "4.0 ± 1.4"],
+        ["e", "5", 1, "–"],
+    ]
 
 
-def test_the_same_parameters_twice_count_once_so_that_the_spread_is_not_made_smaller() -> None:
-    (setting,) = settings([run("commit", 2, 0, 3.0), run("its experiment", 2, 0, 3.0), run("other", 2, 1, 5.0)])
-    assert setting.values("loss") == [3.0, 5.0]
+def test_a_setting_is_named_by_what_differs_or_else_by_its_first_run() -> None:
+    assert list(compare(RUNS, LOSS).examples) == ["latent_dim 20", "latent_dim 2", "latent_dim 5"]
+    alone = compare([run("alone", 2, 0, 1.0)], LOSS)
+    assert list(alone.examples) == ["alone"]
+    assert cells(alone) == [["alone", 1, "1"]]
+
+
+def test_runs_with_the_same_parameters_count_once_so_that_the_spread_does_not_shrink() -> None:
+    comparison = compare([run("commit", 2, 0, 3.0), run("its experiment", 2, 0, 3.0), run("other", 2, 1, 5.0)], LOSS)
+    assert list(comparison.runs) == ["commit", "other"]
+
+
+@pytest.mark.parametrize(("highest_first", "expected"), [(False, ["b, d", "a, c", "e"]), (True, ["a, c", "b, d", "e"])])
+def test_settings_are_ranked_by_their_means_with_those_without_the_metric_last(
+    highest_first: bool, expected: list[str]
+) -> None:
+    assert [row[0] for row in cells(compare(RUNS, Order(["loss"], highest_first)))] == expected
 
 
 @pytest.mark.parametrize(
-    ("highest_first", "names"),
-    [
-        (False, ["latent_dim 20", "latent_dim 2", "latent_dim 5"]),
-        (True, ["latent_dim 2", "latent_dim 20", "latent_dim 5"]),
-    ],
+    ("first", "second"), [((200,), (200, 200)), ("all", 1000), (None, 0.5), (True, False), ("learned", 0.1)]
 )
-def test_settings_are_ranked_by_their_means_and_those_without_come_last(highest_first: bool, names: list[str]) -> None:
-    assert [setting.name for setting in ranked(settings(RUNS), "loss", highest_first=highest_first)] == names
+def test_settings_may_differ_in_values_of_any_type(first: Value, second: Value) -> None:
+    runs = [
+        revision(str(number), {"a.b": value, "a.c": 1, "a.seed": number}, {"loss": 1.0})
+        for number, value in enumerate([first, second, first, second])
+    ]
+    assert [row[0] for row in cells(compare(runs, LOSS))] == ["0, 2", "1, 3"]
 
 
-def test_a_table_has_mean_and_standard_deviation_over_seeds() -> None:
-    head, body = rows(settings(RUNS), ["loss"])
-    assert head == ["model.latent_dim", "seeds", "loss"]
-    assert body == [["2", "2", "4.0 ± 1.4"], ["20", "2", "1.25 ± 0.35"], ["5", "1", "–"]]
-    assert stdev([3.0, 5.0]) == pytest.approx(1.4, abs=0.05)
+def test_a_parameter_that_older_runs_lack_is_a_dash() -> None:
+    runs = [revision("old", {"a.b": 1}, {"loss": 1.0}), revision("new", {"a.b": 1, "a.c": 2}, {"loss": 2.0})]
+    assert cells(compare(runs, LOSS)) == [["old", "–", 1, "1"], ["new", "2", 1, "2"]]
+
+
+def test_one_and_one_point_zero_are_the_same_value_of_a_parameter() -> None:
+    runs = [revision(str(value), {"train.beta": value}, {"loss": 1.0}) for value in (1, 1.0)]
+    assert len(compare(runs, LOSS).runs) == 1
 
 
 @pytest.mark.parametrize(
@@ -54,13 +79,46 @@ def test_a_table_has_mean_and_standard_deviation_over_seeds() -> None:
         ([100.0, 100.02], "100.010 ± 0.014"),
         ([1000.0, 2000.0], "1500 ± 707"),
         ([0.5, 0.5], "0.5 ± 0"),
+        ([0.5, None], "0.5"),
         ([0.123456], "0.12346"),
+        ([20], "20"),
+        (["1 failure"], "1 failure"),
+        ([None], "–"),
     ],
 )
-def test_a_mean_has_as_many_decimals_as_its_spread(values: list[float], words: str) -> None:
-    runs = tuple(run(str(seed), 2, seed, value) for seed, value in enumerate(values))
-    assert Setting({}, runs).summary("loss") == words
+def test_a_mean_has_as_many_decimals_as_its_spread_and_a_single_value_five_digits(
+    values: Sequence[object], words: str
+) -> None:
+    assert summary(pd.Series(values, dtype=object)) == words
 
 
-def test_a_metric_in_words_is_shown_as_it_is() -> None:
-    assert Setting({}, (revision(metrics={"verdict": "1 failure"}),)).summary("verdict") == "1 failure"
+def test_the_first_metric_sorts_and_limits_yaml_says_which_end_comes_first() -> None:
+    metrics: dict[str, Value] = {"evaluate.test.negative_elbo": 1.0, "generate.recall": 0.5, "generate.density": 2.0}
+    runs = [revision(metrics=metrics), revision(metrics={"a.only_here": 1.0})]
+    assert choose_order(runs, ["recall", "negative_elbo"]) == Order(
+        ["generate.recall", "evaluate.test.negative_elbo"], highest_first=True
+    )
+    assert str(choose_order(runs, ["negative_elbo"], highest_first=True)).endswith("negative_elbo, the lowest first.")
+    assert str(choose_order(runs, ["density"], highest_first=True)).endswith("density, the highest first.")
+    assert choose_order(runs, ["only_here"]).metrics == ["a.only_here"]
+
+
+def test_a_metric_that_no_run_has_is_refused_with_the_way_to_measure_it() -> None:
+    assert with_metric(RUNS, "loss") == RUNS[:4]
+    with pytest.raises(LimitsError, match=r"^loss: none of e has it; run dvc repro$"):
+        with_metric(RUNS[4:], "loss")
+
+
+def test_keys_are_shortened_where_no_other_key_ends_alike() -> None:
+    runs = [
+        revision(
+            parameters={"train.seed": 0, "embed.seed": 0, "train.beta": 1.0},
+            metrics={"generate.recall": 1.0, "generate.ceiling.recall": 1.0, "a.x.loss": 1.0, "a.y.loss": 1.0},
+        )
+    ]
+    assert short_names(
+        runs, ["train.seed", "train.beta"], ["generate.recall", "generate.ceiling.recall", "a.x.loss"]
+    ) == (
+        ["train.seed", "beta"],
+        ["recall", "ceiling.recall", "x.loss"],
+    )

@@ -1,23 +1,31 @@
 from itertools import product
 
+import numpy as np
 import pytest
 
-from review.comparison import Setting, settings
+from review.comparison import Comparison, Order, compare
 from review.comparison_figures import hyperparameters
-from review.revisions import Value
+from review.revisions import Revision, Value
 from tests.review.revisions import revision
 
+KL, ACCURACY = "evaluate.test.kl", "embed.accuracy"
 
-def grid(**values: list[Value]) -> list[Setting]:
+
+def grid(**values: list[Value]) -> list[Revision]:
+    """A run for each combination of hyperparameters and for each of two seeds, numbered in that order."""
     runs = []
     for number, chosen in enumerate(product(*values.values(), [0, 1])):
         parameters = dict(zip([*(f"model.{key}" for key in values), "train.seed"], chosen, strict=True))
-        runs.append(revision(str(number), parameters, {"evaluate.test.kl": float(number), "embed.accuracy": 0.5}))
-    return settings(runs)
+        runs.append(revision(str(number), parameters, {KL: float(number), ACCURACY: 0.5}))
+    return runs
+
+
+def compared(*metrics: str, **values: list[Value]) -> Comparison:
+    return compare(grid(**values), Order(metrics))
 
 
 def test_there_is_a_panel_for_each_hyperparameter_and_metric_with_its_unit() -> None:
-    figure = hyperparameters(grid(latent_dim=[2, 20], beta=[0.5, 1.0, 4.0]), ["evaluate.test.kl", "embed.accuracy"])
+    figure = hyperparameters(compared(KL, ACCURACY, latent_dim=[2, 20], beta=[0.5, 1.0, 4.0]))
     labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
     assert labels == [
         ("model.latent_dim", "evaluate.test.kl\n(nats per image)"),
@@ -27,9 +35,10 @@ def test_there_is_a_panel_for_each_hyperparameter_and_metric_with_its_unit() -> 
     ]
 
 
-def test_a_line_joins_the_means_of_settings_that_are_alike_otherwise() -> None:
-    figure = hyperparameters(grid(latent_dim=[2, 20], beta=[0.5, 1.0]), ["evaluate.test.kl"])
-    across_latent_dim = figure.axes[0]
+@pytest.mark.parametrize("highest_first", [False, True])
+def test_a_line_joins_the_means_of_settings_that_are_alike_in_all_else_whatever_their_rank(highest_first: bool) -> None:
+    runs = grid(latent_dim=[2, 20], beta=[0.5, 1.0])
+    across_latent_dim = hyperparameters(compare(runs, Order([KL], highest_first))).axes[0]
     lines = [container[0] for container in across_latent_dim.containers]
     # Runs are numbered by latent dimension, then beta, then seed: the means of two seeds are 0.5, 2.5, 4.5 and 6.5.
     assert [list(line.get_ydata()) for line in lines] == [[0.5, 4.5], [2.5, 6.5]]
@@ -38,6 +47,20 @@ def test_a_line_joins_the_means_of_settings_that_are_alike_otherwise() -> None:
     assert legend is not None
     assert legend.get_title().get_text() == "model.beta"
     assert [text.get_text() for text in legend.get_texts()] == ["0.5", "1.0"]
+
+
+def test_runs_are_points_and_their_standard_deviation_is_a_bar_to_either_side() -> None:
+    axes = hyperparameters(compared(KL, latent_dim=[2, 20])).axes[0]
+    points, bar = axes.collections
+    np.testing.assert_array_equal(points.get_offsets(), [[2, 0], [2, 1], [20, 2], [20, 3]])
+    (first, _) = bar.get_segments()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(first[:, 1], [0.5 - np.sqrt(0.5), 0.5 + np.sqrt(0.5)])
+
+
+def test_a_run_without_the_metric_is_left_out_of_the_picture() -> None:
+    runs = [*grid(latent_dim=[2, 20]), revision("none", {"model.latent_dim": 10, "train.seed": 0})]
+    axes = hyperparameters(compare(runs, Order([KL]))).axes[0]
+    assert list(axes.containers[0][0].get_xdata()) == [2.0, 20.0]
 
 
 @pytest.mark.parametrize(
@@ -50,12 +73,14 @@ def test_a_line_joins_the_means_of_settings_that_are_alike_otherwise() -> None:
         ([(200,), (200, 200)], "linear", ["[200]", "[200, 200]"]),
     ],
 )
-def test_values_stand_at_their_places_and_words_in_a_row(values: list[Value], scale: str, ticks: list[str]) -> None:
-    axes = hyperparameters(grid(something=values), ["evaluate.test.kl"]).axes[0]
+def test_numbers_stand_at_their_places_on_the_axis_and_other_values_in_a_row(
+    values: list[Value], scale: str, ticks: list[str]
+) -> None:
+    axes = hyperparameters(compared(KL, something=values)).axes[0]
     assert axes.get_xscale() == scale
     assert [label.get_text() for label in axes.get_xticklabels()] == ticks
 
 
-def test_without_a_difference_the_picture_says_so() -> None:
-    axes = hyperparameters(grid(latent_dim=[2]), ["evaluate.test.kl"]).axes[0]
+def test_a_picture_of_runs_that_differ_in_no_hyperparameter_says_so() -> None:
+    axes = hyperparameters(compared(KL, latent_dim=[2])).axes[0]
     assert [text.get_text() for text in axes.texts] == ["The compared runs differ in no hyperparameter."]

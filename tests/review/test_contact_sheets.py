@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from review.comparison import Setting
 from review.contact_sheets import COLUMNS, SEED, contact_sheets
 from review.revisions import Revision, load_revision
 from tests.projects import Project
-from vae import runtime
-from vae.checkpoints import load_model
-from vae.datasets import load_images, pixels
+from vae.base import runtime
+from vae.data.images import load_images, pixels
+from vae.model.model_file import load_model
 
 
 @pytest.fixture
@@ -19,8 +18,8 @@ def committed(reproduced: Project) -> Revision:
     return load_revision("HEAD", reproduced.folder)
 
 
-def test_all_settings_are_shown_with_the_same_test_images_above_them(committed: Revision, reproduced: Project) -> None:
-    sheets = contact_sheets([Setting({"a": value}, (committed,)) for value in (1, 2)])
+def test_models_decode_the_same_test_images_which_stand_above_them(committed: Revision, reproduced: Project) -> None:
+    sheets = contact_sheets({"a 1": committed, "a 2": committed})
     assert sheets.reconstructions.names == ["test images", "a 1", "a 2"]
     assert sheets.samples.names == ["a 1", "a 2"]
     assert sheets.problems == {}
@@ -34,18 +33,20 @@ def test_all_settings_are_shown_with_the_same_test_images_above_them(committed: 
         np.testing.assert_allclose(images, expected, atol=1e-5)
 
 
-def test_other_test_images_get_a_row_of_their_own(committed: Revision, workspace: Project) -> None:
+def test_runs_with_other_test_images_have_a_row_of_those_above_them(committed: Revision, workspace: Project) -> None:
     workspace.set({"prepare.binarize": "threshold"})
     workspace.dvc("repro", "--quiet", "train")
     other = load_revision("workspace", workspace.folder)
-    sheets = contact_sheets([Setting({"a": 1}, (committed,)), Setting({"a": 2}, (other,))])
+    sheets = contact_sheets({"a 1": committed, "a 2": other})
     assert sheets.reconstructions.names == ["test images", "a 1", "test images", "a 2"]
     assert not np.array_equal(sheets.reconstructions.rows[0], sheets.reconstructions.rows[2])
 
 
-def test_a_model_that_is_not_to_be_had_is_named_and_the_others_are_shown(committed: Revision, clone: Project) -> None:
+def test_a_model_missing_from_the_cache_is_named_and_the_other_models_are_shown(
+    committed: Revision, clone: Project
+) -> None:
     without = replace(load_revision("HEAD", clone.folder), name="elsewhere")
-    sheets = contact_sheets([Setting({"a": 1}, (without,)), Setting({"a": 2}, (committed,))])
+    sheets = contact_sheets({"a 1": without, "a 2": committed})
     assert sheets.samples.names == ["a 2"]
     assert set(sheets.problems) == {"a 1"}
     assert "dvc exp pull" in sheets.problems["a 1"]

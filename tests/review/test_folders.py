@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from review.folders import whole_folder
-from vae.artifacts import ArtifactError
+from vae.base.artifacts import ArtifactError
 
 
 def write(path: Path, **files: str) -> None:
@@ -16,14 +16,14 @@ def shown(path: Path) -> dict[str, str]:
     return {each.name: each.read_text() for each in path.iterdir() if not each.name.startswith(".")}
 
 
-def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_new_report_replaces_the_whole_folder_of_the_last_one(tmp_path: Path) -> None:
     write(tmp_path / "report", old="1", both="1")
     write(tmp_path / "report", both="2")
     assert shown(tmp_path / "report") == {"both": "2"}
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
-def test_a_mishap_leaves_the_earlier_folder_as_it_was(tmp_path: Path) -> None:
+def test_an_error_while_writing_leaves_the_earlier_folder_as_it_was(tmp_path: Path) -> None:
     write(tmp_path / "report", old="1")
     with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "report") as folder:
         (folder / "new").write_text(str(1 / 0))
@@ -31,7 +31,7 @@ def test_a_mishap_leaves_the_earlier_folder_as_it_was(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
-def test_a_folder_of_somebody_elses_is_never_replaced(tmp_path: Path) -> None:
+def test_a_folder_that_these_commands_did_not_write_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ArtifactError, match="name another"):
         write(tmp_path, new="1")

@@ -13,7 +13,7 @@ from tests.review.revisions import revision
 LIMITS = {"a": Limit(better="lower", max_worse=0.5), "b": Limit(better="higher", max_worse=0.0)}
 
 
-def test_a_metric_passes_up_to_its_limit_and_not_beyond() -> None:
+def test_a_metric_may_get_worse_up_to_its_limit_and_no_further() -> None:
     base = revision(metrics={"a": 1.0, "b": 1.0})
     passed = check(base, revision(metrics={"a": 1.5, "b": 2.0}), LIMITS)
     failed = check(base, revision(metrics={"a": 1.75, "b": 0.75}), LIMITS)
@@ -21,17 +21,17 @@ def test_a_metric_passes_up_to_its_limit_and_not_beyond() -> None:
     assert [(each.passed, each.worsening) for each in failed] == [(False, 0.75), (False, 0.25)]
 
 
-def test_a_metric_that_is_gone_fails_and_one_that_is_new_passes() -> None:
+def test_a_metric_that_disappears_fails_and_a_new_one_passes() -> None:
     gone, new = check(revision(metrics={"a": 1.0}), revision(metrics={"b": 1.0}), LIMITS)
     assert (gone.metric, gone.passed) == ("a", False)
     assert (new.metric, new.passed) == ("b", True)
 
 
-def test_a_metric_that_neither_revision_has_is_left_out() -> None:
+def test_a_metric_that_neither_revision_has_is_not_checked() -> None:
     assert check(revision(metrics={"a": None}), revision(), LIMITS) == []
 
 
-def test_the_table_begins_with_what_failed() -> None:
+def test_the_table_lists_failed_metrics_first() -> None:
     text = table([Check("fine", 1.0, 1.0, 0.0, 1.0), Check("bad", 1.0, 3.0, 2.0, 1.0)], "main", "topic")
     head, _, first, second = text.splitlines()
     assert head.split() == ["metric", "main", "topic", "worse", "by", "limit"]
@@ -45,7 +45,7 @@ def file_of_limits(folder: Path) -> Path:
     return path
 
 
-def test_a_limit_given_by_hand_takes_the_place_of_the_files(tmp_path: Path) -> None:
+def test_a_limit_on_the_command_line_replaces_that_of_limits_yaml(tmp_path: Path) -> None:
     path = file_of_limits(tmp_path)
     assert chosen_limits(path, "kl", 2.0) == {"evaluate.test.kl": Limit(better="lower", max_worse=2.0)}
     assert chosen_limits(path, "kl", None) == {"evaluate.test.kl": Limit(better="lower", max_worse=0.5)}
@@ -53,7 +53,9 @@ def test_a_limit_given_by_hand_takes_the_place_of_the_files(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("metric", "max_worse"), [(None, 1.0), ("kl", -1.0), ("kl", float("nan")), ("nix", 1.0)])
-def test_a_limit_that_makes_no_sense_is_refused(tmp_path: Path, metric: str | None, max_worse: float) -> None:
+def test_a_limit_without_a_metric_or_below_zero_and_an_unknown_metric_are_refused(
+    tmp_path: Path, metric: str | None, max_worse: float
+) -> None:
     with pytest.raises(LimitsError):
         chosen_limits(file_of_limits(tmp_path), metric, max_worse)
 
@@ -71,7 +73,7 @@ def gate(project: Project, *revisions: str, status: int = 0) -> str:
     return project.run("python", "-m", "review.gate", *revisions, *options, status=status)
 
 
-def test_the_command_fails_a_change_for_the_worse_and_passes_one_for_the_better(clone: Project) -> None:
+def test_the_gate_fails_a_worse_metric_and_passes_a_better_one(clone: Project) -> None:
     assert "No metric is worse" in gate(clone, "HEAD")
     worsen(clone, 0.5)
     assert "Worse by more than the limit, or gone: evaluate.test.negative_elbo." in gate(clone, "HEAD", status=1)
@@ -81,7 +83,7 @@ def test_the_command_fails_a_change_for_the_worse_and_passes_one_for_the_better(
     assert "HEAD~1" in gate(clone, "HEAD", "HEAD~1", status=1)
 
 
-def test_the_committed_limits_pass_an_unchanged_workspace_and_say_where_images_differ(clone: Project) -> None:
+def test_the_committed_limits_pass_an_unchanged_workspace_and_a_note_says_where_images_differ(clone: Project) -> None:
     assert "10 checked" in clone.run("python", "-m", "review.gate", "HEAD")
     clone.set({"prepare.binarize": "threshold"})
     assert "Note: prepare.binarize is none and threshold; the images differ." in clone.run(
@@ -90,7 +92,7 @@ def test_the_committed_limits_pass_an_unchanged_workspace_and_say_where_images_d
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), ("HEAD", "--metric", "nix"), ("HEAD", "--max-worse", "1")])
-def test_a_mistake_ends_with_a_word_and_no_traceback(clone: Project, arguments: tuple[str, ...]) -> None:
+def test_a_mistake_in_the_arguments_is_explained_in_one_line(clone: Project, arguments: tuple[str, ...]) -> None:
     output = clone.run("python", "-m", "review.gate", *arguments, status=2)
     assert "Traceback" not in output
     assert len(output.splitlines()) == 1

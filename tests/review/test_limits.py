@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from review.limits import Limit, LimitsError, load_limits, resolve
+from review.limits import Limit, LimitsError, load_limits, resolve, short_name
 from review.revisions import load_revision
 from tests.imports import ROOT
 from tests.projects import Project
@@ -16,7 +16,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_limits_are_read_by_their_metrics(tmp_path: Path) -> None:
+def test_limits_yaml_gives_a_limit_for_each_metric(tmp_path: Path) -> None:
     limits = load_limits(written(tmp_path, "evaluate.test.kl: {better: lower, max_worse: 1e-1}"))
     assert limits == {"evaluate.test.kl": Limit(better="lower", max_worse=0.1)}
 
@@ -24,7 +24,7 @@ def test_limits_are_read_by_their_metrics(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("better", "after", "worsening"), [("lower", 12.0, 2.0), ("lower", 9.0, -1.0), ("higher", 9.0, 1.0)]
 )
-def test_worse_is_the_other_way_than_better(better: str, after: float, worsening: float) -> None:
+def test_a_change_against_the_better_direction_counts_as_worse(better: str, after: float, worsening: float) -> None:
     assert Limit.model_validate({"better": better, "max_worse": 0.0}).worsening(10.0, after) == worsening
 
 
@@ -37,9 +37,10 @@ def test_worse_is_the_other_way_than_better(better: str, after: float, worsening
         ("a: {better: lower, max_worse: 1, spread: 2}", "a.spread"),
         ("- a", "the file"),
         ("a: {better: [", "not valid YAML"),
+        ("a: {better: lower, max_worse: 1}\na: {better: lower, max_worse: 2}", 'line 2: duplicate key "a"'),
     ],
 )
-def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, named: str) -> None:
+def test_an_error_names_the_mistake_in_limits_yaml(tmp_path: Path, text: str, named: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(LimitsError) as raised:
         load_limits(path)
@@ -47,7 +48,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, named: str) -
     assert named in str(raised.value)
 
 
-def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+def test_a_missing_limits_yaml_is_an_error_that_names_make_limits(tmp_path: Path) -> None:
     with pytest.raises(LimitsError, match="make limits"):
         load_limits(tmp_path / "limits.yaml")
 
@@ -62,15 +63,30 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
         ("ceiling.recall", "generate.ceiling.recall"),
     ],
 )
-def test_a_metric_is_known_by_the_end_of_its_key(asked: str, key: str) -> None:
+def test_a_metric_may_be_named_by_the_end_of_its_key(asked: str, key: str) -> None:
     assert resolve(asked, KNOWN) == key
 
 
-@pytest.mark.parametrize(("asked", "words"), [("l", "no such metric"), ("loss", "a.x.loss, b.y.loss")])
-def test_a_metric_that_is_not_there_or_not_the_only_one_is_refused(asked: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("entropy", r"^entropy: no such metric; metrics/\*\.json and plots/\*/measures\.csv list those there are$"),
+        ("recal", r"^recal: no such metric; did you mean generate.recall\?$"),
+        ("evaluate.kl", "^evaluate.kl: no such metric; did you mean evaluate.test.kl"),
+        ("loss", "^loss: may be any of a.x.loss, b.y.loss; name one of them$"),
+    ],
+)
+def test_an_unknown_or_ambiguous_metric_is_refused_with_the_keys_it_may_mean(asked: str, words: str) -> None:
     with pytest.raises(LimitsError, match=words):
         resolve(asked, KNOWN)
 
 
-def test_every_limit_of_the_project_is_of_a_metric_that_a_run_has(reproduced: Project) -> None:
+@pytest.mark.parametrize("key", KNOWN)
+def test_the_short_name_of_a_metric_is_the_shortest_that_means_it(key: str) -> None:
+    short = {"a.x.loss": "x.loss", "b.y.loss": "y.loss", "generate.ceiling.recall": "ceiling.recall"}
+    assert short_name(key, KNOWN) == short.get(key, key.rpartition(".")[2])
+    assert resolve(short_name(key, KNOWN), KNOWN) == key
+
+
+def test_every_metric_in_limits_yaml_is_measured_by_the_pipeline(reproduced: Project) -> None:
     assert set(load_limits(ROOT / "limits.yaml")) <= set(load_revision("workspace", reproduced.folder).metrics)

@@ -88,7 +88,7 @@ def assert_everything_is_drawn(page: Page, charts: int, pictures: int) -> None:
     assert min(widths) > 0
 
 
-def test_the_report_draws_every_chart_and_picture_and_asks_for_nothing(opened_report: OpenedPage) -> None:
+def test_the_report_draws_every_chart_and_picture_without_a_request_to_the_network(opened_report: OpenedPage) -> None:
     alerts: list[str] = []
     opened_report.page.on("dialog", lambda dialog: alerts.append(dialog.message))
     # The samples at three revisions, the holes at the two that have them.
@@ -99,13 +99,13 @@ def test_the_report_draws_every_chart_and_picture_and_asks_for_nothing(opened_re
     assert opened_report.page.get_by_text(HOSTILE).count() > 0
 
 
-def test_nothing_of_the_report_lies_beside_the_window_or_is_clipped(opened_report: OpenedPage) -> None:
+def test_the_report_fits_the_window_and_no_text_is_clipped(opened_report: OpenedPage) -> None:
     opened_report.page.locator("#metrics summary").click()
     assert opened_report.page.evaluate(OVERFLOW) == 0
     assert opened_report.page.evaluate(CLIPPED) == []
 
 
-def test_a_picture_is_enlarged_and_its_revisions_are_flipped_through(opened_report: OpenedPage) -> None:
+def test_a_click_enlarges_a_picture_and_arrow_keys_switch_between_its_revisions(opened_report: OpenedPage) -> None:
     page = opened_report.page
     page.get_by_role("button", name="Enlarge: Samples from the prior, HEAD~1").click()
     viewer, enlarged = page.locator("dialog"), page.locator("dialog img")
@@ -125,7 +125,7 @@ def test_a_picture_is_enlarged_and_its_revisions_are_flipped_through(opened_repo
     assert opened_report.complaints == []
 
 
-def test_sections_are_reached_by_a_navigation_that_stays(opened_report: OpenedPage) -> None:
+def test_the_navigation_leads_to_every_section_and_stays_visible(opened_report: OpenedPage) -> None:
     page = opened_report.page
     for name in ("Parameters", "Verdicts", "Metrics", "Charts", "Pictures"):
         page.locator("nav").get_by_role("link", name=name).click()
@@ -137,7 +137,7 @@ def test_sections_are_reached_by_a_navigation_that_stays(opened_report: OpenedPa
         assert box["y"] >= below - 1
 
 
-def test_a_chart_is_saved_on_the_spot_and_offers_no_address(browser: Browser, report: Path, tmp_path: Path) -> None:
+def test_a_chart_can_be_saved_without_the_network(browser: Browser, report: Path, tmp_path: Path) -> None:
     with opened(browser, report) as seen:
         menu = seen.page.locator(".vega-embed").first
         expect(menu.locator("summary")).to_be_visible()
@@ -151,7 +151,7 @@ def test_a_chart_is_saved_on_the_spot_and_offers_no_address(browser: Browser, re
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_class_is_singled_out_by_the_legend_of_the_embedding(browser: Browser, report: Path) -> None:
+def test_a_click_in_the_legend_of_the_embedding_fades_all_other_classes(browser: Browser, report: Path) -> None:
     with opened(browser, report) as seen:
         chart = seen.page.locator(".vega-embed", has_text="Latent codes of test images")
         expect(chart.locator("svg.marks")).to_be_visible()
@@ -163,7 +163,7 @@ def test_a_class_is_singled_out_by_the_legend_of_the_embedding(browser: Browser,
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_the_page_of_plain_dvc_plots_diff_works_offline(
+def test_the_page_of_dvc_plots_diff_works_without_the_network(
     browser: Browser, dvc_page: Path, size: tuple[int, int]
 ) -> None:
     with opened(browser, dvc_page, size) as seen:

@@ -7,7 +7,7 @@ from review.plots_page import template
 from tests.projects import Project
 
 
-def test_dvc_finds_the_place_of_its_plots_once_and_none_for_scripts() -> None:
+def test_the_template_has_one_place_for_plots_and_none_for_scripts_of_dvc() -> None:
     page = template()
     assert page.count("{plot_divs}") == 1
     assert "{scripts}" not in page
@@ -15,20 +15,20 @@ def test_dvc_finds_the_place_of_its_plots_once_and_none_for_scripts() -> None:
     assert page.rindex("<body>") < page.index("{plot_divs}") < page.rindex("</body>")
 
 
-def test_the_template_holds_vega_and_asks_for_no_file() -> None:
+def test_the_template_contains_vega_and_refers_to_no_other_file() -> None:
     page = template()
     assert vega_scripts() in page
     assert page.index(vega_scripts()) < page.index("{plot_divs}")
     assert not re.search(r'<(?:script|link|img)[^>]*(?:src|href)="(?!data:)', page.replace(vega_scripts(), ""))
 
 
-def test_the_command_writes_the_same_file_every_time(project: Project, tmp_path: Path) -> None:
+def test_the_command_writes_the_same_template_every_time(project: Project, tmp_path: Path) -> None:
     path = tmp_path / "share/vae/plots.html"
     project.run(sys.executable, "-m", "review.plots_page", str(path), env={"PYTHONHASHSEED": "7"})
     assert path.read_text() == template()
 
 
-def test_the_command_tells_where_it_cannot_write(project: Project, tmp_path: Path) -> None:
+def test_the_command_names_a_file_that_it_cannot_write(project: Project, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     printed = project.run(sys.executable, "-m", "review.plots_page", str(tmp_path / "file/plots.html"), status=2)
     assert "plots.html: cannot be written" in printed

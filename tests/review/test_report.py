@@ -121,7 +121,7 @@ def two(changed: Project) -> str:
     return report(changed, "HEAD~1", "HEAD", "--out", "two")
 
 
-def test_two_commits_in_a_clone_without_a_cache(changed: Project, two: str) -> None:
+def test_two_commits_are_compared_in_a_clone_with_an_empty_cache(changed: Project, two: str) -> None:
     assert f"HEAD against HEAD~1: {OUTCOME}.\n" in two
     text = changed.read("two/report.md").decode()
     assert text.startswith(f"## `HEAD` against `HEAD~1`\n\n**{OUTCOME}.**\n")
@@ -130,7 +130,7 @@ def test_two_commits_in_a_clone_without_a_cache(changed: Project, two: str) -> N
     assert row(text, "evaluate.test.negative_elbo")[-2:] == ["**−2 ✓ better**", "↓ 0.5"]
     assert row(text, "evaluate.test.mse")[-2:] == ["**+0.25 ✗ worse**", "↓ 0.001"]
     assert row(text, "evaluate.test.kl")[-2:] == ["+0.125 ≈", "↓ 0.5"]
-    assert row(text, "evaluate.test.negative_iw_bound")[-2:] == ["−1", ""]
+    assert row(text, "evaluate.test.negative_iwae_bound")[-2:] == ["−1", ""]
     headings = ["### Parameters", "### Verdicts", "### Metrics", "### Charts", "### Pictures"]
     assert [line for line in text.splitlines() if line.startswith("### ")] == headings
     assert "Samples from the prior" in text
@@ -138,7 +138,7 @@ def test_two_commits_in_a_clone_without_a_cache(changed: Project, two: str) -> N
     assert not list((changed.folder / ".dvc/cache").glob("files/**/*"))
 
 
-def test_every_image_of_the_report_is_there_and_no_other(changed: Project, two: str) -> None:
+def test_the_folder_contains_exactly_the_images_that_the_report_shows(changed: Project, two: str) -> None:
     assert "two/report.md" in two
     folder = changed.folder / "two"
     images = Page((folder / "report.md").read_text()).images
@@ -151,7 +151,7 @@ def test_every_image_of_the_report_is_there_and_no_other(changed: Project, two: 
     assert (folder / "pictures/2-HEAD/generate-samples.png").read_bytes() == changed.read("plots/generate/samples.png")
 
 
-def test_the_same_revisions_make_the_same_bytes(changed: Project, two: str) -> None:
+def test_two_reports_on_the_same_revisions_are_identical(changed: Project, two: str) -> None:
     again = report(changed, "HEAD~1", "HEAD", "--out", "again", seed="7")
     assert again == two.replace("two/", "again/")
     first, second = (
@@ -162,7 +162,7 @@ def test_the_same_revisions_make_the_same_bytes(changed: Project, two: str) -> N
     assert str(changed.folder) not in first["index.html"].decode()
 
 
-def test_nothing_changed_in_the_workspace_is_said_and_no_failure(changed: Project) -> None:
+def test_a_report_on_an_unchanged_workspace_says_that_nothing_changed(changed: Project) -> None:
     assert "workspace against HEAD: no metric changed" in report(changed, "HEAD", "--out", "same")
     text, page = (changed.read(f"same/{name}").decode() for name in ("report.md", "index.html"))
     assert "**Nothing changed**: parameters, metrics, verdicts, charts and pictures are the same." in text
@@ -179,7 +179,9 @@ def test_nothing_changed_in_the_workspace_is_said_and_no_failure(changed: Projec
         (["workspace"], "workspace: named twice"),
     ],
 )
-def test_a_mistake_is_told_and_leaves_the_last_report(changed: Project, arguments: list[str], message: str) -> None:
+def test_a_mistake_in_the_arguments_is_explained_and_leaves_the_last_report(
+    changed: Project, arguments: list[str], message: str
+) -> None:
     folder = changed.folder / "mistaken"
     folder.mkdir(exist_ok=True)
     (folder / ".written-by-review").touch()
@@ -188,13 +190,15 @@ def test_a_mistake_is_told_and_leaves_the_last_report(changed: Project, argument
     assert (folder / "report.md").read_text() == "the last report"
 
 
-def test_without_a_git_repository_there_is_one_line_and_no_traceback(changed: Project, tmp_path: Path) -> None:
+def test_outside_a_git_repository_the_report_fails_with_one_line(changed: Project, tmp_path: Path) -> None:
     for name in ("review", "vae"):
         (tmp_path / name).symlink_to(changed.folder / name)
     assert report(Project(tmp_path), "main", status=2).count("\n") == 1
 
 
-def test_three_revisions_of_which_one_is_an_experiment(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_revisions_one_of_them_an_experiment_are_compared_in_one_report(
+    workspace: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     edit(workspace, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "overfitting", "failure"))
     (workspace.folder / "limits.yaml").unlink(missing_ok=True)
     workspace.commit("Changed")
@@ -214,7 +218,7 @@ def test_three_revisions_of_which_one_is_an_experiment(workspace: Project, monke
     assert images == [f"pictures/{place}/embed-projection.png" for place in ("1-HEAD-1", "2-HEAD", "3-flat")]
 
 
-def test_what_a_revision_lacks_is_said_in_its_place(
+def test_results_that_a_revision_lacks_are_marked_as_absent(
     reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = changed_clone(reproduced, tmp_path / "clone")
@@ -236,7 +240,7 @@ def test_what_a_revision_lacks_is_said_in_its_place(
     assert len(list(filter(None, page.images))) == len(found.plots.pictures)
 
 
-def test_no_text_breaks_out_of_its_place() -> None:
+def test_markup_in_names_and_values_is_escaped() -> None:
     chart = Chart("plots/a.csv", "train", HOSTILE, {"data": {"values": [{"rev": HOSTILE}]}}, {HOSTILE: HOSTILE}, ["b"])
     picture = Picture("plots/a.png", HOSTILE, HOSTILE, (b"1", b"2"))
     found = findings(
@@ -260,7 +264,7 @@ def test_no_text_breaks_out_of_its_place() -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "`", "``a`", "a|b", "a\nb", "\\|", "<b> & *c* [d](e) _f_", HOSTILE])
-def test_code_shows_the_text_as_it_is(text: str) -> None:
+def test_text_as_markdown_code_reads_as_it_was(text: str) -> None:
     code = as_code(text)
     assert "|" not in code
     plain = re.fullmatch(r"`([^`]+)`", code)
@@ -268,14 +272,14 @@ def test_code_shows_the_text_as_it_is(text: str) -> None:
     assert shown == " ".join(text.split())
 
 
-def test_plain_text_has_no_markup_left() -> None:
+def test_text_as_plain_markdown_has_no_markup() -> None:
     plain = as_plain("a|b *c* [d](e) <f>\n`g` @h")
     assert unescape(plain) == "a|b *c* [d](e) <f> `g` @h"
     assert not set(plain) & set("|*[]()<>`@")
 
 
 @pytest.mark.parametrize("count", [10, 2000, 6000])
-def test_the_report_is_no_longer_than_a_comment_may_be_and_says_what_it_leaves_out(count: int) -> None:
+def test_the_report_is_shortened_to_the_length_of_a_comment_and_says_so(count: int) -> None:
     pictures = [Picture(f"plots/{place}.png", "train", "picture", (b"1", b"2")) for place in range(count // 10)]
     keys = [f"a.metric_with_quite_a_long_name_{place}" for place in range(count)]
     found = findings(dict.fromkeys(keys, 1.0), dict.fromkeys(keys, 2.0), plots=Plots([], pictures))
@@ -285,7 +289,7 @@ def test_the_report_is_no_longer_than_a_comment_may_be_and_says_what_it_leaves_o
     assert sentence(found, 0).startswith(f"{count} metrics changed")
 
 
-def test_the_image_root_comes_before_every_image(changed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_image_address_begins_with_the_image_root(changed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(changed.folder)
     found = load_findings("HEAD~1", ["HEAD"])
     relative = Page(markdown(found)).images
@@ -293,13 +297,13 @@ def test_the_image_root_comes_before_every_image(changed: Project, monkeypatch: 
         assert Page(markdown(found, root)).images == [f"https://example.org/a/{path}" for path in relative]
 
 
-def test_revisions_whose_names_differ_in_odd_characters_have_pictures_of_their_own() -> None:
+def test_revisions_whose_names_differ_only_in_punctuation_have_separate_pictures() -> None:
     picture = Picture("plots/a/b.png", "a", "b", (b"1", b"2"))
     assert picture_path(picture, 0, "x/y") == "pictures/1-x-y/a-b.png"
     assert picture_path(picture, 1, "x-y") == "pictures/2-x-y/a-b.png"
 
 
-def test_the_outcome_counts_each_head_against_the_base() -> None:
+def test_the_outcome_counts_changes_of_each_head_against_the_base() -> None:
     limits = {"a": Limit(better="lower", max_worse=0.5), "b": Limit(better="higher", max_worse=0.5)}
     values = [{"a": 1.0, "b": 1.0, "c": 1}, {"a": 2.0, "b": 0.0, "c": 1}, {"a": 0.0, "b": 1.25, "c": 2}]
     found = findings(*values, limits=limits)
@@ -330,7 +334,7 @@ def test_a_verdict_is_better_or_worse_by_its_level(before: str, after: str, mark
     assert not lasting
 
 
-def test_a_verdict_that_stays_bad_is_recalled() -> None:
+def test_a_verdict_that_stays_bad_is_listed_as_before() -> None:
     levels = {"a.b": "failure", "a.c": "healthy", "a.d": "warning"}
     revisions = [Revision(name, {}, {}, levels, NoFiles()) for name in "xy"]
     found = Findings(revisions, None, Plots([], []))

@@ -7,12 +7,12 @@ from review.revisions import WORKSPACE, RevisionError, flattened, load_revision
 from tests.projects import Project
 
 
-def test_nested_keys_become_dotted_ones() -> None:
+def test_nested_keys_are_flattened_to_dotted_ones() -> None:
     nested = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}
     assert dict(flattened(nested)) == {"a.b": 1, "a.c.d": (1, 2), "e": None}
 
 
-def test_a_commit_says_what_its_files_say_though_the_workspace_has_gone_on(clone: Project) -> None:
+def test_a_commit_has_the_values_of_its_files_whatever_the_workspace_has(clone: Project) -> None:
     committed = json.loads(clone.read("metrics/evaluate.json"))
     clone.set({"model.latent_dim": "3"})
     (clone.folder / "metrics/evaluate.json").write_text('{"test": {"kl": 123.0}}')
@@ -24,7 +24,7 @@ def test_a_commit_says_what_its_files_say_though_the_workspace_has_gone_on(clone
     assert head.parameters["model.hidden_dims"] == (400,)
 
 
-def test_measures_and_verdicts_come_with_their_stage(clone: Project) -> None:
+def test_keys_of_measures_and_verdicts_begin_with_their_stage(clone: Project) -> None:
     revision = load_revision("HEAD", clone.folder)
     assert revision.metrics["evaluate.latent_dim"] == 20
     assert revision.metrics["train.best_epoch"] == 3
@@ -33,7 +33,7 @@ def test_measures_and_verdicts_come_with_their_stage(clone: Project) -> None:
     assert not any("verdict." in key for key in revision.metrics)
 
 
-def test_files_are_read_at_the_revision_and_those_that_are_not_to_be_had_are_none(clone: Project) -> None:
+def test_a_file_is_read_at_its_revision_and_is_none_where_it_is_missing(clone: Project) -> None:
     picture = clone.read("plots/generate/samples.png")
     (clone.folder / "plots/generate/samples.png").write_bytes(b"other")
     head = load_revision("HEAD", clone.folder)
@@ -43,7 +43,7 @@ def test_files_are_read_at_the_revision_and_those_that_are_not_to_be_had_are_non
     assert head.read("models/vae.safetensors") is None  # DVC's cache is empty
 
 
-def test_a_model_comes_from_the_cache(reproduced: Project) -> None:
+def test_a_model_is_read_from_the_cache_of_dvc(reproduced: Project) -> None:
     assert load_revision("HEAD", reproduced.folder).read("models/vae.safetensors") == reproduced.read(
         "models/vae.safetensors"
     )
@@ -68,17 +68,17 @@ def test_a_revision_without_results_has_parameters_and_no_metrics(project: Proje
         ("params.yaml", "a: ["),
     ],
 )
-def test_a_damaged_file_is_named(clone: Project, path: str, content: str) -> None:
+def test_an_error_names_the_damaged_file(clone: Project, path: str, content: str) -> None:
     (clone.folder / path).write_text(content)
     with pytest.raises(RevisionError, match=path):
         load_revision(WORKSPACE, clone.folder)
 
 
-def test_an_unknown_revision_says_where_to_look(clone: Project) -> None:
+def test_an_unknown_revision_is_an_error_that_says_where_to_look(clone: Project) -> None:
     with pytest.raises(RevisionError, match="nowhere: no such revision or experiment here; see git branch"):
         load_revision("nowhere", clone.folder)
 
 
-def test_outside_of_a_project_the_way_out_is_told(tmp_path: Path) -> None:
+def test_outside_a_project_loading_a_revision_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RevisionError):
         load_revision(WORKSPACE, tmp_path)

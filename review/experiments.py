@@ -1,0 +1,109 @@
+"""The experiments of the current commit in a narrow table: what differs, a few metrics, names for dvc exp apply."""
+
+import argparse
+import textwrap
+from collections.abc import Mapping, Sequence
+from math import floor, log10
+from typing import Any
+
+import pandas as pd
+
+from review import command
+from review.changes import in_words
+from review.comparison import (
+    METRICS,
+    Order,
+    choose_order,
+    load_runs,
+    metrics_of,
+    numbers,
+    parameters_of,
+    short_names,
+    those_that_differ,
+)
+from review.limits import LimitsError
+from review.revisions import BASELINE, WORKSPACE, Revision, unfinished
+from review.tables import WIDTH, as_narrow_text
+
+DIGITS, FEWER_DIGITS = 5, 3  # significant ones of a metric's largest value, and of one below 0.1
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m review.experiments", description=__doc__)
+    parser.add_argument("--metrics", nargs="+", default=METRICS, help="the first one sorts the table")
+    parser.add_argument("--highest-first", action="store_true", help="of a first metric that is not in limits.yaml")
+    arguments = parser.parse_args()
+
+    found = load_runs()
+    order = choose_order(found, arguments.metrics, highest_first=arguments.highest_first)
+    runs = [run for run in found if any(run.metrics.get(metric) is not None for metric in order.metrics)]
+    if not runs:
+        raise LimitsError(f"{', '.join(order.metrics)}: no value at {BASELINE} or in its experiments; run dvc repro")
+    print(table(runs, order), str(order), sep="\n\n")
+    print(*footnotes(runs, unfinished(), [run.name for run in found if run not in runs]), sep="\n")
+    return 0
+
+
+def table(runs: Sequence[Revision], order: Order) -> str:
+    """A row a run: the baseline and the workspace first, then the experiments, the best first."""
+    first, shown = _not_experiments(runs), _shown_parameters(runs)
+    metrics = metrics_of(runs, order.metrics)
+    ranked = numbers(metrics.drop(index=first)[order.metrics[0]])
+    rows = [*first, *ranked.sort_values(ascending=not order.highest_first, kind="stable").index]
+    found = pd.concat([parameters_of(runs)[shown].map(in_words), metrics.apply(_in_decimals)], axis="columns").loc[rows]
+    names = short_names(runs, shown, order.metrics)
+    found = found.set_axis([*names[0], *names[1]], axis="columns")
+    found.insert(0, "experiment", rows)
+    return as_narrow_text(found, len(order.metrics))
+
+
+def footnotes(
+    runs: Sequence[Revision], unfinished: Mapping[str, int] | None = None, without: Sequence[str] = ()
+) -> list[str]:
+    """What stands below the table: how to use it, what the baseline has that no column shows, what it leaves out.
+
+    Args:
+        runs: those in the table.
+        unfinished: how many experiments are queued, running or failed.
+        without: the names of those that have none of the metrics.
+    """
+    first, parameters = _not_experiments(runs), parameters_of(runs).drop(columns=_shown_parameters(runs))
+    experiments = parameters.drop(index=first)
+    notes = ["dvc exp apply NAME brings an experiment to the workspace."]
+    if not len(experiments):
+        notes = [f"No experiment of {BASELINE} has results yet; dvc exp run -S KEY=VALUE makes one."]
+    for name in first if len(experiments) else []:
+        pairs = zip(parameters, parameters.loc[name], experiments.iloc[0], strict=True)
+        differing = [f"{key} ({in_words(here)}, not {in_words(there)})" for key, here, there in pairs if here != there]
+        if differing:
+            notes.append(f"{name} differs from all experiments in {', '.join(differing)}.")
+    if unfinished:
+        counts = ", ".join(f"{count} {state}" for state, count in unfinished.items())
+        notes.append(f"Not in the table: {counts}; see dvc queue status.")
+    if without:
+        notes.append(f"Not in the table: {len(without)} without these metrics ({', '.join(without)}).")
+    return [textwrap.fill(note, WIDTH, break_on_hyphens=False) for note in notes]
+
+
+def _not_experiments(runs: Sequence[Revision]) -> list[str]:
+    return [run.name for run in runs if run.name in {BASELINE, WORKSPACE}]
+
+
+def _shown_parameters(runs: Sequence[Revision]) -> list[str]:
+    """The parameters in which experiments differ from one another, or else from the baseline."""
+    parameters = parameters_of(runs)
+    shown = those_that_differ(parameters.drop(index=_not_experiments(runs)))
+    return list((shown if len(shown.columns) else those_that_differ(parameters)).columns)
+
+
+def _in_decimals(column: "pd.Series[Any]") -> "pd.Series[str]":
+    """A metric in words, all values with as many decimals as show some digits of the largest."""
+    largest = numbers(column).abs().max()
+    digits = DIGITS if largest >= 0.1 else FEWER_DIGITS
+    decimals = max(0, digits - 1 - floor(log10(largest))) if largest > 0 else 0
+    return column.map(lambda value: f"{value:.{decimals}f}" if isinstance(value, float) else in_words(value))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,37 @@
+import pandas as pd
+import pytest
+
+from review.tables import WIDTH, as_markdown, as_narrow_text, as_text
+
+
+def test_markdown_keeps_numbers_as_they_are_written_and_aligns_columns_as_asked() -> None:
+    table = pd.DataFrame({"name": ["a", "b"], "value": ["1.50", "1e-05"]})
+    assert as_markdown(table, "lr").splitlines() == [
+        "| name   |   value |",
+        "|:-------|--------:|",
+        "| a      |    1.50 |",
+        "| b      |   1e-05 |",
+    ]
+
+
+def test_columns_with_the_same_heading_are_all_shown() -> None:
+    table = pd.DataFrame([["a", "1", "2"]], columns=["name", "change", "change"])
+    assert as_markdown(table).splitlines()[-1].split() == ["|", "a", "|", "1", "|", "2", "|"]
+    assert as_text(table).split() == ["name", "change", "change", "a", "1", "2"]
+
+
+def test_text_for_a_terminal_has_names_at_the_left_and_two_spaces_between_columns() -> None:
+    table = pd.DataFrame({"experiment": ["HEAD", "limpy-gamy"], "latent_dim": ["2", "20"], "beta": ["0.55555", "1.0"]})
+    assert as_text(table).splitlines() == [
+        "experiment  latent_dim     beta",
+        "HEAD                 2  0.55555",
+        "limpy-gamy          20      1.0",
+    ]
+
+
+@pytest.mark.parametrize(("width", "dropped"), [(28, ""), (38, "d"), (58, "c, d"), (200, "c, d")])
+def test_columns_at_the_right_are_dropped_and_named_where_a_table_would_be_too_wide(width: int, dropped: str) -> None:
+    table = pd.DataFrame({name: ["x" * width] for name in "abcd"})
+    text, _, note = as_narrow_text(table, 3).partition("\n\n")
+    assert note == (dropped and f"No room for {dropped}: name fewer metrics, or those that matter first, in METRICS=…")
+    assert (max(map(len, text.splitlines())) <= WIDTH) == (width < 100)
