@@ -1,1 +1,3 @@
-"""What the project costs in time and memory, next to what it could cost at best: ``make bench``."""
+"""Speed and memory of the project, beside its goals: ``python -m benchmarks``."""
+
+import vae  # noqa: F401  # says how threads wait, before a benchmark imports torch

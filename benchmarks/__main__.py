@@ -9,13 +9,13 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
-from benchmarks import embedding, evaluation, fidelity, growth, resumption, side_by_side, start_up, table, training
+from benchmarks import embedding, evaluation, fidelity, growth, resumption, start_up, table, threads, training
 from benchmarks.measurement import Settings, machine
 from benchmarks.processes import ROOT, FailedProcessError
 from benchmarks.table import Section
-from vae import runtime
-from vae.artifacts import write_json
-from vae.errors import VAEError
+from vae.base import runtime
+from vae.base.artifacts import write_json
+from vae.base.errors import VAEError
 
 BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
     "training": training.run,
@@ -25,7 +25,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
     "growth": growth.run,
     "resumption": resumption.run,
     "embedding": embedding.run,
-    "side-by-side": side_by_side.run,
+    "threads": threads.run,
 }
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from benchmarks import mnist
 from benchmarks.measurement import Settings, Spread, interleave, timed
 from benchmarks.table import Row, Section, skipped
-from vae import inference, runtime
+from vae.base import runtime
 from vae.diagnostics import projection, representation
+from vae.model import inference
 
 ROUNDS = 1  # t-SNE of many codes takes minutes
 SIZES, QUICK_SIZES = (1000, 2000, 5000, 10_000), (1000, 2000, 5000)

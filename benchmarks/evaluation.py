@@ -14,9 +14,10 @@ from benchmarks import mnist, products
 from benchmarks.measurement import Settings, ratio, spreads, timed
 from benchmarks.processes import peak_bytes, reported_by
 from benchmarks.table import Row, Section, at_most, compared
-from vae import inference, runtime
-from vae.checkpoints import load_model, save_model
-from vae.datasets import load_images, save_images
+from vae.base import runtime
+from vae.data.images import load_images, save_images
+from vae.model import inference
+from vae.model.model_file import load_model, save_model
 
 ROUNDS = 3
 SAMPLES, QUICK_SAMPLES = 100, 10
@@ -31,7 +32,7 @@ def run(settings: Settings) -> Section:
     samples = QUICK_SAMPLES if settings.quick else SAMPLES
     device = settings.device
     model, images = mnist.trained_model(device), mnist.test_images().images
-    decode = products.decoding(model, len(images), inference.BATCH_SIZE)
+    decode = products.decoding(model, len(images), model.decoder.batch_size)
 
     def bound() -> None:
         inference.importance_weighted_bound(model, images, samples, 0)

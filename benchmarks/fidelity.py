@@ -12,12 +12,12 @@ from benchmarks import mnist
 from benchmarks.measurement import Settings, Spread
 from benchmarks.mnist import Precision
 from benchmarks.table import Goal, Row, Section
-from vae import inference
-from vae.datasets import LabelledImages, pixels
-from vae.model import VAE
-from vae.params import TrainParams
-from vae.steps import Steps
-from vae.training import Training, train
+from vae.base.params import TrainParams
+from vae.data.images import LabelledImages, pixels
+from vae.model import inference
+from vae.model.vae import VAE
+from vae.training.engine import TrainingEngine
+from vae.training.loop import Training, train
 
 EPOCHS, QUICK_EPOCHS = 3, 2
 NATS = 0.5  # that a lower precision may change the test loss by
@@ -33,7 +33,7 @@ def run(settings: Settings) -> Section:
     negative_elbo: dict[Precision, float] = {}
     for precision in mnist.precisions(device):
         model, training = trained(images, mnist.settings(precision, epochs), device)
-        negative_elbo[precision] = inference.losses(model, mnist.test_images().images, seed=0).negative_elbo
+        negative_elbo[precision] = float(inference.negative_elbo(model, mnist.test_images().images, seed=0).loss.mean())
         rows.append(Row(f"test negative ELBO, {precision}", Spread([negative_elbo[precision]]), "nats", digits=5))
         if precision == "float32":
             again = trained(images, mnist.settings(precision, epochs), device)
@@ -63,14 +63,14 @@ def weights(model: VAE) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
-class ComparedSteps(Steps):
+class ComparedEngine(TrainingEngine):
     """Steps that are made by automatic differentiation too, on a second model, with the same images and noise.
 
     The learning rate has to be constant, and the objective the plain negative ELBO.
 
     Attributes:
         equal_every_chunk: whether the reference starts each chunk of steps from our weights and moments.
-        losses: of each chunk of steps the sums of the loss over each batch (steps,), ours and the reference's.
+        losses: of each chunk of steps the loss of each batch (steps,), ours and the reference's.
     """
 
     def __init__(
@@ -96,7 +96,8 @@ class ComparedSteps(Steps):
         """Give the reference our weights and moments: what two ways of rounding differ by grows from step to step."""
         parameters = list(self.reference.parameters())
         sizes = [parameter.numel() for parameter in parameters]
-        ours = (self.weights.vector, self.optimizer.first_moment, self.optimizer.second_moment)
+        optimizer = self.step.optimizer
+        ours = (self.step.weights.vector, optimizer.first_moment, optimizer.second_moment)
         for parameter, *slices in zip(parameters, *(vector.split(sizes) for vector in ours), strict=True):
             state = self.reference_optimizer.state[parameter]
             theirs = [parameter, *(state[name] for name in ("exp_avg", "exp_avg_sq") if name in state)]
@@ -110,8 +111,8 @@ class ComparedSteps(Steps):
         reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
         kl = -0.5 * torch.sum(1 + log_variance - mean.square() - log_variance.exp())
         self.reference_optimizer.zero_grad()
-        loss = reconstruction + kl
-        (loss / len(x)).backward()
+        loss = (reconstruction + kl) / len(x)
+        loss.backward()
         self.reference_optimizer.step()
         return loss.detach()
 
@@ -121,7 +122,7 @@ def differences(
 ) -> tuple[float, float]:
     """|ours - reference| / reference over an epoch: the largest of a step's loss, and that of the average."""
     models = mnist.new_model(device), mnist.new_model(device)
-    steps = ComparedSteps(*models, images, params, equal_every_chunk=equal_every_chunk)
-    steps.epoch(1, lambda _: None)
-    ours, theirs = (torch.cat(losses).double() for losses in zip(*steps.losses, strict=True))
+    engine = ComparedEngine(*models, images, params, equal_every_chunk=equal_every_chunk)
+    engine.epoch(1, lambda _: None)
+    ours, theirs = (torch.cat(losses).double() for losses in zip(*engine.losses, strict=True))
     return float(((ours - theirs).abs() / theirs).max()), float((ours.sum() - theirs.sum()).abs() / theirs.sum())

@@ -17,9 +17,9 @@ from benchmarks import mnist
 from benchmarks.measurement import Settings, Spread, interleave, ratio, synchronize
 from benchmarks.processes import peak_resident_bytes, reported_by
 from benchmarks.table import Goal, Row, Section, at_most, compared
-from vae import runtime
-from vae.datasets import LabelledImages, load_images, save_images
-from vae.steps import CHUNK, Steps
+from vae.base import runtime
+from vae.data.images import LabelledImages, load_images, save_images
+from vae.training.engine import CHUNK, TrainingEngine
 
 ROUNDS = 3
 SIZES, QUICK_SIZES = (60_000, 300_000, 1_200_000), (60_000, 120_000)
@@ -82,14 +82,14 @@ def main(path: Path, epochs: int) -> None:
     runtime.configure()
     device = runtime.device()
     images = load_images(path).images
-    warm_up = Steps(mnist.new_model(device), images[: 2 * CHUNK * mnist.BATCH_SIZE], mnist.settings())
+    warm_up = TrainingEngine(mnist.new_model(device), images[: 2 * CHUNK * mnist.BATCH_SIZE], mnist.settings())
     warm_up.epoch(1, lambda _: None)
 
-    steps = Steps(mnist.new_model(device), images, mnist.settings())
+    engine = TrainingEngine(mnist.new_model(device), images, mnist.settings())
     synchronize(device)
     start = perf_counter()
     for number in range(1, epochs + 1):
-        steps.epoch(number, lambda _: None)
+        engine.epoch(number, lambda _: None)
     synchronize(device)
     seconds = (perf_counter() - start) / (epochs * len(images))
     print(json.dumps({"seconds_per_image": seconds, "peak_bytes": peak_resident_bytes()}))

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from vae import runtime
+from vae.base import runtime
 
 T = TypeVar("T")
 

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from vae import runtime
-from vae.datasets import LabelledImages
-from vae.model import VAE, Architecture
-from vae.params import TrainParams
-from vae.sources import Splits, data_home, load_source
-from vae.steps import Steps
+from vae.base import runtime
+from vae.base.params import TrainParams
+from vae.data.images import LabelledImages, Splits
+from vae.data.mnist import data_home
+from vae.data.sources import load_source
+from vae.model.architecture import Architecture
+from vae.model.vae import VAE
+from vae.training.engine import TrainingEngine
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
@@ -95,7 +97,7 @@ def precisions(device: torch.device) -> tuple[Precision, ...]:
 def trained_model(device: torch.device) -> VAE:
     """The model after an epoch, good enough to take the time of what is done with it."""
     model = new_model(device)
-    Steps(model, splits().train.images, settings()).epoch(1, lambda _: None)
+    TrainingEngine(model, splits().train.images, settings()).epoch(1, lambda _: None)
     return model
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vae.model import VAE
-from vae.networks.dense import DenseDecoder, DenseEncoder
+from vae.model.networks import mlp
+from vae.model.vae import VAE
 
 
 class Product(NamedTuple):
@@ -85,12 +85,12 @@ def _in_batches(
 
 
 def _of_encoder(model: VAE) -> list[nn.Module]:
-    assert isinstance(model.encoder, DenseEncoder)
-    return [model.encoder.hidden, model.encoder.moments]
+    assert isinstance(model.encoder, mlp.Encoder)
+    return [model.encoder.hidden, model.encoder.posterior_params]
 
 
 def _of_decoder(model: VAE) -> list[nn.Module]:
-    assert isinstance(model.decoder, DenseDecoder)
+    assert isinstance(model.decoder, mlp.Decoder)
     return [model.decoder.hidden, model.decoder.output]
 
 

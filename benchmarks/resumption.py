@@ -12,17 +12,17 @@ from torch import Tensor
 from benchmarks import mnist
 from benchmarks.measurement import Settings, Spread, interleave, timed
 from benchmarks.table import Row, Section, at_most
-from vae.datasets import LabelledImages
-from vae.params import TrainParams
-from vae.resumption import Resumption
-from vae.training import train
+from vae.base.params import TrainParams
+from vae.data.images import LabelledImages
+from vae.training.checkpoint import Checkpoint
+from vae.training.loop import train
 
 ROUNDS = 3
 EPOCHS, EPOCHS_ON_AN_ACCELERATOR, QUICK_EPOCHS = 10, 30, 5
 PERCENT = 2.0
 
 
-class TimedResumption(Resumption):
+class TimedCheckpoint(Checkpoint):
     """Keeps states as ever, and count of the time.
 
     Attributes:
@@ -61,9 +61,9 @@ def share_of(images: LabelledImages, params: TrainParams, device: torch.device) 
 
     def measure() -> tuple[float, float]:
         with tempfile.TemporaryDirectory(prefix="vae-bench-") as folder:
-            resumption = TimedResumption(Path(folder), "benchmark")
+            checkpoint = TimedCheckpoint(Path(folder), "benchmark")
             model = mnist.new_model(device)
-            seconds = timed(lambda: train(model, images, images[:0], params, lambda _: None, resumption), device)()
-            return seconds, 100 * resumption.seconds / seconds
+            seconds = timed(lambda: train(model, images, images[:0], params, lambda _: None, checkpoint), device)()
+            return seconds, 100 * checkpoint.seconds / seconds
 
     return measure

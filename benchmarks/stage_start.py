@@ -12,9 +12,9 @@ from typing import NoReturn
 FIRST_WORK = {
     "prepare": ("stages.prepare", "load_source"),
     "train": ("stages.train", "train"),
-    "evaluate": ("vae.inference", "losses"),
-    "generate": ("vae.runtime", "generator"),
-    "embed": ("vae.inference", "encode"),
+    "evaluate": ("vae.model.inference", "negative_elbo"),
+    "generate": ("vae.base.runtime", "generator"),
+    "embed": ("vae.model.inference", "encode"),
 }
 
 
@@ -22,6 +22,8 @@ def main(name: str) -> NoReturn:
     """Let the stage run, its first work replaced by the end of the process."""
     stage = import_module(f"stages.{name}")
     module, function = FIRST_WORK[name]
+    if not hasattr(import_module(module), function):
+        sys.exit(f"there is no {module}.{function}: FIRST_WORK is out of date")
     setattr(import_module(module), function, _end)
     import_module("stages.entry").run(stage.main)
     sys.exit(f"{name} ended without a call of {module}.{function}: FIRST_WORK is out of date")

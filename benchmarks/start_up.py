@@ -17,13 +17,13 @@ from benchmarks.processes import ROOT, seconds_of
 from benchmarks.stage_start import FIRST_WORK
 from benchmarks.table import Row, Section, at_most, skipped
 from stages import paths
-from vae.params import load_params
+from vae.base.params import load_params
 
 ROUNDS = 5
 OVER_IMPORT_TORCH = 1.5
 SECONDS_OVER_DVC = 1.0
 BIN = ROOT / ".venv" / "bin"
-INPUTS = (paths.TRAIN_IMAGES, paths.VALIDATION_IMAGES, paths.TEST_IMAGES, paths.MODEL, paths.LOSSES, paths.TRAINING)
+INPUTS = (paths.TRAIN_IMAGES, paths.VALIDATION_IMAGES, paths.TEST_IMAGES, paths.MODEL, paths.HISTORY)
 
 
 def run(settings: Settings) -> Section:

@@ -1,7 +1,8 @@
 """``training``: seconds per epoch on MNIST.
 
-Compared are the tutorial's loop, this project's ``Steps.epoch`` in each precision, and the bare matrix products of an
-epoch's steps. Ours is measured after a few epochs, when pixels that are never white have driven numbers close to zero.
+It compares the tutorial's loop, this project's ``TrainingEngine.epoch`` in each precision, and the bare matrix products
+of an epoch's steps. Ours is measured after a few epochs, when pixels that are never white have driven numbers close to
+zero.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from benchmarks.measurement import Settings, Spread, interleave, ratio, spreads,
 from benchmarks.mnist import Precision
 from benchmarks.table import Row, Section, at_least, at_most, compared
 from benchmarks.tutorial import Tutorial
-from vae.steps import Steps
+from vae.training.engine import TrainingEngine
 
 ROUNDS = 5
 EPOCHS_BEFORE = 5
@@ -35,7 +36,7 @@ def run(settings: Settings) -> Section:
     times = 1 if device.type == "cpu" else EPOCHS_A_TURN_ON_AN_ACCELERATOR
     tutorial = Tutorial(mnist.as_the_tutorial_reads_it(len(images)), mnist.BATCH_SIZE, mnist.LEARNING_RATE, device)
     projects = {
-        ours(precision): our_epoch(Steps(mnist.new_model(device), images.images, mnist.settings(precision)))
+        ours(precision): our_epoch(TrainingEngine(mnist.new_model(device), images.images, mnist.settings(precision)))
         for precision in mnist.precisions(device)
     }
     bounds = {
@@ -82,6 +83,6 @@ def bare(precision: Precision) -> str:
     return f"bare products, {precision}"
 
 
-def our_epoch(steps: Steps) -> Callable[[], object]:
+def our_epoch(engine: TrainingEngine) -> Callable[[], object]:
     """An epoch without a progress bar: always the first, since by a constant schedule all are alike."""
-    return lambda: steps.epoch(1, lambda _: None)
+    return lambda: engine.epoch(1, lambda _: None)

@@ -1,6 +1,7 @@
 """The parts of the benchmarks that can be right or wrong; how long things take is not tested."""
 
 import json
+import subprocess
 from importlib import import_module
 from itertools import pairwise
 
@@ -8,17 +9,18 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import fidelity, growth, mnist, products, table, training
+from benchmarks import fidelity, growth, mnist, products, table, threads, training
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measurement import Settings, Spread, interleave, ratio
 from benchmarks.stage_start import FIRST_WORK
 from benchmarks.table import Goal, Row, Section, at_least, at_most, compared, skipped
 from benchmarks.tutorial import TutorialVAE, loss_function
-from vae.backpropagation import NegativeElboGradient, Weights
-from vae.model import VAE
-from vae.networks.dense import DenseDecoder, DenseEncoder
-from vae.objective import negative_elbo
-from vae.runtime import CPU
+from vae.base.runtime import CPU
+from vae.model.networks import mlp
+from vae.model.objective import negative_elbo
+from vae.model.vae import VAE
+from vae.training.handwritten_gradient import NegativeElboGradient
+from vae.training.weights import Weights
 
 MACHINE = {
     "cpu": "A processor",
@@ -39,7 +41,7 @@ def build() -> VAE:
     [([5.0, 1.0, 3.0], 3.0), ([4.0, 1.0, 2.0, 8.0], 3.0), ([7.0], 7.0)],
     ids=["odd", "even", "one"],
 )
-def test_a_spread_has_the_middle_and_both_ends(values: list[float], middle: float) -> None:
+def test_a_spread_has_the_median_and_both_ends(values: list[float], middle: float) -> None:
     spread = Spread(values)
     assert (spread.low, spread.median, spread.high) == (min(values), middle, max(values))
 
@@ -51,7 +53,7 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     assert found.median == 2.0
 
 
-def test_works_take_turns() -> None:
+def test_interleaved_works_take_turns() -> None:
     turns: list[str] = []
 
     def work(name: str) -> int:
@@ -67,7 +69,7 @@ def test_works_take_turns() -> None:
     ("quick", "repeats", "default", "rounds"),
     [(False, None, 5, 5), (True, None, 5, 2), (True, None, 1, 1), (True, 7, 5, 7)],
 )
-def test_rounds_are_those_asked_for_else_the_default_and_few_when_quick(
+def test_the_rounds_are_those_asked_for_or_else_the_default_or_at_most_two_when_quick(
     quick: bool, repeats: int | None, default: int, rounds: int
 ) -> None:
     assert Settings(CPU, quick=quick, repeats=repeats).rounds(default) == rounds
@@ -108,7 +110,7 @@ SECTION = Section(
 )
 
 
-def test_the_table_reads_as_it_is() -> None:
+def test_the_table_shows_figures_ratios_goals_and_remarks_in_aligned_columns() -> None:
     assert table.text(MACHINE, [SECTION], quick=False) == (
         "A processor (AVX2), 2 threads, 8 GiB; torch 2.15 on cpu\n"
         "\n"
@@ -122,23 +124,23 @@ def test_the_table_reads_as_it_is() -> None:
     )
 
 
-def test_every_line_of_the_table_has_the_same_columns_for_markdown() -> None:
+def test_every_line_of_the_table_has_the_same_number_of_columns() -> None:
     lines = table.text(MACHINE, [SECTION, SECTION], quick=True).splitlines()[2:]
     assert {line.count("|") for line in lines} == {len(table.COLUMNS) + 1}
     assert all(line.startswith("|") and line.endswith("|") for line in lines)
 
 
-def test_a_table_of_a_quick_try_says_so() -> None:
+def test_the_table_says_if_it_is_of_a_quick_try() -> None:
     assert table.QUICK in table.text(MACHINE, [SECTION], quick=True)
     assert table.QUICK not in table.text(MACHINE, [SECTION], quick=False)
 
 
-def test_met_goals_are_counted() -> None:
+def test_the_number_of_goals_met_is_told() -> None:
     assert table.goals_met(SECTION) == "1 of 2 goals met"
     assert table.goals_met(Section("none", "", [Row("fast", Spread([1.0]))])) == "no goals"
 
 
-def test_json_has_every_round_and_goal() -> None:
+def test_the_json_has_every_round_and_every_goal() -> None:
     figures = json.loads(json.dumps(table.values(SECTION)))["figures"]
     assert figures[0] == {
         "what": "fast",
@@ -167,7 +169,7 @@ def test_training_compares_with_the_tutorial_and_with_the_products() -> None:
     ]
 
 
-def test_growth_is_that_over_the_smallest_size() -> None:
+def test_growth_of_time_and_memory_is_relative_to_the_smallest_size() -> None:
     measured = {
         "10 images": [{"seconds_per_image": 2.0, "peak_bytes": 500}],
         "40 images": [{"seconds_per_image": 3.0, "peak_bytes": 590}],
@@ -184,26 +186,25 @@ def counted_operations(batch_size: int) -> int:
     """Of a training step by automatic differentiation, counted by PyTorch."""
     model, images = build(), torch.rand(batch_size, 1, 28, 28)
     with FlopCounterMode(display=False) as counter:
-        reconstruction, kl = negative_elbo(model, images, torch.randn(batch_size, 20))
-        (reconstruction.sum() + kl.sum()).backward()
+        negative_elbo(model, images, torch.randn(batch_size, 20)).loss.sum().backward()
     return int(counter.get_total_flops())
 
 
 @pytest.mark.parametrize("batch_size", [128, 96])
-def test_products_of_a_step_are_those_of_automatic_differentiation(batch_size: int) -> None:
+def test_a_steps_products_take_as_many_operations_as_automatic_differentiation(batch_size: int) -> None:
     step = products.step_products(build(), batch_size, torch.float32)
     assert len(step) == 11
     assert products.operations(step) == counted_operations(batch_size)
 
 
-def test_products_of_an_epoch_are_those_of_all_its_steps() -> None:
+def test_an_epochs_products_take_as_many_operations_as_all_its_steps() -> None:
     epoch = products.training_epoch(build(), images=2 * 16 + 5, batch_size=16, dtype=torch.bfloat16)
     with FlopCounterMode(display=False) as counter:
         epoch()
     assert counter.get_total_flops() == 2 * counted_operations(16) + counted_operations(5)
 
 
-def test_products_of_decoding_are_those_of_the_decoder() -> None:
+def test_the_products_of_decoding_take_as_many_operations_as_the_decoder() -> None:
     model = build()
     decode = products.decoding(model, images=23, batch_size=10)
     with FlopCounterMode(display=False) as expected:
@@ -213,7 +214,7 @@ def test_products_of_decoding_are_those_of_the_decoder() -> None:
     assert counter.get_total_flops() == expected.get_total_flops()
 
 
-def test_products_are_computed_where_they_are_to_go_and_stay_finite() -> None:
+def test_products_are_written_to_their_outputs_and_stay_finite_when_repeated() -> None:
     step = products.step_products(build(), 16, torch.float32)
     for _ in range(3):
         products.multiply(step)
@@ -223,23 +224,23 @@ def test_products_are_computed_where_they_are_to_go_and_stay_finite() -> None:
         assert torch.isfinite(out).all()
 
 
-def test_each_layer_reads_what_the_one_before_it_wrote() -> None:
+def test_the_products_of_each_layer_read_what_the_layer_before_wrote() -> None:
     step = products.step_products(build(), 16, torch.float32)
     encoder, decoder = step[:2], step[2:4]
     for one, other in (*pairwise(encoder), *pairwise(decoder)):
         assert other.left is one.out
 
 
-def test_the_tutorials_step_has_the_loss_and_gradient_of_the_projects() -> None:
+def test_the_tutorials_step_has_the_same_loss_and_gradient_as_the_projects() -> None:
     model, tutorial = build(), TutorialVAE()
     encoder, decoder = model.encoder, model.decoder
-    assert isinstance(encoder, DenseEncoder)
-    assert isinstance(decoder, DenseDecoder)
+    assert isinstance(encoder, mlp.Encoder)
+    assert isinstance(decoder, mlp.Decoder)
     with torch.no_grad():
         for name in ("weight", "bias"):
             theirs = {child: getattr(layer, name) for child, layer in tutorial.named_children()}
             theirs["fc1"].copy_(getattr(encoder.hidden[0], name))
-            mean, log_variance = getattr(encoder.moments, name).chunk(2)
+            mean, log_variance = getattr(encoder.posterior_params, name).chunk(2)
             theirs["fc21"].copy_(mean)
             theirs["fc22"].copy_(log_variance)
             theirs["fc3"].copy_(getattr(decoder.hidden[0], name))
@@ -256,17 +257,21 @@ def test_the_tutorials_step_has_the_loss_and_gradient_of_the_projects() -> None:
     loss = loss_function(reconstruction, x, mean, log_variance)
     loss.backward()
 
-    weights, losses = Weights(model), torch.empty(3)
+    weights = Weights(model)
     with torch.no_grad():
-        NegativeElboGradient(model, weights, 8)(images, noise, torch.tensor(1.0), losses)
-    torch.testing.assert_close(losses[0], loss.detach())
-    by_fc4 = tutorial.fc4.weight.grad
-    assert by_fc4 is not None
-    torch.testing.assert_close(weights.of(decoder.output.weight)[1], by_fc4 / 8)  # the tutorial's loss is a sum
+        losses = NegativeElboGradient(model, weights, torch.float32)(images, noise, torch.tensor(1.0))
+    torch.testing.assert_close(8 * losses.loss, loss.detach())  # the tutorial's loss is a sum
+    by_ours, by_theirs = decoder.output.weight.grad, tutorial.fc4.weight.grad
+    assert by_ours is not None
+    assert by_theirs is not None
+    assert by_ours.any()
+    torch.testing.assert_close(8 * by_ours, by_theirs)
 
 
 @pytest.mark.parametrize("equal_every_chunk", [True, False])
-def test_steps_beside_those_of_automatic_differentiation_differ_by_rounding_only(equal_every_chunk: bool) -> None:
+def test_the_engines_losses_differ_from_those_of_automatic_differentiation_by_rounding_only(
+    equal_every_chunk: bool,
+) -> None:
     random = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (18 * mnist.BATCH_SIZE + 5, 1, 28, 28), dtype=torch.uint8, generator=random)
     largest, average = fidelity.differences(images, mnist.settings(), CPU, equal_every_chunk=equal_every_chunk)
@@ -274,15 +279,41 @@ def test_steps_beside_those_of_automatic_differentiation_differ_by_rounding_only
     assert average < 1e-6
 
 
-def test_steps_that_are_wrong_would_be_seen_beside_those_of_automatic_differentiation() -> None:
-    """With the KL weighed, say, which the reference does not know."""
+def test_fidelity_shows_a_loss_that_differs_from_the_references() -> None:
+    """Such as one with a KL weight, which the reference does not have."""
     images = torch.randint(0, 256, (500, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     params = mnist.settings().model_copy(update={"beta": 5.0})
     largest, _ = fidelity.differences(images, params, CPU, equal_every_chunk=True)
     assert largest > 1e-3
 
 
-def test_each_stage_has_the_call_that_ends_its_start() -> None:
+def test_each_case_of_the_threads_benchmark_is_divided_by_another_and_those_with_a_goal_have_a_ratio() -> None:
+    for case, reference in threads.CASES.items():
+        assert reference is None or reference in threads.CASES.keys() - {case}
+    assert all(threads.CASES[case] is not None for case in threads.GOALS)
+
+
+def test_the_threads_benchmark_is_skipped_on_an_accelerator() -> None:
+    (row,) = threads.run(Settings(torch.device("cuda"))).rows
+    assert "skipped" in row.what
+
+
+def test_the_busy_process_of_the_threads_benchmark_ends_with_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Recorded(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str]) -> None:
+            super().__init__(command)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    with threads.busy_process():
+        (process,) = started
+        assert process.poll() is None
+    assert process.poll() is not None
+
+
+def test_the_call_that_ends_each_stages_start_exists() -> None:
     for stage, (module, function) in FIRST_WORK.items():
         assert callable(getattr(import_module(module), function)), stage
 
