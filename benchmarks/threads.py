@@ -1,8 +1,8 @@
 """``threads``: an epoch of training alone, beside a busy process, and beside another training.
 
 Each training is a process of its own, ``python -m benchmarks.threads EPOCHS``, which reports the time of its epochs.
-Waiting threads spin for a while before they sleep: for as long as ``vae`` sets it, for as long as GNU OpenMP would by
-itself, or not at all.
+Waiting threads spin before they sleep: as ``vae.base.openmp`` sets it, by whether others use the cores; as long as GNU
+OpenMP would by itself; or not at all.
 """
 
 import json

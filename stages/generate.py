@@ -153,7 +153,8 @@ def realism_between(
     for between in (interpolations, spherical_interpolations):
         images = inference.decode(model, between(starts, ends, shares.to(means.device)).flatten(0, 1), seed)
         realism = real_images.realism(images).view(len(pairs), -1)
-        curves.append(torch.cat([realism, realism.flip(1)]).median(0).values)  # there and back
+        both_ways = torch.cat([realism, realism.flip(1)])
+        curves.append(both_ways.cpu().median(0).values)  # CUDA's median is not deterministic
     return curves
 
 

@@ -250,17 +250,19 @@ def test_a_queued_experiment_ends_with_the_same_bytes_as_in_the_workspace(
     sweep.project.run("git", "checkout", "--quiet", "--force", "HEAD")
 
 
-def test_threads_wait_for_work_in_the_same_way_in_a_queue_and_in_the_workspace(
+def test_threads_spin_briefly_or_not_at_all_in_a_queue_and_in_the_workspace(
     sweep: Sweep, in_workspace: tuple[Project, str]
 ) -> None:
-    """As the OpenMP library itself prints it; by itself it would spin 300,000 times before it sleeps."""
+    """By whether others use the cores, as the OpenMP library prints it, which would spin 300,000 times by itself."""
     spins = re.compile(r"GOMP_SPINCOUNT = '(\d+)'")
     _, printed = in_workspace
     if not spins.search(printed):
         pytest.skip("this machine's OpenMP is not that of GCC")
-    assert set(spins.findall(printed)) == {"5000"}
+    assert set(spins.findall(printed)) <= {"0", "5000"}
     for name in sweep.states:
-        assert set(spins.findall(sweep.project.dvc("queue", "logs", name))) == {"5000"}
+        found = set(spins.findall(sweep.project.dvc("queue", "logs", name)))
+        assert found
+        assert found <= {"0", "5000"}
 
 
 def test_the_table_of_experiments_lists_the_metrics_that_are_documented(sweep: Sweep) -> None:

@@ -51,20 +51,19 @@ def report(project: Project, **environment: str) -> dict[str, str]:
 
 def test_the_spin_count_and_reproducible_products_are_set_before_torch_is_imported(project: Project) -> None:
     found = report(project)
-    assert found["GOMP_SPINCOUNT"] == "5000"
+    assert found["GOMP_SPINCOUNT"] in {"0", "5000"}  # by whether other processes use the cores
     assert found["MKL_CBWR"] == "AUTO"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP, with which torch comes on Linux, tells what it read")
 def test_openmp_reads_the_spin_count(project: Project) -> None:
     """By itself it would spin 300,000 times."""
-    assert report(project)["spins"] == "5000"
+    assert report(project)["spins"] == report(project)["GOMP_SPINCOUNT"]
 
 
-def test_a_stage_of_a_queued_experiment_runs_with_the_settings_of_the_workspace(project: Project) -> None:
-    """DVC runs it in another folder, and says so by ``DVC_ROOT``."""
-    queued = report(project, DVC_ROOT=str(project.folder.parent))
-    assert queued == report(project)
+def test_a_stage_of_a_queued_experiment_computes_with_as_many_threads_as_in_the_workspace(project: Project) -> None:
+    """DVC runs it in another folder, and says so by ``DVC_ROOT``. Results may depend on the number of threads."""
+    assert report(project, DVC_ROOT=str(project.folder.parent))["threads"] == report(project)["threads"]
 
 
 @pytest.mark.parametrize(
@@ -94,5 +93,5 @@ def test_a_stage_bound_to_one_core_computes_with_one_thread(project: Project) ->
 def test_a_stage_logs_device_threads_and_versions_first(project: Project) -> None:
     first, *_ = project.run("python", "-m", "stages.prepare").splitlines()
     assert first.startswith("prepare: device cpu, ")
-    for part in ("threads", "GOMP_SPINCOUNT=5000", "MKL AUTO", "Python 3.", "torch 2.", "scikit-learn 1."):
+    for part in ("threads", "GOMP_SPINCOUNT=", "MKL AUTO", "Python 3.", "torch 2.", "scikit-learn 1."):
         assert part in first

@@ -78,10 +78,10 @@ def largest_difference(
     the reference overflows there is nothing to compare.
 
     Returns:
-        ‖g - g′‖ / ‖g‖ at its largest; infinity where the candidate fails.
+        ‖g - g′‖ / ‖g‖ at its largest; infinity where the candidate fails or nothing could be compared.
     """
     original = weights.vector.clone()
-    differences = [0.0]
+    differences: list[float] = []
     try:
         for scale, kl_weight in [(1.0, beta / 2), *((scale, beta) for scale in ENLARGEMENTS)]:
             weights.vector.copy_(original * scale)
@@ -94,7 +94,7 @@ def largest_difference(
         return torch.inf
     finally:
         weights.vector.copy_(original)
-    return max(differences)
+    return max(differences, default=torch.inf)
 
 
 def _outcome(backward: Backward, weights: Weights, images: Tensor, noise: Tensor, kl_weight: Tensor) -> list[Tensor]:
