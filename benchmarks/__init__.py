@@ -1,3 +1,5 @@
 """Speed and memory of the project, beside its goals: ``python -m benchmarks``."""
 
-import vae  # noqa: F401  # says how threads wait, before a benchmark imports torch
+from vae.base import openmp
+
+openmp.configure()  # here, since a benchmark imports torch first of all

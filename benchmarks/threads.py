@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import pairwise
 from statistics import median
@@ -75,7 +75,7 @@ def _name(place: str, waiting: str) -> str:
 def seconds_an_epoch(place: str, waiting: str, epochs: int) -> float:
     """The median over the epochs of a training, or the slower of two at once."""
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | WAITING[waiting]
-    with busy_process() if place == BESIDE_BUSY else no_process():
+    with busy_process() if place == BESIDE_BUSY else nullcontext():
         command = [sys.executable, "-m", "benchmarks.threads", str(epochs)]
         processes = [
             subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
@@ -100,12 +100,6 @@ def busy_process() -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-@contextmanager
-def no_process() -> Iterator[None]:
-    """Leave the machine alone within the block."""
-    yield
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ def as_png(chart: Chart) -> bytes:
         picture: bytes = vl_convert.vegalite_to_png(dict(chart.specification), scale=DOTS)
     except ValueError as error:
         reason = " ".join(str(error).splitlines()[:2])  # below come lines of Vega's own code
-        raise PlotsError(f"{chart.path}: cannot be drawn ({reason}); mend its template in .dvc/plots") from error
+        raise PlotsError(f"{chart.path}: cannot be drawn ({reason}); fix its template in .dvc/plots") from error
     return picture
 
 
@@ -149,7 +149,7 @@ def _plots_diff(names: Sequence[str], project: Path) -> dict[str, Any]:
             errors="replace",
         )
     if result.returncode != 0:
-        raise PlotsError(f"dvc plots diff {' '.join(names)} has failed:\n{result.stderr.strip()}\nMend that first.")
+        raise PlotsError(f"dvc plots diff {' '.join(names)} has failed:\n{result.stderr.strip()}\nFix that first.")
     values: dict[str, Any] = json.loads(result.stdout)
     return values
 

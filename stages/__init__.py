@@ -1,3 +1,5 @@
 """The pipeline's stages, a module each: read parameters, load inputs, call ``vae``, write outputs."""
 
-import vae  # noqa: F401  # says how threads wait, before a stage imports torch
+from vae.base import openmp
+
+openmp.configure()  # here, since a stage imports torch first of all

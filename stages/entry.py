@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Callable
 from inspect import getfile
-from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 
@@ -13,6 +12,7 @@ from stages.paths import PARAMS
 from vae.base import runtime
 from vae.base.errors import VAEError
 from vae.base.params import Params, load_params
+from vae.base.terminal import replace_unknown_characters
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,7 @@ def run(stage: Callable[[Params], None]) -> None:
     (Ctrl-C) and 143 when terminated, after half-written files are removed.
     """
     name = Path(getfile(stage)).stem
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that has no × must not end a stage
+    replace_unknown_characters()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     signal.signal(signal.SIGTERM, _terminate)
     try:

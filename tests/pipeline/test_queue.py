@@ -21,6 +21,7 @@ import pytest
 from tests.projects import Project
 from tests.vae.data.archives import SMALL as ARCHIVES
 from tests.vae.data.archives import contents, in_raw, md5
+from vae.base.openmp import SPIN_COUNT
 from vae.base.runtime import CPU
 from vae.base.yaml12 import parse_yaml
 from vae.model.model_file import load_model
@@ -258,11 +259,11 @@ def test_threads_spin_briefly_or_not_at_all_in_a_queue_and_in_the_workspace(
     _, printed = in_workspace
     if not spins.search(printed):
         pytest.skip("this machine's OpenMP is not that of GCC")
-    assert set(spins.findall(printed)) <= {"0", "5000"}
+    assert set(spins.findall(printed)) <= {"0", str(SPIN_COUNT)}
     for name in sweep.states:
         found = set(spins.findall(sweep.project.dvc("queue", "logs", name)))
         assert found
-        assert found <= {"0", "5000"}
+        assert found <= {"0", str(SPIN_COUNT)}
 
 
 def test_the_table_of_experiments_lists_the_metrics_that_are_documented(sweep: Sweep) -> None:

@@ -106,7 +106,7 @@ def test_every_chart_template_draws_a_picture_that_is_neither_empty_nor_filled(c
 
 def test_an_error_names_the_chart_that_vega_cannot_draw(plots: Plots) -> None:
     chart = plots.charts[0]._replace(specification={"mark": "no such mark", "encoding": {}, "data": {"values": []}})
-    with pytest.raises(PlotsError, match=rf"{LOSSES}: cannot be drawn .* mend its template"):
+    with pytest.raises(PlotsError, match=rf"{LOSSES}: cannot be drawn .* fix its template"):
         as_png(chart)
 
 

@@ -198,3 +198,8 @@ def test_training_does_not_import_the_compiler_that_torch_optim_would(workspace:
         "print([name for name in ('torch._dynamo', 'torch._inductor') if name in sys.modules])"
     )
     assert workspace.run("python", "-c", script).splitlines()[-1] == "[]"
+
+
+def test_a_stage_prints_question_marks_on_a_terminal_that_knows_ascii_alone_and_succeeds(project: Project) -> None:
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert "test images of 1?8?8\n" in project.run("python", "-m", "stages.prepare", env=ascii_alone)

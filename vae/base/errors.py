@@ -2,7 +2,7 @@
 
 
 class VAEError(Exception):
-    """A mistake or mishap that the user can mend.
+    """An error that the user can fix.
 
     The message says what is wrong, where (the file and the key or the path) and what to do about it. Stages print
     it without a traceback; each module derives its own.

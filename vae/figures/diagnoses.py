@@ -192,9 +192,8 @@ def label_information(information: Values, kl: Values) -> "Figure":
     step = -(-len(kl) // 40)
     axes.set_xticks(places[::step], [str(dimension) for dimension in order[::step]], fontsize=9)
     axes.set_xlim(-0.8, len(kl) - 0.2)
-    axes.set_ylim(
-        1.05 * min(finite.min(), 0), 1.05 * max(finite.max(), 0.1)
-    )  # at least 0.1, so that very little looks like very little
+    # Up to 0.1 at least, so that very little information looks like very little.
+    axes.set_ylim(1.05 * min(finite.min(), 0), 1.05 * max(finite.max(), 0.1))
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     return figure

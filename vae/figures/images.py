@@ -59,9 +59,8 @@ def image_grid(
 def _tile(rows: Sequence[Images] | Images) -> tuple[NDArray[np.float32], tuple[int, int], tuple[float, float]]:
     """All images on a white background, with the step from image to image and half an image's size, in pixels."""
     channels, height, width = rows[0].shape[1:]
-    scale = max(
-        1, round(28 / height)
-    )  # enlarges small images, so that the gap can be narrower than one of their pixels
+    # Small images are enlarged, so that the gap between them can be narrower than one of their pixels.
+    scale = max(1, round(28 / height))
     gap = round(PADDING * height * scale)
     step = (height * scale + gap, width * scale + gap)
     columns = len(rows[0])

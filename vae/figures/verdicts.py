@@ -122,9 +122,8 @@ def _wrap(text: str, width: float, style: dict[str, Any]) -> tuple[str, float]:
     drawn = figure.text(0, 0, " ".join(text.split()), parse_math=False, **style)
     extent = drawn.get_window_extent()
     room = width * DOTS_PER_INCH
-    characters = round(
-        1.2 * len(text) * room / max(extent.width, room)
-    )  # letters differ in width, so start with too many
+    # Letters differ in width, so start with too many.
+    characters = round(1.2 * len(text) * room / max(extent.width, room))
     while extent.width > room and characters > 0:
         drawn.set_text("\n".join(wrap(text, characters, break_on_hyphens=False)))
         extent = drawn.get_window_extent()

@@ -42,6 +42,24 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance)
 
 
+def total_loss(reconstruction: Tensor, kl: Tensor, kl_weight: Tensor | float = 1.0, free_bits: float = 0.0) -> Tensor:
+    """The loss made of its two terms, -log p(x given z) + β Σ_d max(λ, KL_d).
+
+    KL below λ in a latent dimension is not penalised: there the term is constant and has no gradient (free bits;
+    Kingma et al. 2016, section C.8).
+
+    Args:
+        reconstruction: -log p(x given z), nats per image (…).
+        kl: nats per latent dimension (…, D).
+        kl_weight: β.
+        free_bits: λ, nats per latent dimension.
+
+    Returns:
+        nats per image (…); with β = 1 and λ = 0 the negative ELBO.
+    """
+    return reconstruction + kl_weight * kl.clamp(min=free_bits).sum(-1)
+
+
 def negative_elbo(model: VAE, x: Tensor, noise: Tensor) -> Losses[Tensor]:
     """The negative evidence lower bound of each image of a batch (Kingma & Welling 2013, equation 10).
 
@@ -58,7 +76,7 @@ def negative_elbo(model: VAE, x: Tensor, noise: Tensor) -> Losses[Tensor]:
     mean, log_variance = model.posterior(x)
     reconstruction = -model.log_likelihood(x, reparameterize(mean, log_variance, noise))
     kl = kl_divergence(mean, log_variance)
-    return Losses(reconstruction + kl.sum(1), reconstruction, kl)
+    return Losses(total_loss(reconstruction, kl), reconstruction, kl)
 
 
 def average_loss(elbo: Losses[Tensor], kl_weight: Tensor | float = 1.0, free_bits: float = 0.0) -> Losses[Tensor]:
@@ -66,8 +84,7 @@ def average_loss(elbo: Losses[Tensor], kl_weight: Tensor | float = 1.0, free_bit
 
         L = E[-log p(x given z)] + β Σ_d max(λ, E[KL_d])
 
-    KL below λ in a latent dimension is not penalised: there the term is constant and has no gradient. The KL is
-    averaged over images before the maximum is taken (free bits; Kingma et al. 2016, section C.8).
+    The KL is averaged over images before the maximum is taken.
 
     Args:
         elbo: the terms of B images, from ``negative_elbo``.
@@ -78,7 +95,7 @@ def average_loss(elbo: Losses[Tensor], kl_weight: Tensor | float = 1.0, free_bit
         averages over the images, 0-dimensional.
     """
     reconstruction, kl = elbo.reconstruction.mean(), elbo.kl.mean(0)
-    return Losses(reconstruction + kl_weight * kl.clamp(min=free_bits).sum(), reconstruction, kl.sum())
+    return Losses(total_loss(reconstruction, kl, kl_weight, free_bits), reconstruction, kl.sum())
 
 
 def log_importance_weight(

@@ -8,7 +8,7 @@ from torch.distributions import kl_divergence as kl_of_torch
 
 from tests.settings import architecture
 from vae.base.runtime import seeded
-from vae.model import likelihoods
+from vae.model import likelihoods, objective
 from vae.model.objective import (
     Losses,
     average_loss,
@@ -173,6 +173,17 @@ def test_training_loss_at_full_weight_without_free_bits_is_the_mean_negative_elb
     x, noise = binary_images(7), normal(7, LATENT_DIM)
     expected = negative_elbo(model, x, noise).loss.mean()
     torch.testing.assert_close(training_loss(model, x, noise).loss, expected, rtol=1e-14, atol=0)
+
+
+def test_the_loss_of_an_image_and_the_loss_of_a_batch_are_made_of_their_terms_by_one_function(
+    model: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An edit of it changes both."""
+    x, noise = binary_images(5), normal(5, LATENT_DIM)
+    monkeypatch.setattr(objective, "total_loss", lambda reconstruction, kl, *_: 3 * reconstruction - kl.sum(-1))
+    image, batch = negative_elbo(model, x, noise), training_loss(model, x, noise)
+    torch.testing.assert_close(image.loss, 3 * image.reconstruction - image.kl.sum(1))
+    torch.testing.assert_close(batch.loss, image.loss.mean())
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.3])
