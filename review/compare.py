@@ -70,12 +70,12 @@ def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list
 
 
 def legend(order: Order) -> str:
-    """What a reader of the table has to know."""
+    """How to read the table."""
     return f"{order} Over several seeds: mean ± standard deviation."
 
 
 def terminal_table(comparison: Comparison) -> str:
-    """The table with short names, and of each setting the name of its first experiment alone."""
+    """The table with short names, and only the first experiment of each setting."""
     table = comparison.table()
     differing, metrics = short_names(
         comparison.runs.values(), comparison.parameters.columns, comparison.metrics.columns
@@ -85,7 +85,7 @@ def terminal_table(comparison: Comparison) -> str:
 
 
 def _first_of(names: str) -> str:
-    """The first of some names, and how many others there are: ``limpy-gamy +2``."""
+    """The first name and the number of others: ``limpy-gamy +2``."""
     first, *others = names.split(", ")
     return f"{first} +{len(others)}" if others else first
 

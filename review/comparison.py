@@ -1,4 +1,4 @@
-"""Runs compared: what differs between them, and repeats of one setting with other seeds put together."""
+"""Compare runs: what differs between them, with runs that differ in seeds alone grouped."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Order:
-    """The metrics of a table, the first of which sorts it.
+    """The metrics of a table. The first one sorts it.
 
     Attributes:
         metrics: their keys.
@@ -60,7 +60,7 @@ class Comparison:
         return {setting: self.runs[name] for name, setting in first.items()}  # type: ignore[index]
 
     def table(self) -> pd.DataFrame:
-        """A row a setting: names of its runs, what differs, the number of seeds, and each metric in words."""
+        """A row for each setting: names of its runs, what differs, the number of seeds, and each metric as text."""
         grouped = [part.groupby(self.setting, sort=False) for part in (self.parameters, self.metrics)]
         names = self.setting.index.to_series().groupby(self.setting, sort=False)
         return pd.concat(
@@ -85,12 +85,12 @@ def load_runs(names: Sequence[str] = ()) -> list[Revision]:
 
 
 def choose_order(runs: Sequence[Revision], asked: Sequence[str], *, highest_first: bool = False) -> Order:
-    """The metrics that are asked for, each by the end of its key, and which end of the first comes first.
+    """The requested metrics, each named by the end of its key, and whether the highest or the lowest comes first.
 
     Args:
-        runs: the metrics have to be known of one of them.
-        asked: the metrics.
-        highest_first: for a first metric of which ``limits.yaml`` does not say which way is better.
+        runs: at least one of them has each metric.
+        asked: the requested metrics.
+        highest_first: used if ``limits.yaml`` does not say which way the first metric gets better.
 
     Raises:
         LimitsError: no run has such a metric, or the runs have none at all.
@@ -116,13 +116,13 @@ def with_metric(runs: Sequence[Revision], metric: str) -> list[Revision]:
 
 
 def parameters_of(runs: Sequence[Revision]) -> pd.DataFrame:
-    """The parameters of runs, a row a run; None where a run lacks one."""
+    """The parameters of runs, a row for each run; None where a run lacks one."""
     found = pd.DataFrame([dict(run.parameters) for run in runs], index=[run.name for run in runs], dtype=object)
     return found.where(found.notna(), None)
 
 
 def metrics_of(runs: Sequence[Revision], metrics: Sequence[str]) -> pd.DataFrame:
-    """Some metrics of runs, a row a run; None where a run lacks one."""
+    """Some metrics of runs, a row for each run; None where a run lacks one."""
     rows = [[run.metrics.get(metric) for metric in metrics] for run in runs]
     return pd.DataFrame(rows, index=[run.name for run in runs], columns=list(metrics), dtype=object)
 
@@ -156,9 +156,9 @@ def numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
 
 
 def compare(runs: Sequence[Revision], order: Order) -> Comparison:
-    """Put runs together that differ in seeds alone, and rank the settings by the mean of the first metric.
+    """Group runs that differ in seeds alone, and rank the groups by the mean of the first metric.
 
-    Runs with the same parameters, seeds included, count once: a commit and the experiment that it was made from.
+    Runs with the same parameters, seeds included, count once, such as a commit and the experiment it was made from.
     Settings without the metric come last.
     """
     parameters = parameters_of(runs).drop_duplicates()
@@ -182,7 +182,7 @@ def _in_words(run: Revision, parameters: Sequence[str]) -> str:
 
 
 def summary(values: "pd.Series[Any]") -> str:
-    """A metric in words: its value, or over several runs mean ± standard deviation."""
+    """A metric as text: its value, or mean ± standard deviation over several runs."""
     found = numbers(values).dropna()
     if found.empty:
         value: Value = values.iloc[0]

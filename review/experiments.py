@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def table(runs: Sequence[Revision], order: Order) -> str:
-    """A row a run: the baseline and the workspace first, then the experiments, the best first."""
+    """A row for each run: the baseline and the workspace first, then the experiments, the best first."""
     first, shown = _not_experiments(runs), _shown_parameters(runs)
     metrics = metrics_of(runs, order.metrics)
     ranked = numbers(metrics.drop(index=first)[order.metrics[0]])
@@ -61,12 +61,12 @@ def table(runs: Sequence[Revision], order: Order) -> str:
 def footnotes(
     runs: Sequence[Revision], unfinished: Mapping[str, int] | None = None, without: Sequence[str] = ()
 ) -> list[str]:
-    """What stands below the table: how to use it, what the baseline has that no column shows, what it leaves out.
+    """The notes below the table: how to use it, how the baseline differs, and what the table leaves out.
 
     Args:
-        runs: those in the table.
-        unfinished: how many experiments are queued, running or failed.
-        without: the names of those that have none of the metrics.
+        runs: the runs in the table.
+        unfinished: the number of queued, running and failed experiments, by state.
+        without: the names of experiments that have none of the metrics.
     """
     first, parameters = _not_experiments(runs), parameters_of(runs).drop(columns=_shown_parameters(runs))
     experiments = parameters.drop(index=first)
@@ -98,7 +98,7 @@ def _shown_parameters(runs: Sequence[Revision]) -> list[str]:
 
 
 def _in_decimals(column: "pd.Series[Any]") -> "pd.Series[str]":
-    """A metric in words, all values with as many decimals as show some digits of the largest."""
+    """A metric as text, all values with the same number of decimals."""
     largest = numbers(column).abs().max()
     digits = DIGITS if largest >= 0.1 else FEWER_DIGITS
     decimals = max(0, digits - 1 - floor(log10(largest))) if largest > 0 else 0

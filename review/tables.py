@@ -41,4 +41,4 @@ def as_narrow_text(table: "pd.DataFrame", droppable: int) -> str:
     if not dropped:
         return text
     names = ", ".join(table.columns[len(kept.columns) :])
-    return f"{text}\n\nNo room for {names}: name fewer metrics, or those that matter first, in METRICS=…"
+    return f"{text}\n\nToo wide to show: {names}. List fewer metrics in METRICS=…, or the important ones first."

@@ -70,7 +70,7 @@ def main(params: Params) -> None:
 def look_at_classes(
     train_codes: Tensor, train_labels: Tensor, codes: Tensor, labels: Tensor, latent_map: LatentMap, neighbours: int
 ) -> Diagnosis:
-    """How well classes can be read from the codes of test images, and how far apart they lie."""
+    """Measure and judge how well the codes of test images tell classes apart."""
     data = train_codes.numpy(), train_labels.numpy(), codes.numpy(), labels.numpy()
     measures = {
         "neighbour_accuracy": representation.neighbour_accuracy(*data, neighbours),
@@ -82,7 +82,7 @@ def look_at_classes(
 
 
 def look_at_map(latent_map: LatentMap, neighbours: int) -> Diagnosis:
-    """How far neighbours on the map are neighbours in the latent space; list and draw its points."""
+    """Write the points of the map as a table and a picture, and measure its trustworthiness."""
     labels, class_names = latent_map.images.labels, latent_map.images.class_names
     names = [class_names[label] for label in labels]
     write_csv(
@@ -98,7 +98,7 @@ def look_at_map(latent_map: LatentMap, neighbours: int) -> Diagnosis:
 
 
 def look_at_dimensions(latent_map: LatentMap, kl: Tensor, seed: int) -> Diagnosis:
-    """What each latent dimension tells of the class; draw it."""
+    """Measure and draw what each latent dimension tells about the class."""
     labels = latent_map.images.labels.numpy()
     information = representation.label_information(latent_map.codes.numpy(), labels, seed)
     write_png(PLOTS / "label_information.png", label_information(information, kl.double().numpy()))

@@ -82,12 +82,16 @@ def look_at_codes(
     noise = torch.randn(posterior.mean.shape, generator=runtime.generator(seed, "information noise"))
     information = collapse.mutual_information(*posterior, noise)
     order = kl.argsort(descending=True, stable=True).tolist()
+    threshold = collapse.ACTIVE_VARIANCE  # in every row, for the chart to draw it
     write_csv(
         PLOTS / "latent_dimensions.csv",
-        ["rank", "dimension", "kl", "variance"],
-        [(rank, index, float(kl[index]), float(variances[index])) for rank, index in enumerate(order, start=1)],
+        ["rank", "dimension", "kl", "variance", "active_above"],
+        [
+            (rank, index, float(kl[index]), float(variances[index]), threshold)
+            for rank, index in enumerate(order, start=1)
+        ],
     )
-    write_png(PLOTS / "kl_per_dimension.png", latent_spectrum(kl.numpy(), variances.numpy(), collapse.ACTIVE_VARIANCE))
+    write_png(PLOTS / "kl_per_dimension.png", latent_spectrum(kl.numpy(), variances.numpy(), threshold))
     return Diagnosis(
         {
             "active_units": collapse.active_units(variances),

@@ -1,10 +1,12 @@
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import vl_convert
 from PIL import Image
 
 from review.charts import ABSENT, Plots, PlotsError, as_png, load_plots, vega_scripts
@@ -102,6 +104,17 @@ def test_every_chart_template_draws_a_picture_that_is_neither_empty_nor_filled(c
         assert picture.width > 300
         assert picture.height > 100
         assert 0.01 < 1 - background / (picture.width * picture.height) < 0.9, f"{chart.path} is empty or a blot"
+
+
+def test_the_chart_of_latent_dimensions_draws_the_threshold_that_its_table_states() -> None:
+    """Which is that of the verdict: no template has a threshold of its own."""
+    template = (ROOT / ".dvc/plots/spectrum.json").read_text(encoding="utf-8")
+    specification = json.loads(template.replace("<DVC_METRIC_X>", "rank").replace("<DVC_METRIC_Y>", "kl"))
+    row = {"rev": "here", "rank": "1", "dimension": "0", "kl": "2.5", "variance": "0.9"}
+    for threshold, expected in (("0.3", ["active above: 0.3"]), (None, [])):
+        specification["data"] = {"values": [row | ({"active_above": threshold} if threshold else {})]}
+        drawing = vl_convert.vegalite_to_svg(specification, vl_version="5.21")
+        assert re.findall(r"active above: [0-9.]+", drawing) == expected
 
 
 def test_an_error_names_the_chart_that_vega_cannot_draw(plots: Plots) -> None:

@@ -33,5 +33,7 @@ def test_text_for_a_terminal_has_names_at_the_left_and_two_spaces_between_column
 def test_columns_at_the_right_are_dropped_and_named_where_a_table_would_be_too_wide(width: int, dropped: str) -> None:
     table = pd.DataFrame({name: ["x" * width] for name in "abcd"})
     text, _, note = as_narrow_text(table, 3).partition("\n\n")
-    assert note == (dropped and f"No room for {dropped}: name fewer metrics, or those that matter first, in METRICS=…")
+    assert note == (
+        dropped and f"Too wide to show: {dropped}. List fewer metrics in METRICS=…, or the important ones first."
+    )
     assert (max(map(len, text.splitlines())) <= WIDTH) == (width < 100)

@@ -1,8 +1,8 @@
-"""How the threads of OpenMP wait for work, and that MKL's sums repeat: environment variables, read when torch starts.
+"""Environment variables to set before torch is imported: how OpenMP threads wait, and reproducible sums by MKL.
 
-A thread of GNU OpenMP that waits looks for work again and again, by itself 300,000 times, before it sleeps. That is
-fast on idle cores. But where other processes need the cores, a thread that looks for work keeps them from working, and
-each of its own waits takes long as well. `python -m benchmarks threads` measures both.
+A thread of GNU OpenMP that waits for work spins, by default 300,000 times, before it sleeps. On idle cores that is
+fastest. On busy cores it slows everything down: a spinning thread takes time from other processes, and from the threads
+that it waits for. `python -m benchmarks threads` measures both.
 """
 
 import os
@@ -10,22 +10,22 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-SPIN_COUNT = 5000  # as fast on idle cores as 300,000, and by far less harmful where they are not idle
+SPIN_COUNT = 5000  # as fast as 300,000 on idle cores, and much less harmful on busy ones
 LOOKS, SECONDS_BETWEEN = 3, 0.01
-LOAD = Path("/proc/loadavg")  # of Linux; its fourth field is RUNNING/ALL, of threads
+LOAD = Path("/proc/loadavg")  # on Linux; the fourth field is RUNNING/TOTAL, in threads
 
 
 def configure() -> None:
-    """Set the variables, before torch is imported. What a user has set is left alone."""
+    """Set the variables, except those that the user has set. Call it before torch is imported."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = str(spin_count())
-    os.environ.setdefault("MKL_CBWR", "AUTO")  # conditional numerical reproducibility: the same bits in every run
+    os.environ.setdefault("MKL_CBWR", "AUTO")  # conditional numerical reproducibility
 
 
 def spin_count() -> int:
-    """How often a thread looks for work: not at all where others use the cores that this process wants.
+    """How often a waiting thread spins before it sleeps: 0 if other processes use the cores that this one needs.
 
-    It has no influence on results.
+    Results do not depend on it.
     """
     cores = os.cpu_count() or 1
     wanted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
@@ -33,7 +33,7 @@ def spin_count() -> int:
 
 
 def others_running() -> int:
-    """How many threads of other processes run or wait for a core: the median of a few looks; 0 if that is unknown."""
+    """How many threads of other processes run or are ready to run: the median of a few looks, or 0 if unknown."""
     looks = []
     for _ in range(LOOKS):
         try:
@@ -46,7 +46,7 @@ def others_running() -> int:
 
 
 def _keep_running(seconds: float) -> None:
-    """Let time pass without sleeping: of two processes that look at the same time each has to see the other."""
+    """Wait without sleeping, so that two processes that look at the same time see each other."""
     end = perf_counter() + seconds
     while perf_counter() < end:
         pass

@@ -26,12 +26,12 @@ class DeviceError(VAEError):
 
 
 def configure() -> None:
-    """Make every computation repeat bit for bit on the same machine, and let none take longer than it has to.
+    """Make results reproducible bit for bit on a machine, and computations fast.
 
-    To be called before any computation: threads that were started before keep to the rules they were started with.
+    Call it before any computation: threads that are already running keep their settings.
     """
-    # One number of threads for PyTorch and MKL, which would else take fewer where it sees fit: the last bits of a sum
-    # depend on where the work is cut.
+    # The same number of threads for PyTorch and for MKL, which may otherwise use fewer. The last bits of a sum depend
+    # on how the work is split.
     torch.set_num_threads(threads())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     # What use_deterministic_algorithms(True) does for eager code, without importing the compiler for two seconds.
@@ -48,8 +48,8 @@ def configure() -> None:
 
 
 def threads() -> int:
-    """How many threads to compute with: one for each core that the process may use, or ``OMP_NUM_THREADS`` if fewer."""
-    allowed = torch.get_num_threads()  # of the cores, hyper-threads aside
+    """The number of threads to compute with: one for each core that is available, or ``OMP_NUM_THREADS`` if fewer."""
+    allowed = torch.get_num_threads()  # by default the number of physical cores
     if hasattr(os, "sched_getaffinity"):
         allowed = min(allowed, len(os.sched_getaffinity(0)))
     with suppress(OSError, ValueError):
@@ -62,8 +62,7 @@ def threads() -> int:
 def one_thread() -> Iterator[None]:
     """Let scikit-learn and SciPy compute with one thread within the block, or within a function that it decorates.
 
-    Threads add up their shares in whichever order they finish, and the last digits of a sum depend on how many there
-    are.
+    Otherwise the last digits of a sum depend on the number of threads and on the order in which they finish.
     """
     import sklearn.utils  # noqa: F401  # only libraries that are loaded can be limited
     from threadpoolctl import threadpool_limits
@@ -107,19 +106,19 @@ def machine(device: torch.device) -> dict[str, str | int]:
 
 
 def description(device: torch.device) -> str:
-    """What a run computes on and with, in one line for its log."""
+    """Device, threads and versions, in one line for the log."""
     seen = machine(device)
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     return (
-        f"device {seen['device']}, {seen['threads']} threads ({waiting_of_threads()}), {seen['instructions']}, "
+        f"device {seen['device']}, {seen['threads']} threads ({wait_settings()}), {seen['instructions']}, "
         f"MKL {seen['mkl']}; Python {platform.python_version()}, {versions}"
     )
 
 
-def waiting_of_threads() -> str:
-    """The environment variables that say how OpenMP's threads wait for work."""
+def wait_settings() -> str:
+    """The environment variables that control how OpenMP threads wait."""
     found = [f"{name}={os.environ[name]}" for name in WAITING_VARIABLES if name in os.environ]
-    return ", ".join(found) or "waiting as OpenMP would"
+    return ", ".join(found) or "OpenMP's default wait policy"
 
 
 def fits(tensor: Tensor, on: torch.device) -> bool:

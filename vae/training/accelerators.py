@@ -1,8 +1,8 @@
-"""Faster ways to the gradient, each used only where it agrees with automatic differentiation.
+"""Faster ways to compute the gradient, each used only if it agrees with automatic differentiation.
 
-``vae.model.objective`` says what is minimised. An accelerator computes the same gradient by other means, and so is a
-second copy of the formula; when a training starts, the copy is compared with the original. To remove an accelerator,
-delete its module and its line in ``ACCELERATORS``: training gets slower, and nothing else changes.
+``vae.model.objective`` says what is minimised. An accelerator computes the same gradient by other means, and is
+therefore a second copy of the formulas. When a training starts, the copy is compared with the original. To remove an
+accelerator, delete its module and its line in ``ACCELERATORS``: training gets slower, and nothing else changes.
 """
 
 import logging
@@ -27,17 +27,17 @@ ACCELERATORS: Sequence[ModuleType] = [
     import_module("vae.training.handwritten_gradient"),
 ]
 
-# By how much the weights are enlarged for a comparison. In an untrained network codes, log-variances and logits are
-# small, and a formula that was changed for large ones alone, such as by a clamp, would not show.
+# Factors by which the weights are scaled for the comparison. The codes, log-variances and logits of an untrained
+# network are small, so a formula that was changed for large values only, such as by a clamp, would not show.
 ENLARGEMENTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
-# Between rounding (6e-6 at most) and the smallest change that was tried (a factor of 1.01 in one term: 1e-2); see
-# tests/vae/training/test_accelerators.py.
+# Above rounding, at most 6e-6, and below the effect of small changes, 1e-2 for a factor of 1.01 in one term. Calibrated
+# in tests/vae/training/test_accelerators.py.
 TOLERANCE = 2e-5
 TIMED_CALLS = 5
 
 
 def accelerate(step: Step, model: VAE, params: TrainParams, images: Tensor, noise: Tensor) -> None:
-    """Let an accelerator compute the gradient from now on, if one applies and agrees on a batch.
+    """Use an accelerator from now on, if one applies and agrees with automatic differentiation on a batch.
 
     Args:
         step: whose ``backward`` may be replaced.
@@ -72,10 +72,10 @@ def accelerate(step: Step, model: VAE, params: TrainParams, images: Tensor, nois
 def largest_difference(
     reference: Backward, candidate: Backward, weights: Weights, beta: float, images: Tensor, noise: Tensor
 ) -> float:
-    """The largest relative difference of a loss, or of the gradient by one parameter, between two ways on one batch.
+    """The largest relative difference between two ways to compute the losses and each parameter's gradient.
 
-    It is taken at β with each of ``ENLARGEMENTS`` of the weights, and at half of β with the weights as they are. Where
-    the reference overflows there is nothing to compare.
+    They are compared on one batch, at β with the weights scaled by each of ``ENLARGEMENTS``, and at β/2 with the
+    weights as they are. Where the reference overflows, nothing is compared.
 
     Returns:
         ‖g - g′‖ / ‖g‖ at its largest; infinity where the candidate fails or nothing could be compared.
@@ -90,7 +90,7 @@ def largest_difference(
             if all(values.isfinite().all() for values in expected):
                 outcome = _outcome(candidate, weights, images, noise, at)
                 differences += [_relative(*values) for values in zip(outcome, expected, strict=True)]
-    except RuntimeError:  # such as shapes that do not fit: the network is no longer the one it knows
+    except RuntimeError:  # such as shapes that do not match, after an edit of the network
         return torch.inf
     finally:
         weights.vector.copy_(original)
@@ -111,13 +111,13 @@ def _relative(ours: Tensor, theirs: Tensor) -> float:
 
 
 def _cost(used: Backward, refused: Backward, images: Tensor, noise: Tensor, kl_weight: Tensor) -> str:
-    """What a step's gradient takes now, and what it would have taken."""
+    """How long a step's gradient takes now, and how long it would have taken, in words."""
     slow, fast = (1000 * _seconds(backward, images, noise, kl_weight) for backward in (used, refused))
     return f", which takes {slow:.2f} ms a step in place of {fast:.2f} ms"
 
 
 def _seconds(backward: Backward, images: Tensor, noise: Tensor, kl_weight: Tensor) -> float:
-    """How long a call takes, the shortest of a few."""
+    """The shortest time of a few calls."""
     times = []
     for _ in range(TIMED_CALLS):
         start = perf_counter()

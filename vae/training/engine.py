@@ -1,4 +1,4 @@
-"""An epoch of optimisation steps: every training image once, in random order."""
+"""Run the optimisation steps of an epoch: every training image once, in random order."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,11 +21,11 @@ CHUNK = 16  # steps: their images and noise are gathered together, and on CUDA t
 
 
 class EpochResult(NamedTuple):
-    """Averages over an epoch, each at the weights of its step.
+    """Averages over the steps of an epoch.
 
     Attributes:
         losses: averages over all images, in nats per image.
-        gradient_norm: of the gradient of a batch, before it is clipped; the average over steps.
+        gradient_norm: the norm of a batch's gradient before clipping, averaged over steps.
     """
 
     losses: Losses[float]
@@ -33,10 +33,10 @@ class EpochResult(NamedTuple):
 
 
 class TrainingEngine:
-    """What feeds the optimisation step: images, noise and schedules, a chunk of steps at a time.
+    """Runs the optimisation steps: gathers images and noise, and applies the schedules, a chunk of steps at a time.
 
-    Images that do not fit the model's device stay where they are, as uint8, memory-mapped if they came so; a chunk of
-    them is moved to the device at a time, and a batch is converted to float32.
+    Images stay uint8; each batch is converted to float32. If the images do not fit on the device, they stay where they
+    are, memory-mapped if they were loaded so, and one chunk is moved to the device at a time.
 
     Attributes:
         step: the optimisation step, with the weights and the optimizer.
@@ -66,15 +66,15 @@ class TrainingEngine:
 
     @torch.no_grad()
     def epoch(self, number: int, advance: Callable[[int], object]) -> EpochResult:
-        """Make the steps of one epoch. An asynchronous device is waited for only once, at the end.
+        """Run one epoch. The CPU waits for an asynchronous device only once, at the end.
 
         Args:
-            number: of the epoch, counted from 1: learning rate and weight of the KL may depend on it.
+            number: the epoch's number, from 1; learning rate and KL weight may depend on it.
             advance: called after each chunk with the number of its steps.
         """
         order = torch.randperm(len(self.images), generator=self._order_random).to(self.images.device)
-        # Allocated at once: a small tensor that each chunk leaves behind would keep the memory of its images from
-        # being used again, and take in the end as much as all of them.
+        # Allocated once: a small tensor for each chunk would keep the allocator from reusing the memory of the chunk's
+        # images, and memory would grow to that of the whole data set.
         results = torch.empty(-(-len(order) // self.batch_size), 4, device=self.device)
         schedule = epoch_schedule(self.params, number, len(results)).to(self.device)
         done = 0
@@ -88,7 +88,7 @@ class TrainingEngine:
         return self._averages(results.cpu().double())
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next epoch depends on, besides parameters and data."""
+        """Everything that the next epoch depends on, besides ``params`` and the images."""
         return {
             "parameters": self.step.weights.vector,
             "first_moment": self.step.optimizer.first_moment,
@@ -118,13 +118,13 @@ class TrainingEngine:
     def _to_device(self, images: Tensor) -> Tensor:
         if self.device.type != "cuda" or images.device == self.device:
             return images.to(self.device)
-        return images.pin_memory().to(self.device, non_blocking=True)  # beside the steps of the chunk before
+        return images.pin_memory().to(self.device, non_blocking=True)  # overlaps with the previous chunk's steps
 
     @torch.no_grad()
     def _accelerate(self) -> None:
         """Compare the accelerators on a batch, in full precision.
 
-        The weights are the initial ones and the noise is of its own, so that a resumed run decides as it did before.
+        It uses the initial weights and a noise generator of its own, so that a resumed run makes the same choice.
         """
         images = self.images[: self.batch_size].to(self.device)
         random = generator(self.params.seed, "comparison noise", self.device)
@@ -159,7 +159,7 @@ class TrainingEngine:
 
 @contextmanager
 def _products_in(precision: str) -> Iterator[None]:
-    """Let CUDA round what goes into float32 products and convolutions to TF32, within the block, where asked for."""
+    """Within the block, allow TF32 in CUDA's matrix products and convolutions if the precision is tf32."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # not in the stubs
     settings = (torch.backends.cuda.matmul, convolutions)
     before = [setting.fp32_precision for setting in settings]

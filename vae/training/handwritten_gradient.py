@@ -18,7 +18,7 @@ from vae.training.weights import Weights
 
 
 def backward(model: VAE, weights: Weights, params: TrainParams, dtype: torch.dtype) -> "NegativeElboGradient | None":
-    """The handwritten gradient, with matrix products in ``dtype``; None for another network or objective."""
+    """The handwritten gradient, with matrix products in ``dtype``; None if the network or objective is another one."""
     layers = [*_leaves(model.encoder), *_leaves(model.decoder)]
     known_network = all(isinstance(layer, nn.Linear | nn.ReLU | nn.Unflatten | nn.Sequential) for layer in layers)
     known_objective = params.importance_samples == 1 and params.free_bits == 0
@@ -60,10 +60,10 @@ class AffineLayer:
 
 
 class ProductWeights:
-    """The weights and their gradient as the matrix products see them.
+    """The weights and their gradient in the precision of the matrix products.
 
-    In float32 they are those of ``Weights``. In a lower precision they are copies: the sums that a small step must not
-    vanish in stay in float32 (Micikevicius et al. 2018, section 3.1).
+    In float32 they are those of ``Weights``. In a lower precision they are copies, while the optimizer updates float32
+    weights, in which small steps do not vanish (Micikevicius et al. 2018, section 3.1).
     """
 
     def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
@@ -76,11 +76,11 @@ class ProductWeights:
         return self.vector[part].view_as(parameter), self.gradient[part].view_as(parameter)
 
     def read(self) -> None:
-        """Take over the weights of the moment."""
+        """Copy the current weights."""
         self.vector.copy_(self.weights.vector)
 
     def write(self) -> None:
-        """Hand over the gradient."""
+        """Copy the gradient to ``Weights.gradient``."""
         self.weights.gradient.copy_(self.gradient)
 
 
@@ -90,8 +90,8 @@ class NegativeElboGradient:
         L = 1/B Σ -log p(x given z) + β·KL(q(z given x) ‖ p(z)),   z = μ + σ·ε
         ∂L/∂μ = ∂L/∂z + β·μ/B     ∂L/∂log σ² = ½·(∂L/∂z·σ·ε + β·(σ² - 1)/B)
 
-    The likelihood gives ∂L/∂logits in closed form, and an affine layer passes on what it gets. Products are computed
-    in ``dtype``; likelihood, KL and their gradients in float32.
+    ∂L/∂logits has a closed form, and each affine layer passes the gradient on. Matrix products are computed in
+    ``dtype``; likelihood, KL and their gradients in float32.
     """
 
     def __init__(self, model: VAE, weights: Weights, dtype: torch.dtype) -> None:
@@ -164,5 +164,5 @@ def _affine_layers(network: nn.Module, products: ProductWeights, batch_size: int
 
 
 def _leaves(network: nn.Module) -> list[nn.Module]:
-    """The modules of a network that have no modules in them."""
+    """The modules of a network that contain no other modules."""
     return [module for module in network.modules() if not list(module.children())]

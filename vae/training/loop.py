@@ -14,7 +14,7 @@ from vae.base.errors import VAEError
 from vae.base.params import TrainParams
 from vae.data.images import LabelledImages
 from vae.model import inference
-from vae.model.objective import Losses, average_loss
+from vae.model.objective import Losses, average_loss, total_loss
 from vae.model.vae import VAE
 from vae.training.checkpoint import Checkpoint
 from vae.training.engine import TrainingEngine
@@ -28,13 +28,13 @@ class DivergedError(VAEError):
 
 
 class Epoch(NamedTuple):
-    """What is reported of one epoch.
+    """The losses and the gradient norm of one epoch.
 
     Attributes:
-        number: of the epoch, counted from 1.
-        train: averages over the steps of the epoch, each at the weights of that moment.
-        gradient_norm: of the gradient of a batch, before it is clipped; the average over steps.
-        validation: losses of the weights at the end of the epoch; None where there is no validation set.
+        number: the epoch's number, from 1.
+        train: averages over the steps of the epoch.
+        gradient_norm: the norm of a batch's gradient before clipping, averaged over steps.
+        validation: losses at the end of the epoch; None if there is no validation set.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """What training leaves besides the weights: the losses of every epoch, and which epoch's weights were kept."""
+    """The result of a training, besides the weights in the model: every epoch, and the one whose weights were kept."""
 
     history: Sequence[Epoch]
     best: Epoch
@@ -63,7 +63,7 @@ def train(
 
     The best epoch is that of the lowest validation negative ELBO, whatever weight the KL has in training, or of the
     highest importance-weighted bound where that is trained; without validation images it is the last. The training
-    losses of an epoch are averages over its steps, each at the weights of that moment, as they come.
+    losses of an epoch are averages over its steps, so they lag behind the weights at its end.
 
     Args:
         model: the VAE, on the device to train on.
@@ -71,8 +71,8 @@ def train(
         validation: the validation images; there may be none.
         params: the objective, and its optimisation.
         report: called after each epoch with the history so far.
-        checkpoint: where the state of the run is saved after each epoch, and what an interrupted run resumes from, to
-            the same weights and losses, bit for bit. The caller discards it when the results are safe.
+        checkpoint: saves the state after each epoch. An interrupted run resumes from it and ends with the same weights
+            and losses, bit for bit. The caller discards it once the results are saved.
 
     Raises:
         DivergedError: a loss is NaN or infinite.
@@ -101,7 +101,7 @@ def train(
                 progress.save(checkpoint)
 
     best = progress.best
-    if best.validation is None:  # training losses are taken before each step: none has seen what the last one did
+    if best.validation is None:  # training losses lag the last step, so the final weights are checked too
         first = data.images[: params.batch_size]
         _require_finite(best._replace(train=_evaluate(model, first, params, best.number)))
     engine.step.weights.vector.copy_(progress.best_weights)
@@ -110,7 +110,7 @@ def train(
 
 @dataclass
 class _Progress:
-    """How far training has come: with the state of the engine, all that the rest of it depends on."""
+    """The epochs so far and the best weights: with the engine's state, everything that the other epochs depend on."""
 
     engine: TrainingEngine
     history: list[Epoch]
@@ -142,7 +142,7 @@ class _Progress:
         return self.history[self.best_number - 1]
 
     def add(self, epoch: Epoch, params: TrainParams) -> None:
-        """Take up an epoch that has ended, and its weights if they are the best so far."""
+        """Record a finished epoch, and keep its weights if they are the best so far."""
         self.history.append(epoch)
         if self.best_number == 0 or _is_better(epoch, self.best, params):
             self.best_number = epoch.number
@@ -157,7 +157,7 @@ class _Progress:
 
 
 def _evaluate(model: VAE, images: Tensor, params: TrainParams, epoch: int) -> Losses[float]:
-    """The losses of the weights as they are; the same noise in every epoch, so that epochs differ by weights only."""
+    """The losses at the current weights. The noise is the same in every epoch, so only the weights differ."""
     elbo = inference.negative_elbo(model, images, params.seed)
     losses = average_loss(elbo, kl_weight(params, epoch), params.free_bits)
     if params.importance_samples > 1:
@@ -173,7 +173,11 @@ def _is_better(epoch: Epoch, best: Epoch, params: TrainParams) -> bool:
 
 
 def _criterion(losses: Losses[float], params: TrainParams) -> float:
-    return losses.loss if params.importance_samples > 1 else losses.reconstruction + losses.kl
+    """The lowest is best: the negative ELBO, or minus the importance-weighted bound if that is trained."""
+    if params.importance_samples > 1:
+        return losses.loss
+    reconstruction, kl = torch.tensor([losses.reconstruction, losses.kl], dtype=torch.float64).split(1)
+    return float(total_loss(reconstruction, kl))
 
 
 def _require_finite(epoch: Epoch) -> None:

@@ -14,7 +14,7 @@ from vae.training.weights import Weights
 
 
 class StepResult(NamedTuple):
-    """What a step was made with, before the weights moved.
+    """The losses and the gradient norm of a step, at the weights before it.
 
     Attributes:
         losses: averages over the batch, each 0-dimensional.
@@ -29,7 +29,7 @@ class Backward(Protocol):
     """Computes the training loss of a batch, and writes its gradient to ``Weights.gradient``."""
 
     def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor) -> Losses[Tensor]:
-        """Of uint8 images (B, pixels), noise ε (B, D) or (B, k, D), and β, 0-dimensional."""
+        """Take uint8 images (B, pixels), noise ε (B, D) or (B, k, D), and β, 0-dimensional."""
 
 
 class Step:
@@ -57,7 +57,7 @@ class Step:
 
 
 class AutomaticDifferentiation:
-    """The loss of a batch and its gradient, as ``training_loss`` says.
+    """The loss of a batch and its gradient, by automatic differentiation of ``training_loss``.
 
     In bfloat16 PyTorch's autocast computes matrix products and convolutions in that precision and leaves the rest in
     float32; weights and gradients stay in float32.
@@ -81,6 +81,6 @@ class AutomaticDifferentiation:
 
 
 def decay_of_each(model: VAE, weight_decay: float) -> Tensor:
-    """The decay of each parameter, in the order of ``Weights.vector``: that of matrices and kernels alone (P,)."""
+    """The weight decay of each parameter (P,), ordered as ``Weights.vector``; zero except for matrices and kernels."""
     parts = [torch.full_like(each, weight_decay if each.ndim > 1 else 0.0).flatten() for each in model.parameters()]
     return torch.cat(parts).detach()

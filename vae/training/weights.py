@@ -15,7 +15,7 @@ class Weights:
     Attributes:
         vector: θ (P,); the model's parameters are views of it from now on.
         gradient: ∂/∂θ of the loss (P,); the parameters' ``grad`` are views of it.
-        slices: of each parameter its part of both, [start, end).
+        slices: the part of both vectors that belongs to each parameter.
     """
 
     def __init__(self, model: VAE) -> None:

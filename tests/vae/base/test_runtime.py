@@ -331,7 +331,7 @@ class TestDescription:
     @pytest.mark.parametrize(
         ("variables", "expected"),
         [
-            ({}, "waiting as OpenMP would"),
+            ({}, "OpenMP's default wait policy"),
             ({"GOMP_SPINCOUNT": "5000"}, "GOMP_SPINCOUNT=5000"),
             ({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "7"}, "OMP_WAIT_POLICY=passive, GOMP_SPINCOUNT=7"),
         ],
