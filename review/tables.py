@@ -1,5 +1,6 @@
 """Tables as text: for Markdown, and for a terminal."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,4 +42,5 @@ def as_narrow_text(table: "pd.DataFrame", droppable: int) -> str:
     if not dropped:
         return text
     names = ", ".join(table.columns[len(kept.columns) :])
-    return f"{text}\n\nToo wide to show: {names}. List fewer metrics in METRICS=…, or the important ones first."
+    note = f"Too wide to show: {names}. List fewer metrics, or the important ones first, in METRICS=…"
+    return f"{text}\n\n{textwrap.fill(note, WIDTH)}"

@@ -34,6 +34,6 @@ def test_columns_at_the_right_are_dropped_and_named_where_a_table_would_be_too_w
     table = pd.DataFrame({name: ["x" * width] for name in "abcd"})
     text, _, note = as_narrow_text(table, 3).partition("\n\n")
     assert note == (
-        dropped and f"Too wide to show: {dropped}. List fewer metrics in METRICS=…, or the important ones first."
+        dropped and f"Too wide to show: {dropped}. List fewer metrics, or the important ones first, in METRICS=…"
     )
     assert (max(map(len, text.splitlines())) <= WIDTH) == (width < 100)
