@@ -13,6 +13,7 @@ from tests.vae.figures.pictures import (
     DIGITS,
     GARMENTS,
     balanced,
+    bars,
     explanation,
     grid,
     informed,
@@ -116,6 +117,55 @@ def test_texts_within_a_picture_do_not_overlap(picture: Figure) -> None:
             continue
         for one, other in combinations([text.get_window_extent() for text in axes.texts], 2):
             assert one.x1 <= other.x0 or other.x1 <= one.x0 or one.y1 <= other.y0 or other.y1 <= one.y0
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("losses", [("epoch", UNIT)] * 3 + [("epoch", "average over steps, before clipping")]),
+        (
+            "spectrum of one dimension",
+            [
+                ("", "KL (nats per image)"),
+                ("latent dimension, by falling KL", "variance of the posterior mean"),
+            ],
+        ),
+        ("errors of garments", [("class", "mean squared error per pixel")]),
+        ("bounds", [("negative ELBO, nats per image", "share of images per nat")]),
+        (
+            "holes",
+            [
+                ("distance to the nearest code (prior standard deviations)", "share per unit of distance"),
+                ("share of the way between the two codes", "realism (median of interpolations)"),
+            ],
+        ),
+        ("balance of garments", [("class", "share of images (%)")]),
+        ("information of a hundred dimensions", [("latent dimension, by falling KL", "mutual information (nats)")]),
+    ],
+)
+def test_axes_name_what_they_show_with_its_unit(name: str, labels: list[tuple[str, str]]) -> None:
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in PICTURES[name]().axes] == labels
+
+
+def test_what_colours_tell_apart_lines_markers_and_hatching_tell_apart_too() -> None:
+    """For readers who do not see the difference of two colours."""
+    training, validation = PICTURES["losses"]().axes[0].lines[:2]
+    assert training.get_linestyle() != validation.get_linestyle()
+    reference, linear, spherical = PICTURES["holes"]().axes[1].lines
+    assert len({line.get_linestyle() for line in (reference, linear, spherical)}) == 3
+    assert linear.get_marker() != spherical.get_marker()
+    pairs = bars(PICTURES["balance of garments"]().axes[0])
+    assert pairs[0].get_hatch() != pairs[-1].get_hatch()
+
+
+def test_a_table_of_verdicts_grows_with_its_lines_and_fills_its_width() -> None:
+    figures = [verdict_table(rows, "Verdicts") for rows in (verdicts(2, 50, 50), verdicts(2, 300, 50), verdicts(4))]
+    sizes = [tuple(figure.get_size_inches()) for figure in figures]
+    assert {width for width, _ in sizes} == {11}
+    assert sizes[0][1] < sizes[1][1] < sizes[2][1]
+    figures[2].draw_without_rendering()
+    widest = max(text.get_window_extent().x1 for text in figures[2].axes[0].texts)
+    assert widest > 0.93 * figures[2].bbox.width
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if name.startswith("no ")])
