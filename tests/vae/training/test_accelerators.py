@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import vae.model.vae
 from tests.settings import architecture, train_params
 from vae.base.runtime import seeded
 from vae.model.likelihoods import Bernoulli
+from vae.model.objective import Losses
 from vae.model.vae import VAE
 from vae.training import accelerators
 from vae.training.accelerators import TOLERANCE, accelerate, largest_difference
@@ -100,6 +102,22 @@ class TestTolerance:
     ) -> None:
         monkeypatch.setattr(*edit)
         assert min(difference(build(seed), seed=seed) for seed in range(3)) > 3 * TOLERANCE
+
+
+@pytest.mark.parametrize(("largest", "agrees"), [(1e36, True), (1e34, False)])
+def test_an_overflow_counts_as_a_difference_unless_the_reference_is_close_to_one_too(
+    largest: float, agrees: bool
+) -> None:
+    """A sum over 128 images overflows at 3e38, which an average of 1e36 is close to."""
+    weights = Step(build(), train_params()).weights
+
+    def returns(second: float) -> Callable[..., Losses[Tensor]]:
+        """A KL of 1 at the first call, and another one at all later calls."""
+        values = chain([1.0], repeat(second))
+        return lambda *_: Losses(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(next(values)))
+
+    difference = largest_difference(returns(largest), returns(torch.inf), weights, 1.0, *batch(size=128))
+    assert (difference <= TOLERANCE) == agrees
 
 
 class TestAccelerate:
