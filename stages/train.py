@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 
 import torch
 
@@ -21,6 +22,11 @@ from vae.training.loop import Epoch, train
 
 log = logging.getLogger(__name__)
 
+SECONDS_BETWEEN_WRITES = 1.0
+EPOCHS_LOGGED = 20  # about as many lines, however many epochs there are
+MNIST_RECIPE = 30 * 60_000  # images that recipes/mnist trains on
+LONG_TRAINING = 10 * MNIST_RECIPE
+
 
 def main(params: Params) -> None:
     """Train the model; write the best epoch's weights, its losses, and the history of all epochs."""
@@ -29,9 +35,10 @@ def main(params: Params) -> None:
     with runtime.seeded(params.train.seed, "initial weights"):
         model = VAE(Architecture(image_shape=data.shape, **params.model.model_dump()))
     log.info("%d training images, %d validation images", len(data), len(validation))
+    warn_of_long_training(len(data), params)
 
     checkpoint = Checkpoint(paths.CHECKPOINTS, run_identity(params, device))
-    training = train(model.to(device), data, validation, params.train, report, checkpoint)
+    training = train(model.to(device), data, validation, params.train, Report(params.train.epochs), checkpoint)
 
     save_model(paths.MODEL, model)
     best = training.best
@@ -42,6 +49,20 @@ def main(params: Params) -> None:
     log.info("kept the weights of epoch %d: %s", best.number, in_words(best))
 
 
+def warn_of_long_training(images: int, params: Params) -> None:
+    """Warn of a number of epochs that was meant for a smaller data set."""
+    seen = images * params.train.epochs
+    if seen > LONG_TRAINING:
+        log.warning(
+            "This will take long: %s epochs of %s images are %.0f times the work of the MNIST recipe. "
+            "The number of epochs in params.yaml is meant for the small digits; for MNIST and its relatives use "
+            "$(cat recipes/mnist), or set train.epochs.",
+            f"{params.train.epochs:,}",
+            f"{images:,}",
+            seen / MNIST_RECIPE,
+        )
+
+
 def run_identity(params: Params, device: torch.device) -> str:
     """A digest of all that the outcome depends on: parameters, data, this project's code, and the machine."""
     settings = {"model": params.model.model_dump(), "train": params.train.model_dump(), **runtime.machine(device)}
@@ -50,12 +71,26 @@ def run_identity(params: Params, device: torch.device) -> str:
     )
 
 
-def report(history: Sequence[Epoch]) -> None:
-    """Rewrite the losses of all epochs so far, so that a run can be watched."""
-    columns = table(history)
-    write_csv(paths.LOSSES, list(columns), zip(*columns.values(), strict=True))
-    if not sys.stderr.isatty():  # where the progress bar is not shown
-        log.info("epoch %d: %s", history[-1].number, in_words(history[-1]))
+class Report:
+    """Called after each epoch, it writes the losses of all epochs so far, so that a run can be watched.
+
+    The file is rewritten once a second at most, since short epochs may take less time than that, and after the last.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.next_write = 0.0
+
+    def __call__(self, history: Sequence[Epoch]) -> None:
+        """Take the history so far."""
+        number = len(history)
+        if number == self.epochs or monotonic() >= self.next_write:
+            columns = table(history)
+            write_csv(paths.LOSSES, list(columns), zip(*columns.values(), strict=True))
+            self.next_write = monotonic() + SECONDS_BETWEEN_WRITES
+        shown = number in (1, self.epochs) or number % max(1, self.epochs // EPOCHS_LOGGED) == 0
+        if shown and not sys.stderr.isatty():  # where the progress bar is not shown
+            log.info("epoch %d: %s", number, in_words(history[-1]))
 
 
 def table(history: Sequence[Epoch]) -> dict[str, list[float | None]]:

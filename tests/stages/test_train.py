@@ -1,0 +1,70 @@
+"""What the training stage says while it runs."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from stages import paths
+from stages.train import Report, warn_of_long_training
+from vae.base.params import Params, load_params
+from vae.model.objective import Losses
+from vae.training.loop import Epoch
+
+COMMITTED = load_params(Path(__file__).parents[2] / "params.yaml")
+
+
+def with_epochs(epochs: int) -> Params:
+    return COMMITTED.model_copy(update={"train": COMMITTED.train.model_copy(update={"epochs": epochs})})
+
+
+def history(epochs: int) -> list[Epoch]:
+    losses = Losses(2.0, 1.5, 0.5)
+    return [Epoch(number, losses, 1.0, losses) for number in range(1, epochs + 1)]
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "warned"),
+    [
+        (1294, COMMITTED.train.epochs, False),
+        (60_000, 30, False),
+        (60_000, COMMITTED.train.epochs, True),
+    ],
+    ids=["digits by default", "MNIST by its recipe", "MNIST with the epochs of digits"],
+)
+def test_training_warns_of_epochs_that_were_meant_for_a_smaller_data_set(
+    images: int, epochs: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_long_training(images, with_epochs(epochs))
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * warned
+    assert ("$(cat recipes/mnist)" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 30, 1000])
+def test_about_twenty_epochs_are_logged_the_first_and_the_last_among_them(
+    epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(paths, "LOSSES", tmp_path / "losses.csv")
+    caplog.set_level(logging.INFO)
+    report = Report(epochs)
+    whole = history(epochs)
+    for number in range(1, epochs + 1):
+        report(whole[:number])
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].startswith("epoch 1: ")
+    assert lines[-1].startswith(f"epoch {epochs}: ")
+    assert min(epochs, 20) <= len(lines) <= 40
+
+
+def test_the_table_of_losses_holds_every_epoch_at_the_end_however_short_the_epochs_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "LOSSES", tmp_path / "losses.csv")
+    report = Report(50)
+    whole = history(50)
+    written = set()
+    for number in range(1, 51):
+        report(whole[:number])
+        written.add((tmp_path / "losses.csv").read_text().count("\n") - 1)
+    assert 1 in written  # at once, so that a run can be watched from its first epoch
+    assert (tmp_path / "losses.csv").read_text().count("\n") - 1 == 50
