@@ -1,5 +1,5 @@
-# make repro runs the pipeline, make test proves it, make report shows what a change changed; each sets up .venv where it
-# is missing.
+# make repro runs the pipeline, make test checks the code, make report shows the effects of a change. Targets set up
+# .venv if necessary.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,17 +7,17 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro mnist verify report gate experiments compare limits pictures comment test quick coverage lint format bench umap lock clean-env
+.PHONY: help env repro mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench umap lock clean-env
 
-help: ## Show what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(READY) ## Set up .venv with the pinned dependencies
 
-# pip installs uv alone, by the hashes in requirements.txt; uv installs the rest in a fraction of pip's time.
+# pip installs only uv, checked against the hashes in requirements.txt. uv installs the rest much faster than pip.
 # The .pth file puts .venv/bin first on PATH whenever .venv's Python starts, so that `.venv/bin/dvc repro` runs
-# its stages, and its queue workers, in .venv though nobody activated it. The last two lines let the pages of
-# `dvc plots show` and `dvc plots diff` do without the web.
+# its stages, and its queue workers, in .venv even if it is not activated. The last commands give DVC a template with
+# which the pages of `dvc plots show` and `dvc plots diff` work offline.
 $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
 	@rm -f $(READY)
@@ -30,64 +30,67 @@ $(READY): requirements.txt
 	@test ! -d .git || $(BIN)/dvc config --quiet --local plots.html_template "$(CURDIR)/.venv/share/vae/plots.html"
 	@touch $(READY)
 
-repro: $(READY) ## Run the pipeline: what changed since the last run, of the five stages
+repro: $(READY) ## Run the pipeline: those of the five stages that changed
 	$(BIN)/dvc repro
 
-# An experiment of that name may exist at this commit; it is replaced. DVC takes each stage that has run with the same
-# inputs from its cache, so what is done is not done again.
-mnist: $(READY) ## Run the pipeline on MNIST by the recipe recipes/mnist, as an experiment named mnist
+# Replaces an experiment of that name at this commit. DVC takes stages that already ran with the same inputs from its
+# cache, so nothing is computed twice.
+mnist: $(READY) ## Run the pipeline on MNIST with recipes/mnist, as an experiment named mnist
 	@! $(BIN)/dvc exp list --name-only | grep -qx mnist || $(BIN)/dvc exp remove --quiet mnist
 	$(BIN)/dvc exp run --name mnist $$(cat recipes/mnist)
 
-verify: $(READY) ## Fail unless dvc.lock, metrics and plots are those of this code and these parameters
+verify: $(READY) ## Fail if dvc.lock, metrics or plots do not match the code and the parameters
 	@dvc repro --dry --allow-missing > .venv/verify.log 2>&1 && ! grep -q '^Running stage' .venv/verify.log \
-		|| { cat .venv/verify.log; echo 'dvc.lock is not up to date: run make repro, and commit what it changes.'; exit 1; }
+		|| { cat .venv/verify.log; echo 'dvc.lock is not up to date: run make repro and commit the changes.'; exit 1; }
 	@echo 'dvc.lock is up to date.'
 
-# BASE and HEAD are commits, branches, tags or experiments; without HEAD the workspace as it is.
+# BASE and HEAD are commits, branches, tags or experiments. Without HEAD, the workspace is used.
 BASE ?= main
 
-report: $(READY) ## Compare with BASE (main): report/; HEAD=… for another revision than the workspace
+report: $(READY) ## Compare the workspace, or HEAD=…, with BASE=main; write report/
 	$(BIN)/python -m review.report $(BASE) $(HEAD) $(if $(OUT),--out $(OUT)) $(if $(IMAGE_ROOT),--image-root $(IMAGE_ROOT))
 
-gate: $(READY) ## Fail where a metric is worse than at BASE (main) by more than limits.yaml, or METRIC=… by MAX_WORSE=…
+gate: $(READY) ## Fail if a metric is worse than at BASE=main by more than its limit; METRIC=… MAX_WORSE=… set one limit
 	@$(BIN)/python -m review.gate $(BASE) $(HEAD) $(if $(METRIC),--metric $(METRIC)) $(if $(MAX_WORSE),--max-worse $(MAX_WORSE))
 
-experiments: $(READY) ## List the experiments of this commit: what differs, the METRICS=…, names for dvc exp apply
+metrics: $(READY) ## List all metrics, for METRICS=…
+	@$(BIN)/python -m review.experiments --list-metrics
+
+experiments: $(READY) ## List the experiments of this commit, with names for dvc exp apply; METRICS=… to choose
 	@$(BIN)/python -m review.experiments $(if $(METRICS),--metrics $(METRICS)) $(if $(HIGHEST_FIRST),--highest-first)
 
-# The best comes first where limits.yaml says which way is better, else the lowest, or by HIGHEST_FIRST=1 the highest.
-compare: $(READY) ## Compare experiments, sorted by the first of METRICS=…; EXPERIMENTS=… for some: comparison/comparison.md
+# The best run comes first if limits.yaml has the first metric; else the lowest, or with HIGHEST_FIRST=1 the highest.
+compare: $(READY) ## Compare EXPERIMENTS=… (default: all), sorted by the first of METRICS=…; write comparison/
 	@$(BIN)/python -m review.compare $(EXPERIMENTS) $(if $(METRICS),--metrics $(METRICS)) \
 		$(if $(HIGHEST_FIRST),--highest-first) $(if $(OUT),--out $(OUT))
 
-limits: $(READY) ## Measure how far metrics differ by the seed alone, over ten seeds, and write limits.yaml
+limits: $(READY) ## Measure the spread of metrics over ten seeds, and write limits.yaml
 	$(BIN)/dvc exp run --queue -S 'train.seed=range(1,11)'
 	$(BIN)/dvc exp run --run-all --jobs 2
 	$(BIN)/python -m review.spread
 
-# The pictures alone, in a commit without history: the branch holds those of the last report only. Their folder is named
-# after the commit that is reviewed, so that no cache shows those of an earlier one.
-pictures: ## Push the pictures of report/ to origin, branch reports/pull-request-PR=…, where a comment can show them
-	@test -n '$(PR)' || { echo 'Which pull request? PR=…'; exit 2; }
+# Pushes a commit without history that contains only the pictures, so that the branch does not grow. The folder has the
+# name of the reviewed commit, so that caches do not show earlier pictures.
+pictures: ## Push the pictures of report/ for a comment on pull request PR=…
+	@test -n '$(PR)' || { echo 'Set PR=… to the number of the pull request.'; exit 2; }
 	@export GIT_DIR="$$(git rev-parse --absolute-git-dir)" && export GIT_INDEX_FILE="$$GIT_DIR/report.index" \
 		&& rm -f "$$GIT_INDEX_FILE" && cd report && git --work-tree=. add --force -- '*.png' \
 		&& tree=$$(printf '040000 tree %s\t%s\n' $$(git write-tree) $(or $(COMMIT),$$(git rev-parse HEAD)) | git mktree) \
 		&& git push --quiet --force origin $$(git commit-tree $$tree -m 'Pictures of a report'):refs/heads/reports/pull-request-$(PR)
 
-comment: $(READY) ## Post report/report.md on the pull request PR=…, in the place of an earlier report
+comment: $(READY) ## Post report/report.md on pull request PR=…, or replace an earlier report
 	@$(BIN)/python -m review.comment $(PR)
 
 test: lint ## Run every check: format, lint, types, tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-quick: lint ## Run lint, types and the tests that matter most, in about a minute: for use while working
+quick: lint ## Run lint, types and the fast tests, in about a minute
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m 'not slow' --quiet -rNfE
 
-coverage: $(READY) ## Run all tests and list the lines of vae, stages and review that they do not run; fail below 95 %
+coverage: $(READY) ## Run all tests and list uncovered lines of vae, stages and review; fail below 95 %
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --quiet --cov --cov-report term-missing:skip-covered
 
-lint: $(READY) ## Check format, style and types alone
+lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -96,13 +99,13 @@ format: $(READY) ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure speed and memory: a table, and benchmarks/results.json
+bench: $(READY) ## Measure speed and memory; write benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-umap: $(READY) ## Install the optional extra behind embed.method=umap
+umap: $(READY) ## Install the optional dependency of embed.method=umap
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-umap.txt
 
-lock: $(READY) ## Pin the dependencies anew, each to its newest release
+lock: $(READY) ## Pin each dependency to its newest release
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 -c requirements.txt requirements-umap.in -o requirements-umap.txt
 

@@ -1,5 +1,5 @@
-"""Speed and memory of the project, beside its goals: ``python -m benchmarks``."""
+"""Measure speed and memory of the project, and compare them with its goals: ``python -m benchmarks``."""
 
 from vae.base import openmp
 
-openmp.configure()  # here, since a benchmark imports torch first of all
+openmp.configure()  # must run before torch is imported

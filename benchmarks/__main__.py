@@ -30,7 +30,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
 
 
 def main() -> None:
-    """Run the benchmarks that are asked for; print a table, and write all figures as JSON."""
+    """Run the requested benchmarks; print a table, and write all figures as JSON."""
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -53,32 +53,38 @@ def _run(names: list[str], settings: Settings, output: Path) -> None:
         seconds = perf_counter() - start
         print(f"{name}: {table.goals_met(sections[-1])}, in {seconds:.0f} s", flush=True)
         results: dict[str, Any] = {section.name: table.values(section) for section in sections}
-        # After each: who interrupts the next one keeps what there is.
+        # Write after each benchmark, so that an interruption keeps the results so far.
         write_json(output, {"quick": settings.quick, "machine": here, "benchmarks": results})
     print(f"\n{table.text(here, sections, quick=settings.quick)}\n\nwritten to {output}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the project, next to its goals.")
-    parser.add_argument(
-        "names", nargs="*", type=_name, metavar="NAME", help=f"what to run, of {', '.join(BENCHMARKS)}; all if none"
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure the project, and compare it with its goals."
     )
-    parser.add_argument("--quick", action="store_true", help="fewer images and rounds, to try the suite")
-    parser.add_argument("--repeats", type=_count, metavar="N", help="rounds of each benchmark, in place of its own")
-    parser.add_argument("--epochs", type=_count, metavar="N", help="of the trainings that fidelity compares")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        type=_name,
+        metavar="NAME",
+        help=f"benchmarks to run: {', '.join(BENCHMARKS)} (default: all)",
+    )
+    parser.add_argument("--quick", action="store_true", help="use fewer images and rounds, to try the suite")
+    parser.add_argument("--repeats", type=_count, metavar="N", help="number of rounds of each benchmark")
+    parser.add_argument("--epochs", type=_count, metavar="N", help="number of epochs in the fidelity benchmark")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results.json", metavar="PATH")
     return parser
 
 
 def _name(text: str) -> str:
     if text not in BENCHMARKS:
-        raise argparse.ArgumentTypeError(f"no benchmark {text!r}; there are {', '.join(BENCHMARKS)}")
+        raise argparse.ArgumentTypeError(f"no benchmark {text!r}; choose from {', '.join(BENCHMARKS)}")
     return text
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
 
 

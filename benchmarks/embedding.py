@@ -1,6 +1,6 @@
-"""``embedding``: what the projections and the measures of the latent space cost, and how far pictures can be trusted.
+"""``embedding``: time of the projections and measures of the latent space, and trustworthiness of the projections.
 
-No goals: this is what the defaults of ``embed.method`` and ``embed.points`` were chosen by.
+There are no goals. The results determined the defaults of ``embed.method`` and ``embed.points``.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Codes = NDArray[np.float32]
 
 
 def run(settings: Settings) -> Section:
-    """Project, and measure, the codes of MNIST test images."""
+    """Time projections and measures of the codes of MNIST test images."""
     model = mnist.trained_model(settings.device)
     train, test = mnist.splits()
     codes, labels = inference.encode(model, test.images).mean.cpu().numpy(), test.labels.numpy()
@@ -50,7 +50,7 @@ def run(settings: Settings) -> Section:
     )
 
     clocks = {title: timed(work, runtime.CPU) for title, work in works.items()}
-    projection.project(codes[:100], "tsne", 0)  # imports what the rest takes from scikit-learn
+    projection.project(codes[:100], "tsne", 0)  # imports scikit-learn before the clock starts
     rows = []
     for title, seconds in interleave(clocks, settings.rounds(ROUNDS), "embedding").items():
         remark = ""
@@ -60,10 +60,10 @@ def run(settings: Settings) -> Section:
             remark = f"trustworthiness {trust:.3f}"
         rows.append(Row(title, Spread(seconds), "s", remark=remark))
     if not find_spec("umap"):
-        rows.append(skipped("UMAP", "not installed; make umap installs it"))
+        rows.append(skipped("UMAP", "not installed; run make umap"))
     return Section("embedding", f"codes of MNIST images, {mnist.ABOUT_THE_MODEL}, after one epoch", rows)
 
 
 def draw(pictures: dict[str, Codes], title: str, codes: Codes, method: str) -> None:
-    """Project codes, and keep the picture."""
+    """Project codes, and store the projection."""
     pictures[title] = projection.project(codes, method, 0)

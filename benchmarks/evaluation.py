@@ -1,7 +1,7 @@
-"""``evaluation``: the importance-weighted bound, next to the decoder's matrix products that it needs.
+"""``evaluation``: time of the importance-weighted bound over the time of its decoder's matrix products, and its memory.
 
-Each sample of each image is decoded: 20 → 400 → 784. And the memory that the bound takes must not grow with the number
-of samples; it is that of a process of its own, ``python -m benchmarks.evaluation MODEL IMAGES SAMPLES``.
+Each sample of each image is decoded: 20 → 400 → 784. The memory of the bound must not grow with the number of samples.
+It is measured in a separate process, ``python -m benchmarks.evaluation MODEL IMAGES SAMPLES``.
 """
 
 import json
@@ -23,7 +23,7 @@ ROUNDS = 3
 SAMPLES, QUICK_SAMPLES = 100, 10
 MEMORY_SAMPLES = (10, 100)
 OVER_PRODUCTS = 2.0
-MEMORY_GROWTH = 1.5  # of a tenth of the samples; what an allocator makes of the same requests varies
+MEMORY_GROWTH = 1.5  # limit for ten times as many samples; allocators vary
 MIB = 2**20
 
 
@@ -52,7 +52,7 @@ def run(settings: Settings) -> Section:
 
 
 def memory(settings: Settings) -> list[Row]:
-    """What the bound adds to the largest memory of a process."""
+    """Measure how much the bound adds to the peak memory of a process."""
     with tempfile.TemporaryDirectory(prefix="vae-bench-") as folder:
         model, images = Path(folder, "model.safetensors"), Path(folder, "test.safetensors")
         save_model(model, mnist.trained_model(runtime.device()))
@@ -73,7 +73,7 @@ def memory(settings: Settings) -> list[Row]:
 
 
 def main(model_path: Path, images_path: Path, samples: int) -> None:
-    """Write the largest memory of this process before and after the bound, in bytes."""
+    """Print the peak memory of this process before and after the bound, in bytes."""
     runtime.configure()
     device = runtime.device()
     images = load_images(images_path)

@@ -1,7 +1,7 @@
-"""``fidelity``: whether what makes training fast changes what it comes to.
+"""``fidelity``: whether the optimisations of training change its results.
 
-Not a timing: test losses after the same training in float32 and in lower precision, the losses of the hand-derived
-steps next to those of automatic differentiation, and whether a run repeats bit for bit.
+This measures no times. It compares test losses after the same training in float32 and in lower precision, losses of
+the handwritten gradient and of automatic differentiation, and the bits of two identical runs.
 """
 
 import torch
@@ -20,11 +20,11 @@ from vae.training.engine import TrainingEngine
 from vae.training.loop import Training, train
 
 EPOCHS, QUICK_EPOCHS = 3, 2
-NATS = 0.5  # that a lower precision may change the test loss by
+NATS = 0.5  # largest change of the test loss by a lower precision
 
 
 def run(settings: Settings) -> Section:
-    """Train in each precision, twice in float32, and make an epoch by automatic differentiation beside ours."""
+    """Train in each precision, twice in float32, and compare an epoch with automatic differentiation."""
     images = mnist.training_images(quick=settings.quick)
     epochs = settings.epochs or (QUICK_EPOCHS if settings.quick else EPOCHS)
     device = settings.device
@@ -53,24 +53,24 @@ def run(settings: Settings) -> Section:
 
 
 def trained(images: LabelledImages, params: TrainParams, device: torch.device) -> tuple[VAE, Training]:
-    """A model trained as the stage does, without a validation set."""
+    """Train a model as the stage does, without a validation set."""
     model = mnist.new_model(device)
     return model, train(model, images, images[:0], params, lambda _: None)
 
 
 def weights(model: VAE) -> Tensor:
-    """All of them, as one vector."""
+    """All weights of a model as one vector."""
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
 class ComparedEngine(TrainingEngine):
-    """Steps that are made by automatic differentiation too, on a second model, with the same images and noise.
+    """Engine that repeats each step with automatic differentiation, on a second model with the same images and noise.
 
-    The learning rate has to be constant, and the objective the plain negative ELBO.
+    The learning rate must be constant, and the objective the plain negative ELBO.
 
     Attributes:
-        equal_every_chunk: whether the reference starts each chunk of steps from our weights and moments.
-        losses: of each chunk of steps the loss of each batch (steps,), ours and the reference's.
+        equal_every_chunk: whether the reference starts each chunk of steps with our weights and Adam moments.
+        losses: for each chunk of steps, the losses (steps,) of our engine and of the reference.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ComparedEngine(TrainingEngine):
         return ours
 
     def _make_equal(self) -> None:
-        """Give the reference our weights and moments: what two ways of rounding differ by grows from step to step."""
+        """Copy our weights and moments to the reference, since differences from rounding grow from step to step."""
         parameters = list(self.reference.parameters())
         sizes = [parameter.numel() for parameter in parameters]
         optimizer = self.step.optimizer
@@ -120,7 +120,7 @@ class ComparedEngine(TrainingEngine):
 def differences(
     images: Tensor, params: TrainParams, device: torch.device, *, equal_every_chunk: bool
 ) -> tuple[float, float]:
-    """|ours - reference| / reference over an epoch: the largest of a step's loss, and that of the average."""
+    """|ours - reference| / reference over an epoch: the largest of all steps, and that of the average loss."""
     models = mnist.new_model(device), mnist.new_model(device)
     engine = ComparedEngine(*models, images, params, equal_every_chunk=equal_every_chunk)
     engine.epoch(1, lambda _: None)

@@ -1,8 +1,8 @@
-"""``growth``: what more images cost, in seconds per image and in memory.
+"""``growth``: time per image and memory for data sets of growing size.
 
-MNIST is repeated into files, which are mapped into memory as a stage does it. Each size is trained in a process of its
-own, ``python -m benchmarks.growth IMAGES EPOCHS``; small sizes for more epochs, so that all see the same number of
-images or more. The files lie in a temporary folder that goes away whatever happens.
+The data sets repeat MNIST in files that are mapped into memory, as in a stage. Each size is trained in a separate
+process, ``python -m benchmarks.growth IMAGES EPOCHS``. Small sizes get more epochs, so that each size trains on about
+as many images. The files are in a temporary folder that is always deleted.
 """
 
 import json
@@ -23,7 +23,7 @@ from vae.training.engine import CHUNK, TrainingEngine
 
 ROUNDS = 3
 SIZES, QUICK_SIZES = (60_000, 300_000, 1_200_000), (60_000, 120_000)
-SHARE = 0.15  # that the time of an image may differ by
+SHARE = 0.15  # largest relative difference of the time per image
 BYTES_PER_BYTE = 1.1
 GIB = 2**30
 
@@ -45,7 +45,7 @@ def run(settings: Settings) -> Section:
 
 
 def rows(measured: dict[str, list[dict[str, Any]]], bytes_on_disk: list[int]) -> list[Row]:
-    """Time and memory of each size, and the growth of both."""
+    """Rows with time and memory of each size, and the growth of both."""
     seconds, memory = (
         {name: Spread([reported[key] for reported in reports]) for name, reports in measured.items()}
         for key in ("seconds_per_image", "peak_bytes")
@@ -70,7 +70,7 @@ def rows(measured: dict[str, list[dict[str, Any]]], bytes_on_disk: list[int]) ->
 
 
 def write(path: Path, size: int) -> None:
-    """MNIST's training images over and over."""
+    """Write a data set of a given size that repeats MNIST's training images."""
     train = mnist.splits().train
     times = -(-size // len(train))
     images, labels = train.images.repeat(times, 1, 1, 1)[:size], train.labels.repeat(times)[:size]
@@ -78,7 +78,7 @@ def write(path: Path, size: int) -> None:
 
 
 def main(path: Path, epochs: int) -> None:
-    """Write the seconds per image of some epochs, and the largest memory of this process."""
+    """Print the seconds per image over some epochs, and the peak memory of this process."""
     runtime.configure()
     device = runtime.device()
     images = load_images(path).images

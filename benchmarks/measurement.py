@@ -1,4 +1,4 @@
-"""Clocks, rounds, medians and ratios, and the machine that they belong to."""
+"""Time functions in rounds, summarise by medians and ratios, and describe the machine."""
 
 import os
 import platform
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line asks for.
+    """The settings from the command line.
 
     Attributes:
-        device: where models are trained and evaluated.
-        quick: fewer images and rounds, to try the suite.
-        repeats: rounds of each benchmark; None for its own default.
-        epochs: of the trainings that ``fidelity`` compares; None for its own default.
+        device: device on which models are trained and evaluated.
+        quick: whether to use fewer images and rounds.
+        repeats: number of rounds; None for the default of each benchmark.
+        epochs: number of epochs in ``fidelity``; None for its default.
     """
 
     device: torch.device
@@ -34,13 +34,13 @@ class Settings:
     epochs: int | None = None
 
     def rounds(self, default: int) -> int:
-        """The rounds of a benchmark that makes so many by default."""
+        """The number of rounds of a benchmark with the given default."""
         return self.repeats or (min(default, 2) if self.quick else default)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What the rounds gave, in their order."""
+    """The results of the rounds, in order."""
 
     values: Sequence[float]
 
@@ -61,17 +61,17 @@ class Spread:
 
 
 def ratio(numerators: Spread, denominators: Spread) -> Spread:
-    """The ratio within each round: what slows the machine down for a while slows both."""
+    """The ratio within each round, so that a temporary slowdown of the machine affects both values."""
     return Spread([above / below for above, below in zip(numerators.values, denominators.values, strict=True)])
 
 
 def interleave(works: Mapping[str, Callable[[], T]], rounds: int, title: str) -> dict[str, list[T]]:
-    """Let all take their turns in each round, and show how far it is.
+    """Call all functions in turn in each round, with a progress bar.
 
     Args:
-        works: what is measured, by name; each returns what one turn measured.
-        rounds: how often.
-        title: what the progress bar says.
+        works: functions by name; each returns one measurement.
+        rounds: number of rounds.
+        title: title of the progress bar.
     """
     measured: dict[str, list[T]] = {name: [] for name in works}
     with tqdm(total=rounds * len(works), unit="turn", leave=False, disable=None) as bar:
@@ -84,12 +84,12 @@ def interleave(works: Mapping[str, Callable[[], T]], rounds: int, title: str) ->
 
 
 def spreads(works: Mapping[str, Callable[[], float]], rounds: int, title: str) -> dict[str, Spread]:
-    """The same of works that return a number each."""
+    """Interleave functions that return numbers."""
     return {name: Spread(values) for name, values in interleave(works, rounds, title).items()}
 
 
 def timed(work: Callable[[], object], device: torch.device, times: int = 1) -> Callable[[], float]:
-    """Make of a work one that returns the seconds it took; ``times`` over, for what is too short to time by itself."""
+    """Return a function that measures the seconds per call of ``work``, over ``times`` calls."""
 
     def seconds() -> float:
         synchronize(device)
@@ -103,15 +103,15 @@ def timed(work: Callable[[], object], device: torch.device, times: int = 1) -> C
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for a device that works by itself."""
+    """Wait for an accelerator to finish."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def machine(device: torch.device) -> dict[str, str | int | float]:
-    """What the figures depend on, besides the code."""
+    """Describe the machine and the libraries that the figures depend on."""
     seen = runtime.machine(device)
-    amx = ", AMX" if "amx_bf16" in str(seen["features"]) else ""  # which bfloat16 depends on
+    amx = ", AMX" if "amx_bf16" in str(seen["features"]) else ""  # makes bfloat16 fast
     return {
         "cpu": _cpu(),
         "instructions": f"{seen['instructions']}{amx}",
@@ -123,7 +123,7 @@ def machine(device: torch.device) -> dict[str, str | int | float]:
 
 
 def _cpu() -> str:
-    """The processor's name, from Linux where it says so."""
+    """The name of the processor, from /proc/cpuinfo if possible."""
     cpu_info = Path("/proc/cpuinfo")
     if cpu_info.exists():
         for line in cpu_info.read_text().splitlines():

@@ -39,22 +39,22 @@ ARCHITECTURE = Architecture(
 
 @cache
 def splits() -> Splits:
-    """MNIST as the project has it."""
+    """Load MNIST as the project does."""
     return load_source("mnist", 0)
 
 
 def training_images(*, quick: bool) -> LabelledImages:
-    """All 60,000, or the first few."""
+    """All 60,000 training images, or the first few."""
     train = splits().train
     return train[:QUICK_IMAGES] if quick else train
 
 
 def as_the_tutorial_reads_it(count: int) -> Dataset[tuple[Tensor, int]]:
-    """The first training images, by way of torchvision: float32 (1, 28, 28), with their labels."""
+    """Load the first training images with torchvision: float32 (1, 28, 28), with labels."""
     from torchvision.datasets import MNIST
     from torchvision.transforms import ToTensor
 
-    splits()  # the archives are there from now on
+    splits()  # downloads the archives if necessary
     with tempfile.TemporaryDirectory(prefix="vae-bench-") as root:
         raw = Path(root, "MNIST", "raw")
         raw.mkdir(parents=True)
@@ -65,13 +65,13 @@ def as_the_tutorial_reads_it(count: int) -> Dataset[tuple[Tensor, int]]:
 
 
 def new_model(device: torch.device) -> VAE:
-    """The untrained model, the same every time."""
+    """An untrained model with the same initial weights every time."""
     with runtime.seeded(0, "initial weights"):
         return VAE(ARCHITECTURE).to(device)
 
 
 def settings(precision: Precision = "float32", epochs: int = 1) -> TrainParams:
-    """The parameters of its training."""
+    """The parameters of training."""
     return TrainParams(
         epochs=epochs,
         batch_size=BATCH_SIZE,
@@ -89,13 +89,13 @@ def settings(precision: Precision = "float32", epochs: int = 1) -> TrainParams:
 
 
 def precisions(device: torch.device) -> tuple[Precision, ...]:
-    """Those that differ on a device."""
+    """The precisions that differ on a device."""
     return ("float32", "tf32", "bfloat16") if device.type == "cuda" else ("float32", "bfloat16")
 
 
 @cache
 def trained_model(device: torch.device) -> VAE:
-    """The model after an epoch, good enough to take the time of what is done with it."""
+    """The model after one epoch, which is enough for timings."""
     model = new_model(device)
     TrainingEngine(model, splits().train.images, settings()).epoch(1, lambda _: None)
     return model

@@ -1,4 +1,4 @@
-"""Work in processes of its own: for what a process costs from its start, and for its memory."""
+"""Run commands in separate processes, to measure start-up time and memory."""
 
 import json
 import resource
@@ -14,27 +14,27 @@ ROOT = Path(__file__).parents[1]
 
 
 class FailedProcessError(Exception):
-    """A process of a benchmark ended with an error."""
+    """A process of a benchmark failed."""
 
 
 def seconds_of(*command: str | Path) -> float:
-    """The time from the start of a command to its end, in the project's folder."""
+    """Run a command in the project's folder, and return its duration."""
     start = perf_counter()
     _run(*command)
     return perf_counter() - start
 
 
 def reported_by(module: str, *arguments: str | Path | int) -> dict[str, Any]:
-    """What ``python -m module`` writes as its last line: JSON."""
+    """Run ``python -m module``, and return the JSON object in its last line of output."""
     output = _run(sys.executable, "-m", module, *map(str, arguments))
     values: dict[str, Any] = json.loads(output.splitlines()[-1])
     return values
 
 
 def peak_resident_bytes() -> int:
-    """The largest memory of this process so far, file pages that are mapped into it included.
+    """The peak memory of this process so far, including mapped file pages.
 
-    Linux hands ``ru_maxrss`` on from the process that started this one, so it is asked for its own mark.
+    On Linux, ``ru_maxrss`` is inherited from the parent process, so read ``VmHWM`` instead.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -46,7 +46,7 @@ def peak_resident_bytes() -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The largest memory of this process so far, on CUDA that on the device."""
+    """The peak memory of this process so far; on CUDA, the peak memory on the device."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
 
 

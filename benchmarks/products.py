@@ -1,7 +1,7 @@
-"""The matrix products that a computation cannot do without, and nothing else: what it could cost at best.
+"""The bare matrix products of a computation, as a lower bound on its time.
 
-They are computed into memory set aside before, on dense random numbers, with the operands laid out as in the real
-computation. On CUDA they are one graph, so that launching kernels does not count.
+They are computed into preallocated memory, on dense random numbers, with operands laid out as in the real computation.
+On CUDA they are captured as one graph, so that launching kernels takes no time.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from vae.model.vae import VAE
 
 
 class Product(NamedTuple):
-    """left (M, K) · right (K, N), and where it goes (M, N)."""
+    """A matrix product: left (M, K) · right (K, N), written to out (M, N)."""
 
     left: Tensor
     right: Tensor
@@ -23,13 +23,13 @@ class Product(NamedTuple):
 
     @property
     def operations(self) -> int:
-        """Multiplications and additions."""
+        """The number of multiplications and additions."""
         rows, inner = self.left.shape
         return 2 * rows * inner * self.right.shape[1]
 
 
 class Layer(NamedTuple):
-    """The products of y = x·Wᵀ forward, and of ∂/∂W = δᵀ·x and ∂/∂x = δ·W backward."""
+    """The products of a linear layer: forward y = x·Wᵀ, backward ∂/∂W = δᵀ·x and ∂/∂x = δ·W."""
 
     forward: Product
     by_weight: Product
@@ -37,7 +37,7 @@ class Layer(NamedTuple):
 
 
 def step_products(model: VAE, batch_size: int, dtype: torch.dtype) -> list[Product]:
-    """The products of a training step of an MLP, in its order: nobody asks for the gradient by the image."""
+    """The products of a training step of an MLP, in order, without the gradient with respect to the images."""
     layers = [*_layers(_of_encoder(model), batch_size, dtype), *_layers(_of_decoder(model), batch_size, dtype)]
     backward = [product for layer in reversed(layers) for product in (layer.by_weight, layer.by_input)]
     return [*(layer.forward for layer in layers), *backward[:-1]]
@@ -49,30 +49,30 @@ def decoder_products(model: VAE, batch_size: int) -> list[Product]:
 
 
 def operations(products: Sequence[Product]) -> int:
-    """Multiplications and additions of all."""
+    """The number of multiplications and additions of all products."""
     return sum(product.operations for product in products)
 
 
 def multiply(products: Sequence[Product]) -> None:
-    """Compute all."""
+    """Compute all products."""
     for left, right, out in products:
         torch.mm(left, right, out=out)
 
 
 def training_epoch(model: VAE, images: int, batch_size: int, dtype: torch.dtype) -> Callable[[], None]:
-    """The products of an epoch's steps, ready to be computed."""
+    """Return a function that computes the products of an epoch of training."""
     return _in_batches(lambda size: step_products(model, size, dtype), images, batch_size, model.device)
 
 
 def decoding(model: VAE, images: int, batch_size: int) -> Callable[[], None]:
-    """The products of decoding a code for each image, ready to be computed."""
+    """Return a function that computes the products of decoding one code per image."""
     return _in_batches(lambda size: decoder_products(model, size), images, batch_size, model.device)
 
 
 def _in_batches(
     products_of: Callable[[int], list[Product]], images: int, batch_size: int, device: torch.device
 ) -> Callable[[], None]:
-    """The products of a batch as often as there are batches, the last of which may be smaller."""
+    """Return a function that computes the products of all batches. The last batch may be smaller."""
     batches, rest = divmod(images, batch_size)
     full, last = products_of(batch_size), products_of(rest) if rest else []
 
@@ -95,7 +95,7 @@ def _of_decoder(model: VAE) -> list[nn.Module]:
 
 
 def _layers(modules: Sequence[nn.Module], batch_size: int, dtype: torch.dtype) -> list[Layer]:
-    """A chain of layers: each reads what the one before it wrote, and backward the other way round."""
+    """Build a chain of layers, where each layer reads the output of the one before it."""
     linear = [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
     device = linear[0].weight.device
     activations = [torch.randn(batch_size, width, dtype=dtype, device=device) for width in _widths(linear)]
@@ -120,16 +120,16 @@ def _widths(linear: Sequence[nn.Linear]) -> list[int]:
 
 
 def _without_launches(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Work as one CUDA graph, where there is CUDA."""
+    """Capture the work as one CUDA graph if the device is CUDA."""
     if device.type != "cuda":
         return work
-    work()  # so that libraries have set themselves up
+    work()  # initialises libraries before the capture
     torch.cuda.synchronize(device)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         work()
 
-    def replay(_memory: Callable[[], None] = work) -> None:  # the graph itself does not keep its tensors alive
+    def replay(_memory: Callable[[], None] = work) -> None:  # keeps the tensors of the graph alive
         graph.replay()
 
     return replay

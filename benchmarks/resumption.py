@@ -1,4 +1,4 @@
-"""``resumption``: the share of a training's time that goes into keeping its state."""
+"""``resumption``: the share of training time spent on saving checkpoints."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,23 +23,23 @@ PERCENT = 2.0
 
 
 class TimedCheckpoint(Checkpoint):
-    """Keeps states as ever, and count of the time.
+    """A checkpoint that measures the time spent in ``save``.
 
     Attributes:
-        seconds: within ``save``, the calls included that decide not to.
+        seconds: time spent in ``save``, including calls that save nothing.
     """
 
     seconds = 0.0
 
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Keep a state."""
+        """Save a state, and add up the time."""
         start = perf_counter()
         super().save(tensors, values)
         self.seconds += perf_counter() - start
 
 
 def run(settings: Settings) -> Section:
-    """Train in float32, and in bfloat16, where an epoch is shorter and a state as large; on all images always."""
+    """Train in float32 and in bfloat16 on all images. In bfloat16, epochs are shorter and checkpoints as large."""
     images, device = mnist.training_images(quick=False), settings.device
     epochs = EPOCHS if device.type == "cpu" else EPOCHS_ON_AN_ACCELERATOR
     if settings.quick:
@@ -52,12 +52,12 @@ def run(settings: Settings) -> Section:
     for precision, rounds in measured.items():
         total, percent = (Spread(values) for values in zip(*rounds, strict=True))
         rows.append(Row(f"training, {precision}", total, "s"))
-        rows.append(Row("of it, keeping the state", percent, "%", goal=at_most(percent.median, PERCENT, "%")))
+        rows.append(Row("of which saving checkpoints", percent, "%", goal=at_most(percent.median, PERCENT, "%")))
     return Section("resumption", f"trained on {epochs} × {len(images):,} MNIST images, {mnist.ABOUT_THE_MODEL}", rows)
 
 
 def share_of(images: LabelledImages, params: TrainParams, device: torch.device) -> Callable[[], tuple[float, float]]:
-    """A training that returns its seconds, and the percentage that went into keeping its state."""
+    """Return a function that trains, and returns its seconds and the percentage spent on saving checkpoints."""
 
     def measure() -> tuple[float, float]:
         with tempfile.TemporaryDirectory(prefix="vae-bench-") as folder:

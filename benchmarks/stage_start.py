@@ -1,6 +1,6 @@
-"""Run a stage up to where its work begins, and end there: ``python -m benchmarks.stage_start STAGE``.
+"""Run a stage until its work begins, then exit: ``python -m benchmarks.stage_start STAGE``.
 
-Nothing is imported here that the stage does not import, and nothing is written: each stage writes after its work.
+This module imports nothing that the stage does not import. Stages write only after their work, so nothing is written.
 """
 
 import os
@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import NoReturn
 
-# Module and name of what each stage calls first when parameters, inputs and model are there.
+# Module and name of the first function that each stage calls after it loaded parameters, inputs and model.
 FIRST_WORK = {
     "prepare": ("stages.prepare", "load_source"),
     "train": ("stages.train", "train"),
@@ -19,18 +19,18 @@ FIRST_WORK = {
 
 
 def main(name: str) -> NoReturn:
-    """Let the stage run, its first work replaced by the end of the process."""
+    """Run a stage whose first function ends the process."""
     stage = import_module(f"stages.{name}")
     module, function = FIRST_WORK[name]
     if not hasattr(import_module(module), function):
-        sys.exit(f"there is no {module}.{function}: FIRST_WORK is out of date")
+        sys.exit(f"{module}.{function} does not exist: FIRST_WORK is out of date")
     setattr(import_module(module), function, _end)
     import_module("stages.entry").run(stage.main)
-    sys.exit(f"{name} ended without a call of {module}.{function}: FIRST_WORK is out of date")
+    sys.exit(f"{name} did not call {module}.{function}: FIRST_WORK is out of date")
 
 
 def _end(*_arguments: object, **_settings: object) -> NoReturn:
-    os._exit(0)  # at once, without taking the interpreter down
+    os._exit(0)  # at once, without shutting down the interpreter
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""``start-up``: what a stage takes before its work begins, and what ``make repro`` takes when there is none.
+"""``start-up``: the time of a stage before its work begins, and of ``make repro`` with nothing to do.
 
-A stage is run by ``benchmarks.stage_start``, which ends the process where work would begin. What is counted is the
-time from the start of Python to there: importing the stage and the library, validating the parameters, loading the
-images and the model, and for ``train`` also the initial weights and the digest of the run. The stage ``prepare`` has
-no inputs but the source, and to read that is its work. A bare ``import torch`` ends its process in the same way: to
-take the interpreter down costs half a second more, with or without a stage.
+``benchmarks.stage_start`` runs a stage and ends the process when work would begin. The time from the start of Python
+includes importing the stage and the library, validating the parameters, loading images and model, and for ``train``
+also the initial weights and the digest of the run. Loading the data set is the work of ``prepare`` and not included.
+``import torch`` alone ends its process in the same way, since shutting down the interpreter takes another half second.
 """
 
 import subprocess
@@ -27,14 +26,14 @@ INPUTS = (paths.TRAIN_IMAGES, paths.VALIDATION_IMAGES, paths.TEST_IMAGES, paths.
 
 
 def run(settings: Settings) -> Section:
-    """Measure the stages, then ``make repro``, as far as the project's folder has what they need."""
+    """Measure the stages and ``make repro``, skipping what the project's folder is not ready for."""
     dataset = load_params(ROOT / paths.PARAMS).prepare.dataset
     rows = [*stages(settings), *nothing_to_do(settings)]
     return Section("start-up", f"until the work of a stage on {dataset} begins; ratios to import torch", rows)
 
 
 def stages(settings: Settings) -> list[Row]:
-    """Each stage over ``import torch``."""
+    """The start-up time of each stage, with the ratio to ``import torch``."""
     missing = [str(path) for path in INPUTS if not (ROOT / path).exists()]
     if missing:
         return [skipped("the stages", f"{missing[0]} is missing; run make repro first")]
@@ -43,7 +42,7 @@ def stages(settings: Settings) -> list[Row]:
     works: dict[str, Callable[[], float]] = {bare: partial(seconds_of, sys.executable, "-c", alone)}
     for stage in FIRST_WORK:
         works[stage] = partial(seconds_of, sys.executable, "-m", "benchmarks.stage_start", stage)
-    spreads(works, 1, "warm-up")  # files into the system's cache
+    spreads(works, 1, "warm-up")  # loads files into the system's cache
     measured = spreads(works, settings.rounds(ROUNDS), "start-up")
     rows = [Row(bare, measured[bare], "s")]
     for stage in FIRST_WORK:
@@ -54,7 +53,7 @@ def stages(settings: Settings) -> list[Row]:
 
 
 def nothing_to_do(settings: Settings) -> list[Row]:
-    """``make repro`` over a bare ``dvc repro``, when there is nothing for either."""
+    """The time of ``make repro`` and of ``dvc repro`` when nothing has changed."""
     reason = why_not()
     if reason:
         return [skipped("make repro with nothing to do", reason)]
@@ -68,19 +67,19 @@ def nothing_to_do(settings: Settings) -> list[Row]:
     difference = Spread([with_make - without for with_make, without in zip(make, dvc, strict=True)])
     return [
         *(Row(name, seconds, "s") for name, seconds in measured.items()),
-        Row("make less dvc", difference, "s", goal=at_most(difference.median, SECONDS_OVER_DVC, "s")),
+        Row("difference of make and dvc", difference, "s", goal=at_most(difference.median, SECONDS_OVER_DVC, "s")),
     ]
 
 
 def why_not() -> str:
-    """Why ``make repro`` would have something to do, if it would."""
+    """Why ``make repro`` would have something to do, or an empty string."""
     if not (BIN / "dvc").exists() or status_of("make", "--question", ".venv/.ready"):
         return "make would set up .venv; run make repro first"
     if status_of(str(BIN / "dvc"), "status", "--quiet"):
-        return "dvc status says that something changed; run make repro first"
+        return "dvc status reports changes; run make repro first"
     return ""
 
 
 def status_of(*command: str) -> int:
-    """The exit status of a command in the project's folder."""
+    """Run a command in the project's folder, and return its exit status."""
     return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode

@@ -1,4 +1,4 @@
-"""Results, as a table to read and as values for JSON."""
+"""Format results as a table and as values for JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from benchmarks.measurement import Spread
 
 COLUMNS = ("what", "measured: median (min–max)", "ratio: median (min–max)", "goal", "met")
-QUICK = "a quick try, not to be quoted"
+QUICK = "quick run, not for quotation"
 
 
 class Goal(NamedTuple):
-    """What a figure should be, in words, and whether it is."""
+    """The goal of a figure as text, and whether it is met."""
 
     text: str
     met: bool
@@ -20,16 +20,16 @@ class Goal(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A figure: what was measured, or a ratio of what was measured.
+    """A figure: a measurement, a ratio of measurements, or both.
 
     Attributes:
-        what: its name.
-        measured: numbers, or a word where there is no number.
-        unit: of ``measured``.
-        ratio: a number without a unit.
-        goal: what one of the two should be, if anything.
-        remark: what else is to be said of ``measured``.
-        digits: of ``measured`` that are shown.
+        what: name of the figure.
+        measured: numbers, or text if there is no number.
+        unit: unit of ``measured``.
+        ratio: a ratio without a unit.
+        goal: goal of the ratio or the measurement, if any.
+        remark: a remark on ``measured``.
+        digits: significant digits of ``measured`` to show.
     """
 
     what: str
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """A benchmark's rows, under its name and a line that says what they are about."""
+    """The rows of a benchmark, with its name and a description."""
 
     name: str
     about: str
@@ -51,27 +51,27 @@ class Section:
 
 
 def at_most(value: float, limit: float, unit: str = "") -> Goal:
-    """The goal of a figure that should be small."""
+    """The goal that a value is at most a limit."""
     return Goal(f"≤ {limit:g}{_with_space(unit)}", value <= limit)
 
 
 def at_least(value: float, limit: float, unit: str = "") -> Goal:
-    """The goal of a figure that should be large."""
+    """The goal that a value is at least a limit."""
     return Goal(f"≥ {limit:g}{_with_space(unit)}", value >= limit)
 
 
 def skipped(what: str, reason: str) -> Row:
-    """A line in place of a figure that cannot be had here."""
+    """A row for a figure that cannot be measured here."""
     return Row(f"{what}: skipped, {reason}")
 
 
 def compared(what: str, ratio: Spread, goal: Goal | None = None) -> Row:
-    """The row of a ratio."""
+    """A row for a ratio."""
     return Row(what, ratio=ratio, goal=goal)
 
 
 def text(machine: Mapping[str, object], sections: Sequence[Section], *, quick: bool) -> str:
-    """The machine and one table, which is Markdown that can be read as it is."""
+    """Format the machine and one table of all sections, as readable Markdown."""
     head = list(COLUMNS)
     if quick:
         head[0] = f"what ({QUICK})"
@@ -79,7 +79,7 @@ def text(machine: Mapping[str, object], sections: Sequence[Section], *, quick: b
     for section in sections:
         cells.append([f"**{section.name}**: {section.about}", "", "", "", ""])
         cells += [_cells(row) for row in section.rows]
-    # A line that has a first cell only runs over the columns to its right; it would widen the first for all.
+    # A row with only a first cell spans all columns, so it does not count for the width of the first.
     columns = zip(*(row for row in cells if any(row[1:])), strict=True)
     widths = [max(map(len, column)) for column in columns]
     lines = [_line(row, widths) for row in cells]
@@ -88,7 +88,7 @@ def text(machine: Mapping[str, object], sections: Sequence[Section], *, quick: b
 
 
 def goals_met(section: Section) -> str:
-    """In words: how many of a section's goals are met."""
+    """Describe how many goals of a section are met."""
     goals = [row.goal for row in section.rows if row.goal is not None]
     if not goals:
         return "no goals"
@@ -96,12 +96,12 @@ def goals_met(section: Section) -> str:
 
 
 def values(section: Section) -> dict[str, Any]:
-    """All of a section that JSON can hold."""
+    """The values of a section, for JSON."""
     return {"about": section.about, "figures": [_values(row) for row in section.rows]}
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number to so many significant digits."""
+    """Format a number with the given significant digits."""
     if value == 0:
         return "0"
     if abs(value) < 1e-4:

@@ -1,8 +1,8 @@
-"""``threads``: an epoch of training alone, beside a busy process, and beside another training.
+"""``threads``: time of an epoch of training alone, beside a busy process, and beside another training run.
 
-Each training is a process of its own, ``python -m benchmarks.threads EPOCHS``, which reports the time of its epochs.
-Waiting threads spin before they sleep: as ``vae.base.openmp`` sets it, by whether others use the cores; as long as GNU
-OpenMP would by itself; or not at all.
+Each training run is a separate process, ``python -m benchmarks.threads EPOCHS``, which prints the time of its epochs.
+Waiting threads spin before they sleep. The cases compare the spin count that ``vae.base.openmp`` sets, depending on
+whether other processes use the cores, with the default of GNU OpenMP and with no spinning.
 """
 
 import json
@@ -35,7 +35,7 @@ WAITING: dict[str, dict[str, str]] = {
     ASLEEP: {"OMP_WAIT_POLICY": "passive"},
     ONE_THREAD: {"OMP_NUM_THREADS": "1"},
 }
-# What is run, and the row that its time is divided by.
+# The cases, and the case that each is divided by.
 CASES: dict[tuple[str, str], tuple[str, str] | None] = {
     (ALONE, OURS): (ALONE, BY_DEFAULT),
     (ALONE, BY_DEFAULT): None,
@@ -52,10 +52,10 @@ GOALS = {(ALONE, OURS): 1.1, (BESIDE_BUSY, OURS): 5.0, (TWO, OURS): 1.1}
 def run(settings: Settings) -> Section:
     """Time an epoch in each case."""
     epochs = QUICK_EPOCHS if settings.quick else EPOCHS
-    about = f"an epoch of 60,000 MNIST images, {mnist.ABOUT_THE_MODEL}, by how waiting threads wait"
+    about = f"an epoch of 60,000 MNIST images, {mnist.ABOUT_THE_MODEL}, by how threads wait"
     if settings.device.type != "cpu":
-        return Section("threads", about, [skipped("trainings on the CPU", "they compute on an accelerator")])
-    mnist.splits()  # the archives are there from now on
+        return Section("threads", about, [skipped("training on the CPU", "the device is an accelerator")])
+    mnist.splits()  # downloads the archives if necessary
     works = {_name(*case): partial(seconds_an_epoch, *case, epochs) for case in CASES}
     measured = spreads(works, settings.rounds(ROUNDS), "threads")
     rows = []
@@ -73,7 +73,7 @@ def _name(place: str, waiting: str) -> str:
 
 
 def seconds_an_epoch(place: str, waiting: str, epochs: int) -> float:
-    """The median over the epochs of a training, or the slower of two at once."""
+    """The median time of an epoch; of two runs at once, that of the slower one."""
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | WAITING[waiting]
     with busy_process() if place == BESIDE_BUSY else nullcontext():
         command = [sys.executable, "-m", "benchmarks.threads", str(epochs)]
@@ -93,7 +93,7 @@ def seconds_an_epoch(place: str, waiting: str, epochs: int) -> float:
 
 @contextmanager
 def busy_process() -> Iterator[None]:
-    """Keep one core busy within the block."""
+    """Keep one core busy during the block."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         yield
@@ -103,7 +103,7 @@ def busy_process() -> Iterator[None]:
 
 
 def main() -> None:
-    """Train as a stage does, on the CPU, and print the seconds of each epoch."""
+    """Train on the CPU as a stage does, and print the seconds of each epoch."""
     runtime.configure()
     images = mnist.splits().train
     ends = [perf_counter()]

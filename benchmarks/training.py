@@ -1,8 +1,7 @@
 """``training``: seconds per epoch on MNIST.
 
-It compares the tutorial's loop, this project's ``TrainingEngine.epoch`` in each precision, and the bare matrix products
-of an epoch's steps. Ours is measured after a few epochs, when pixels that are never white have driven numbers close to
-zero.
+Compares the tutorial's loop, this project's ``TrainingEngine.epoch`` in each precision, and the bare matrix products of
+an epoch. The engine is measured after a few epochs, when pixels that are never white have driven numbers close to zero.
 """
 
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from vae.training.engine import TrainingEngine
 
 ROUNDS = 5
 EPOCHS_BEFORE = 5
-EPOCHS_A_TURN_ON_AN_ACCELERATOR = 10  # one alone is over in some hundredths of a second
+EPOCHS_A_TURN_ON_AN_ACCELERATOR = 10  # one epoch takes only hundredths of a second
 
 TUTORIAL = "the tutorial's loop"
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -30,7 +29,7 @@ CUDA_GOAL_UNDER_TUTORIAL = 100.0
 
 
 def run(settings: Settings) -> Section:
-    """Measure all of it."""
+    """Time an epoch of each."""
     images = mnist.training_images(quick=settings.quick)
     device = settings.device
     times = 1 if device.type == "cpu" else EPOCHS_A_TURN_ON_AN_ACCELERATOR
@@ -55,7 +54,7 @@ def run(settings: Settings) -> Section:
 
 
 def rows(measured: dict[str, Spread], device: torch.device) -> list[Row]:
-    """Seconds, then ratios, with the goals of the device."""
+    """Rows with seconds, then with ratios, and the goals for the device."""
     on_cuda = device.type == "cuda"
     lines = []
     for name, seconds in measured.items():
@@ -74,15 +73,15 @@ def rows(measured: dict[str, Spread], device: torch.device) -> list[Row]:
 
 
 def ours(precision: Precision) -> str:
-    """What the project's epoch is called."""
+    """The name of the project's epoch."""
     return f"ours, {precision}"
 
 
 def bare(precision: Precision) -> str:
-    """What the products of an epoch are called."""
+    """The name of the bare products of an epoch."""
     return f"bare products, {precision}"
 
 
 def our_epoch(engine: TrainingEngine) -> Callable[[], object]:
-    """An epoch without a progress bar: always the first, since by a constant schedule all are alike."""
+    """Return a function that trains for an epoch, always the first, since all epochs are alike."""
     return lambda: engine.epoch(1, lambda _: None)

@@ -1,7 +1,7 @@
-"""The VAE of the well-known tutorials, and their loop, written as they write it.
+"""The VAE and the training loop of well-known tutorials, as a baseline for speed.
 
-What the project's training is compared with: automatic differentiation, an optimiser as it comes, a ``DataLoader``
-that turns one image after another into a tensor, and a loss that is read after every step.
+It uses automatic differentiation, a standard optimiser, a ``DataLoader`` that converts images to tensors one by one,
+and a loss that is read after every step.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class TutorialVAE(nn.Module):
-    """784-400-20-400-784, with a sigmoid at the end."""
+    """An MLP 784-400-20-400-784 that ends with a sigmoid."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,21 +22,21 @@ class TutorialVAE(nn.Module):
         self.fc4 = nn.Linear(400, 784)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 784) to mean and log-variance, each (B, 20)."""
+        """Encode images (B, 784) to mean and log-variance, each (B, 20)."""
         hidden = F.relu(self.fc1(x))
         return self.fc21(hidden), self.fc22(hidden)
 
     def reparameterize(self, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """A sample of the posterior (B, 20)."""
+        """Draw a sample from the posterior (B, 20)."""
         deviation = torch.exp(0.5 * log_variance)
         return mean + torch.randn_like(deviation) * deviation
 
     def decode(self, z: Tensor) -> Tensor:
-        """Codes (B, 20) to intensities (B, 784)."""
+        """Decode codes (B, 20) to intensities (B, 784)."""
         return torch.sigmoid(self.fc4(F.relu(self.fc3(z))))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 1, 28, 28) to reconstruction, mean and log-variance."""
+        """Map images (B, 1, 28, 28) to reconstruction, mean and log-variance."""
         mean, log_variance = self.encode(x.view(-1, 784))
         return self.decode(self.reparameterize(mean, log_variance)), mean, log_variance
 
@@ -49,7 +49,7 @@ def loss_function(reconstruction: Tensor, x: Tensor, mean: Tensor, log_variance:
 
 
 class Tutorial:
-    """A training that can be asked for one epoch after another."""
+    """The tutorial's training loop, one epoch per call."""
 
     def __init__(
         self, images: Dataset[tuple[Tensor, int]], batch_size: int, learning_rate: float, device: torch.device
@@ -60,7 +60,7 @@ class Tutorial:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=learning_rate)
 
     def epoch(self) -> float:
-        """Train on every image once; returns the average loss, in nats per image."""
+        """Train on every image once, and return the average loss in nats per image."""
         self.model.train()
         train_loss, count = 0.0, 0
         for batch, _ in self.loader:

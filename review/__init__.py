@@ -1,4 +1,4 @@
-"""Revisions of the project next to one another: a report for a review, a gate, and experiments compared.
+"""Compare revisions and experiments: a report for code review, a gate, and tables of experiments.
 
-It reads what the stages have written, at any revision, and knows DVC and Git; the stages know nothing of it.
+This package reads what the stages wrote at any revision. It uses DVC and Git; the stages do not depend on it.
 """

@@ -1,4 +1,4 @@
-"""What differs between revisions, and whether it is for the better."""
+"""Find what differs between revisions, and whether it got better or worse."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -13,35 +13,35 @@ class Direction(StrEnum):
 
     BETTER = "better"
     WORSE = "worse"
-    WITHIN_SPREAD = "within the spread"  # no larger than what another seed may make of the same code
-    CHANGED = "changed"  # of a metric that has no good and no bad side, or is not in limits.yaml
+    WITHIN_SPREAD = "within the spread"  # no larger than the difference that another seed may make
+    CHANGED = "changed"  # the metric has no better direction, or is not in limits.yaml
     SAME = "same"
 
 
 class Row(NamedTuple):
-    """Something that differs: its key, and its value at each revision, None where a revision lacks it."""
+    """A key whose value differs between revisions, with its value at each, or None if a revision lacks it."""
 
     key: str
     values: tuple[Value, ...]
 
 
 def parameters_that_differ(revisions: Sequence[Revision]) -> list[Row]:
-    """The parameters that are not the same at all revisions, in the order of ``params.yaml``."""
+    """The parameters that differ between revisions, in the order of ``params.yaml``."""
     return _rows([revision.parameters for revision in revisions])
 
 
 def metrics_that_differ(revisions: Sequence[Revision]) -> list[Row]:
-    """The metrics that are not the same at all revisions, stage by stage."""
+    """The metrics that differ between revisions, stage by stage."""
     return _rows([revision.metrics for revision in revisions])
 
 
 def verdicts_that_differ(revisions: Sequence[Revision]) -> list[Row]:
-    """The verdicts that are not the same at all revisions."""
+    """The verdicts that differ between revisions."""
     return _rows([revision.verdicts for revision in revisions])
 
 
 def direction(before: Value, after: Value, limit: Limit | None) -> Direction:
-    """What the change of a metric from one revision to another means."""
+    """Whether a metric got better or worse from one revision to another."""
     if before == after:
         return Direction.SAME
     if limit is None or not is_number(before) or not is_number(after):
@@ -53,12 +53,12 @@ def direction(before: Value, after: Value, limit: Limit | None) -> Direction:
 
 
 def is_number(value: Value) -> bool:
-    """Whether a value can be subtracted."""
+    """Whether a value is a number, and not a boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def in_words(value: Value) -> str:
-    """A value as a reader wants it: as many digits as it was written with, a list as in YAML."""
+    """A value as text: all digits of a number, a list as in YAML, a dash for a missing value."""
     match value:
         case None:
             return "–"

@@ -1,4 +1,4 @@
-"""The charts and pictures of ``dvc plots diff``, with what ``dvc.yaml`` says of each."""
+"""The charts and pictures of ``dvc plots diff``, with their titles and stages from ``dvc.yaml``."""
 
 import json
 import os
@@ -14,24 +14,24 @@ from review.revisions import Revision
 from vae.base.errors import VAEError
 from vae.base.yaml12 import parse_yaml
 
-DOTS = 1.5  # of a PNG per pixel of a chart
+DOTS = 1.5  # pixels of a PNG per pixel of a chart
 ABSENT = "not at this revision"
 
 
 class PlotsError(VAEError):
-    """``dvc plots diff`` has failed."""
+    """``dvc plots diff`` failed, or a chart cannot be drawn."""
 
 
 class Chart(NamedTuple):
     """A table drawn by Vega.
 
     Attributes:
-        path: of the table.
-        stage: that writes it.
-        title: of the chart.
-        specification: in Vega-Lite, with the rows of all revisions; empty where no revision has any.
-        absent: revisions that are not in the chart, with the reason.
-        differing: revisions whose rows are not those of the first.
+        path: path of the table.
+        stage: the stage that writes it.
+        title: title of the chart.
+        specification: the Vega-Lite specification, with the rows of all revisions; empty if no revision has any.
+        absent: revisions that are missing from the chart, with the reason.
+        differing: revisions whose rows differ from those of the first revision.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Chart(NamedTuple):
 
     @property
     def is_table(self) -> bool:
-        """Whether it shows the measures of a stage, row by row."""
+        """Whether this is a table of a stage's measures."""
         return PurePosixPath(self.path).name == "measures.csv"
 
 
@@ -56,10 +56,10 @@ class Picture(NamedTuple):
     """A picture at each revision.
 
     Attributes:
-        path: of the picture.
-        stage: that writes it.
-        title: of the picture.
-        contents: the file at each revision, None where a revision lacks it.
+        path: path of the picture.
+        stage: the stage that writes it.
+        title: title of the picture.
+        contents: content of the file at each revision, or None if a revision lacks it.
     """
 
     path: str
@@ -74,13 +74,13 @@ class Picture(NamedTuple):
 
     @property
     def media_type(self) -> str:
-        """What kind of picture it is, for a data URL."""
+        """The media type, for a data URL."""
         suffix = PurePosixPath(self.path).suffix.removeprefix(".").lower()
         return {"svg": "image/svg+xml", "jpg": "image/jpeg"}.get(suffix, f"image/{suffix}")
 
 
 class Plots(NamedTuple):
-    """What ``dvc plots diff`` shows, in the order of ``dvc.yaml``."""
+    """The plots that ``dvc plots diff`` shows, in the order of ``dvc.yaml``."""
 
     charts: Sequence[Chart]
     pictures: Sequence[Picture]
@@ -92,10 +92,10 @@ class _Declared(NamedTuple):
 
 
 def load_plots(revisions: Sequence[Revision], project: Path = Path()) -> Plots:
-    """The charts and pictures of several revisions.
+    """Load the charts and pictures of several revisions.
 
     Raises:
-        PlotsError: ``dvc plots diff`` has failed.
+        PlotsError: ``dvc plots diff`` failed.
     """
     found = _plots_diff([revision.name for revision in revisions], project)
     errors = {(error.get("name"), error["rev"]): error for error in found.get("errors", [])}
@@ -113,24 +113,24 @@ def load_plots(revisions: Sequence[Revision], project: Path = Path()) -> Plots:
 
 
 def as_png(chart: Chart) -> bytes:
-    """A chart drawn without a browser.
+    """Draw a chart as PNG, without a browser.
 
     Raises:
-        PlotsError: Vega refuses the chart, whose template is then wrong.
+        PlotsError: Vega rejects the chart, so its template is wrong.
     """
     import vl_convert
 
     try:
         picture: bytes = vl_convert.vegalite_to_png(dict(chart.specification), scale=DOTS)
     except ValueError as error:
-        reason = " ".join(str(error).splitlines()[:2])  # below come lines of Vega's own code
+        reason = " ".join(str(error).splitlines()[:2])  # the rest is Vega's stack trace
         raise PlotsError(f"{chart.path}: cannot be drawn ({reason}); fix its template in .dvc/plots") from error
     return picture
 
 
 @cache
 def vega_scripts() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, which makes ``vegaEmbed`` known to a page; about 0.9 MB."""
+    """Vega, Vega-Lite and Vega-Embed as one script, which defines ``window.vegaEmbed``; about 0.9 MB."""
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
@@ -138,7 +138,7 @@ def vega_scripts() -> str:
 
 
 def _plots_diff(names: Sequence[str], project: Path) -> dict[str, Any]:
-    """What ``dvc plots diff --json`` prints, which also writes the pictures that are read elsewhere."""
+    """Run ``dvc plots diff --json``. The pictures that it writes are not used; they are read from the revisions."""
     with tempfile.TemporaryDirectory() as pictures:
         result = subprocess.run(
             [sys.executable, "-m", "dvc", "plots", "diff", *names, "--json", "--out", pictures],
@@ -149,13 +149,13 @@ def _plots_diff(names: Sequence[str], project: Path) -> dict[str, Any]:
             errors="replace",
         )
     if result.returncode != 0:
-        raise PlotsError(f"dvc plots diff {' '.join(names)} has failed:\n{result.stderr.strip()}\nFix that first.")
+        raise PlotsError(f"dvc plots diff {' '.join(names)} failed:\n{result.stderr.strip()}\nFix this first.")
     values: dict[str, Any] = json.loads(result.stdout)
     return values
 
 
 def _declared(revisions: Sequence[Revision]) -> dict[str, _Declared]:
-    """The plots of the stages by their paths, as the last revision that has them declares them."""
+    """Stage and title of each plot by path, as declared by the last revision that has the plot."""
     found: dict[str, _Declared] = {}
     for revision in reversed(revisions):
         for stage, entries in parse_yaml(revision.read("dvc.yaml") or b"{}").get("stages", {}).items():
@@ -166,13 +166,13 @@ def _declared(revisions: Sequence[Revision]) -> dict[str, _Declared]:
 
 
 def _place(path: str, declared: Iterable[str]) -> tuple[int, str]:
-    """Where a plot stands: in the order of its declaration, one that has none at the end."""
+    """Sort key of a plot: in the order of declaration, undeclared plots last."""
     order = list(declared)
     return order.index(path) if path in order else len(order), path
 
 
 def _reason(error: Mapping[str, str] | None) -> str:
-    """Why a revision is not in a chart."""
+    """Why a revision is missing from a chart."""
     if error is None or error["type"] == "FileNotFoundError":
         return ABSENT
     return f"cannot be read ({error['msg']})"
@@ -196,13 +196,13 @@ def _chart(
     }
     absent = {name: reasons[name] for name in names if not rows[name]}
     differing = [name for name in names if rows[name] != rows[names[0]]]
-    # Templates are in an earlier version of Vega-Lite, which the newest draws alike; told of it, it would warn.
+    # The templates name an earlier version of Vega-Lite. The newest draws them alike, but warns of the version.
     specification = {key: value for key, value in specification.items() if key != "$schema"}
     return Chart(path, stage, title, _ordered(specification, names), absent, differing)
 
 
 def _ordered(part: Any, names: Sequence[str]) -> Any:
-    """A specification with the revisions in the order in which they were asked for; Vega's own is alphabetical."""
+    """Sort revisions in the requested order, where Vega would sort them alphabetically."""
     match part:
         case Mapping():
             ordered = {key: _ordered(value, names) if key != "values" else value for key, value in part.items()}

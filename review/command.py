@@ -1,4 +1,4 @@
-"""What happens around every command of this package: errors that a user can fix have no traceback."""
+"""Run a command of this package, and report errors without a traceback."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from vae.base.terminal import replace_unknown_characters
 
 
 def run(command: Callable[[], int]) -> None:
-    """Run a command and exit with its status, or print an error that the user can fix and exit with status 2."""
+    """Run a command and exit with its status. On an error that the user can fix, print it and exit with status 2."""
     replace_unknown_characters()
     try:
         status = command()

@@ -1,4 +1,4 @@
-"""The report as a comment on a pull request: one, which later reports replace."""
+"""Post the report as one comment on a pull request, which later reports replace."""
 
 import argparse
 import json
@@ -9,23 +9,23 @@ from pathlib import Path
 from review import command
 from vae.base.errors import VAEError
 
-MARK = "<!-- report of review.comment -->"  # invisible; by it the comment is found again
-LONGEST = 65_536  # characters that GitHub takes in a comment
+MARK = "<!-- report of review.comment -->"  # invisible; identifies the comment
+LONGEST = 65_536  # GitHub's limit on the characters of a comment
 
 
 class CommentError(VAEError):
-    """The comment cannot be written."""
+    """The comment cannot be posted."""
 
 
 def post(report: str, pull_request: int) -> str:
-    """Write the comment, or put the report in the place of an earlier one; return its address.
+    """Post the comment, or replace an earlier report; return its address.
 
     Raises:
-        CommentError: the GitHub CLI is missing, not signed in, or refuses; or the report is too long.
+        CommentError: the GitHub CLI is missing, not signed in, or fails; or the report is too long.
     """
     body = f"{MARK}\n{report}"
     if len(body) > LONGEST:
-        raise CommentError(f"the report has {len(body)} characters, a comment takes {LONGEST}; compare fewer revisions")
+        raise CommentError(f"the report has {len(body)} characters, GitHub allows {LONGEST}; compare fewer revisions")
     comments = f"repos/{{owner}}/{{repo}}/issues/{pull_request}/comments"
     pages = json.loads(github("--paginate", "--slurp", comments))
     earlier = [each["id"] for page in pages for each in page if str(each["body"]).startswith(MARK)]
@@ -38,9 +38,9 @@ def post(report: str, pull_request: int) -> str:
 
 
 def github(*arguments: str, content: str = "") -> str:
-    """What GitHub's API answers, by way of ``gh``, which knows the repository and who is asking."""
+    """Call GitHub's API through ``gh``, which knows repository and user; return the response."""
     if shutil.which("gh") is None:
-        raise CommentError("gh is not on PATH; install the GitHub CLI, and sign in by gh auth login or GH_TOKEN")
+        raise CommentError("gh is not on PATH; install the GitHub CLI and sign in (gh auth login or GH_TOKEN)")
     result = subprocess.run(["gh", "api", *arguments], input=content, capture_output=True, encoding="utf-8")
     if result.returncode:
         raise CommentError(f"gh api {' '.join(arguments)}: {result.stderr.strip() or result.stdout.strip()}")
@@ -48,10 +48,12 @@ def github(*arguments: str, content: str = "") -> str:
 
 
 def main() -> int:
-    """Comment on a pull request."""
+    """Post the report on a pull request."""
     parser = argparse.ArgumentParser(prog="python -m review.comment", description=__doc__)
-    parser.add_argument("pull_request", type=int, help="its number")
-    parser.add_argument("--report", type=Path, default=Path("report/report.md"), help="the file to post")
+    parser.add_argument("pull_request", type=int, help="number of the pull request")
+    parser.add_argument(
+        "--report", type=Path, default=Path("report/report.md"), help="file to post (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     try:
         report = arguments.report.read_text(encoding="utf-8")

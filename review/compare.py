@@ -1,43 +1,60 @@
-"""Experiments compared: a table, hyperparameters against metrics, and contact sheets."""
+"""Compare experiments: a table, metrics against hyperparameters, and contact sheets."""
 
 import argparse
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from review import command
-from review.comparison import METRICS, Comparison, Order, choose_order, compare, load_runs, short_names, with_metric
+from review.comparison import (
+    METRICS,
+    Comparison,
+    Order,
+    about_names,
+    choose_order,
+    compare,
+    load_runs,
+    short_names,
+    with_metric,
+)
 from review.comparison_figures import hyperparameters
 from review.contact_sheets import contact_sheets, drawn
 from review.folders import whole_folder
-from review.tables import as_markdown, as_narrow_text
+from review.revisions import Revision
+from review.tables import WIDTH, as_markdown, as_narrow_text
 from vae.base import runtime
 from vae.base.artifacts import write_bytes, write_png
 
 
 def main() -> int:
-    """Print the table, and write it with its pictures to a folder."""
+    """Print the table, and write it to a folder, with pictures."""
     parser = argparse.ArgumentParser(prog="python -m review.compare", description=__doc__)
-    parser.add_argument("experiments", nargs="*", help="by name, or other revisions; all of this commit by default")
-    parser.add_argument("--metrics", nargs="+", default=METRICS, help="the first one sorts the table")
-    parser.add_argument("--highest-first", action="store_true", help="of a first metric that is not in limits.yaml")
-    parser.add_argument("--out", type=Path, default=Path("comparison"), help="the folder to write")
+    parser.add_argument(
+        "experiments", nargs="*", help="experiments or other revisions (default: this commit and all its experiments)"
+    )
+    parser.add_argument("--metrics", nargs="+", default=METRICS, help="metrics to show; the first one sorts the table")
+    parser.add_argument(
+        "--highest-first",
+        action="store_true",
+        help="sort in descending order if limits.yaml does not have the first metric",
+    )
+    parser.add_argument("--out", type=Path, default=Path("comparison"), help="folder to write (default: %(default)s)")
     arguments = parser.parse_args()
 
     runtime.configure()
     runs = load_runs(arguments.experiments)
     order = choose_order(runs, arguments.metrics, highest_first=arguments.highest_first)
     comparison = compare(with_metric(runs, order.metrics[0]), order)
-    without = [run.name for run in runs if run.metrics.get(order.metrics[0]) is None]
     with whole_folder(arguments.out) as folder:
         problems = write_comparison(folder, comparison, order)
-    print(terminal_table(comparison), legend(order), *problems, sep="\n\n")
-    if without:
-        print(f"\nNot in the table, since {order.metrics[0]} is missing: {', '.join(without)}")
-    print(f"\n{arguments.out}/: comparison.md, table.csv, and the pictures that it shows")
+    notes = "\n".join(footnotes(comparison, runs))
+    print(terminal_table(comparison), legend(order), notes, *problems, sep="\n\n")
+    print(f"\nWritten: {arguments.out}/comparison.md and table.csv, with pictures")
     return 0
 
 
 def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list[str]:
-    """Write table and pictures to a folder, and return what is missing from the pictures."""
+    """Write the table and the pictures to a folder, and return what is missing from the pictures."""
     table = comparison.table()
     write_bytes(folder / "table.csv", table.to_csv(index=False, lineterminator="\n").encode())
     write_png(folder / "hyperparameters.png", hyperparameters(comparison))
@@ -46,10 +63,12 @@ def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list
         "reconstructions": drawn(
             sheets.reconstructions,
             "Reconstructions by each experiment",
-            "Test images, and below them what each model makes of their codes.",
+            "Test images, and below them their reconstructions by each model.",
         ),
         "samples": drawn(
-            sheets.samples, "Samples of each experiment", "Decoded draws from the prior. Healthy: real images."
+            sheets.samples,
+            "Samples of each experiment",
+            "Decoded draws from the prior. Healthy: each could be a real image.",
         ),
     }
     names = ["hyperparameters"]
@@ -57,7 +76,7 @@ def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list
         if figure is not None:
             write_png(folder / f"{name}.png", figure)
             names.append(name)
-    problems = [f"No pictures of {name}: {reason}." for name, reason in sheets.problems.items()]
+    problems = [f"No reconstructions or samples of {name}: {reason}." for name, reason in sheets.problems.items()]
     parts = [
         f"# Comparison of {len(comparison.runs)} runs",
         legend(order),
@@ -71,17 +90,32 @@ def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list
 
 def legend(order: Order) -> str:
     """How to read the table."""
-    return f"{order} Over several seeds: mean ± standard deviation."
+    return f"{order} With several seeds: mean ± standard deviation."
 
 
 def terminal_table(comparison: Comparison) -> str:
-    """The table with short names, and only the first experiment of each setting."""
+    """Format the table with short names of columns, and only the first experiment of each setting."""
     table = comparison.table()
     differing, metrics = short_names(
         comparison.runs.values(), comparison.parameters.columns, comparison.metrics.columns
     )
     table["experiments"] = table["experiments"].map(_first_of)
     return as_narrow_text(table.set_axis(["experiments", *differing, "seeds", *metrics], axis="columns"), len(metrics))
+
+
+def footnotes(comparison: Comparison, runs: Sequence[Revision]) -> list[str]:
+    """Notes below the table: the names behind ``+2``, how to use names, and which runs the table leaves out."""
+    notes = [f"{_first_of(names)}: {names}" for names in comparison.table()["experiments"] if ", " in names]
+    notes.append(about_names(comparison.runs))
+    metric = comparison.metrics.columns[0]
+    reasons = {
+        f"{metric} is missing": [run.name for run in runs if run.metrics.get(metric) is None],
+        "a run above has the same parameters": [
+            run.name for run in runs if run.name not in comparison.runs and run.metrics.get(metric) is not None
+        ],
+    }
+    notes += [f"Not in the table, since {why}: {', '.join(left)}" for why, left in reasons.items() if left]
+    return [textwrap.fill(note, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for note in notes]
 
 
 def _first_of(names: str) -> str:

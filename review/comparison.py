@@ -1,6 +1,6 @@
-"""Compare runs: what differs between them, with runs that differ in seeds alone grouped."""
+"""Compare runs, grouping those that differ only in their seeds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 from typing import Any
@@ -22,10 +22,10 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Order:
-    """The metrics of a table. The first one sorts it.
+    """The metrics of a table, and how the first one sorts it.
 
     Attributes:
-        metrics: their keys.
+        metrics: keys of the metrics.
         highest_first: whether the runs with the highest value come first.
     """
 
@@ -38,14 +38,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, the best first, in tables with a row for each run.
+    """Sorted runs, with tables of one row per run.
 
     Attributes:
         runs: the runs by name.
-        parameters: those that differ between the runs, seeds aside.
-        metrics: those that are compared.
-        setting: what each run has in common with the runs that differ from it in seeds alone:
-            ``latent_dim 2, beta 0.5``, or the first run's name where nothing differs.
+        parameters: the parameters that differ between runs, without seeds.
+        metrics: the compared metrics.
+        setting: what each run shares with the runs that differ from it only in seeds: ``latent_dim 2, beta 0.5``, or
+            the name of the first run if nothing differs.
     """
 
     runs: Mapping[str, Revision]
@@ -60,7 +60,7 @@ class Comparison:
         return {setting: self.runs[name] for name, setting in first.items()}  # type: ignore[index]
 
     def table(self) -> pd.DataFrame:
-        """A row for each setting: names of its runs, what differs, the number of seeds, and each metric as text."""
+        """A row per setting: names of its runs, parameters that differ, number of seeds, and each metric as text."""
         grouped = [part.groupby(self.setting, sort=False) for part in (self.parameters, self.metrics)]
         names = self.setting.index.to_series().groupby(self.setting, sort=False)
         return pd.concat(
@@ -75,7 +75,7 @@ class Comparison:
 
 
 def load_runs(names: Sequence[str] = ()) -> list[Revision]:
-    """Runs by name, or without names the baseline, its experiments, and the workspace if it differs from them all."""
+    """Load runs by name, by default the baseline, its experiments, and the workspace if it differs from them all."""
     if names:
         return [load_revision(name) for name in dict.fromkeys(names)]
     runs = [load_revision(name) for name in (BASELINE, *experiments())]
@@ -85,44 +85,50 @@ def load_runs(names: Sequence[str] = ()) -> list[Revision]:
 
 
 def choose_order(runs: Sequence[Revision], asked: Sequence[str], *, highest_first: bool = False) -> Order:
-    """The requested metrics, each named by the end of its key, and whether the highest or the lowest comes first.
+    """Look up the requested metrics, and whether the highest or the lowest value comes first.
 
     Args:
-        runs: at least one of them has each metric.
-        asked: the requested metrics.
-        highest_first: used if ``limits.yaml`` does not say which way the first metric gets better.
+        runs: the runs to look in; each metric must be in at least one.
+        asked: the requested metrics, each by the end of its key.
+        highest_first: used if ``limits.yaml`` does not have the first metric.
 
     Raises:
-        LimitsError: no run has such a metric, or the runs have none at all.
+        LimitsError: no run has such a metric, or the runs have no metrics at all.
     """
     known = dict.fromkeys(key for run in runs for key in run.metrics)
     if not known:
-        raise LimitsError(f"{', '.join(run.name for run in runs)}: no metrics yet; run dvc repro, or dvc exp run")
+        raise LimitsError(f"{', '.join(run.name for run in runs)}: no metrics yet; run dvc repro or dvc exp run")
     metrics = [resolve(metric, known) for metric in asked]
     limit = load_limits().get(metrics[0])
     return Order(metrics, limit.better == "higher" if limit else highest_first)
+
+
+def about_names(names: Container[str]) -> str:
+    """A note on the names in a table."""
+    baseline = f"{BASELINE} is the current commit. " if BASELINE in names else ""
+    return f"{baseline}dvc exp apply NAME brings an experiment to the workspace."
 
 
 def with_metric(runs: Sequence[Revision], metric: str) -> list[Revision]:
     """The runs that have a metric.
 
     Raises:
-        LimitsError: none has it.
+        LimitsError: no run has it.
     """
     found = [run for run in runs if run.metrics.get(metric) is not None]
     if not found:
-        raise LimitsError(f"{metric}: none of {', '.join(run.name for run in runs)} has it; run dvc repro")
+        raise LimitsError(f"{metric}: missing from {', '.join(run.name for run in runs)}; run dvc repro")
     return found
 
 
 def parameters_of(runs: Sequence[Revision]) -> pd.DataFrame:
-    """The parameters of runs, a row for each run; None where a run lacks one."""
+    """The parameters of runs, one row per run, with None if a run lacks a parameter."""
     found = pd.DataFrame([dict(run.parameters) for run in runs], index=[run.name for run in runs], dtype=object)
     return found.where(found.notna(), None)
 
 
 def metrics_of(runs: Sequence[Revision], metrics: Sequence[str]) -> pd.DataFrame:
-    """Some metrics of runs, a row for each run; None where a run lacks one."""
+    """Some metrics of runs, one row per run, with None if a run lacks a metric."""
     rows = [[run.metrics.get(metric) for metric in metrics] for run in runs]
     return pd.DataFrame(rows, index=[run.name for run in runs], columns=list(metrics), dtype=object)
 
@@ -130,7 +136,7 @@ def metrics_of(runs: Sequence[Revision], metrics: Sequence[str]) -> pd.DataFrame
 def short_names(
     runs: Iterable[Revision], parameters: Iterable[str], metrics: Iterable[str]
 ) -> tuple[list[str], list[str]]:
-    """The shortest names that identify some parameters and some metrics among those of the runs."""
+    """The shortest unambiguous names of some parameters and some metrics of the runs."""
     runs = list(runs)
     known_parameters = {key: None for run in runs for key in run.parameters}
     known_metrics = {key: None for run in runs for key in run.metrics}
@@ -141,7 +147,7 @@ def short_names(
 
 
 def those_that_differ(parameters: pd.DataFrame) -> pd.DataFrame:
-    """The columns in which rows differ."""
+    """The columns in which the rows differ."""
     return parameters.loc[:, parameters.nunique(dropna=False) > 1]
 
 
@@ -151,14 +157,14 @@ def is_seed(parameter: str) -> bool:
 
 
 def numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    """The numbers in a column, NaN in place of anything else."""
+    """The numbers in a column, with NaN for anything else."""
     return column.where(column.map(is_number)).astype(float)
 
 
 def compare(runs: Sequence[Revision], order: Order) -> Comparison:
-    """Group runs that differ in seeds alone, and rank the groups by the mean of the first metric.
+    """Group runs that differ only in seeds, and rank the groups by the mean of the first metric.
 
-    Runs with the same parameters, seeds included, count once, such as a commit and the experiment it was made from.
+    Runs with the same parameters, including seeds, count once, such as a commit and the experiment it was made from.
     Settings without the metric come last.
     """
     parameters = parameters_of(runs).drop_duplicates()
@@ -182,7 +188,7 @@ def _in_words(run: Revision, parameters: Sequence[str]) -> str:
 
 
 def summary(values: "pd.Series[Any]") -> str:
-    """A metric as text: its value, or mean ± standard deviation over several runs."""
+    """Format a metric: its value, or mean ± standard deviation over several runs."""
     found = numbers(values).dropna()
     if found.empty:
         value: Value = values.iloc[0]
@@ -190,5 +196,5 @@ def summary(values: "pd.Series[Any]") -> str:
     mean, spread = found.mean(), found.std()
     if len(found) == 1 or spread == 0:
         return f"{mean:.5g}" + " ± 0" * (len(found) > 1)
-    decimals = max(0, 1 - floor(log10(spread)))  # those that show two digits of the spread
+    decimals = max(0, 1 - floor(log10(spread)))  # shows two digits of the standard deviation
     return f"{mean:.{decimals}f} ± {spread:.{decimals}f}"

@@ -1,4 +1,4 @@
-"""Hyperparameters against metrics."""
+"""Draw metrics against hyperparameters."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito's colours, each with a marker of its own.
+# The colours of Okabe & Ito, each with its own marker.
 SERIES = (
     ("#0072B2", "o"),
     ("#D55E00", "s"),
@@ -34,22 +34,22 @@ IN_NATS = (
     "entropy_floor",
     "mutual_information",
 )
-LOGARITHMIC_FROM = 8.0  # ratio of the largest value of a hyperparameter to the smallest
+LOGARITHMIC_FROM = 8.0  # ratio of a hyperparameter's largest value to its smallest from which its axis is logarithmic
 
 
 def hyperparameters(comparison: Comparison) -> "Figure":
-    """A row of panels for each metric, a panel for each hyperparameter: runs as points, their means joined by lines.
+    """Draw a panel for each metric and hyperparameter: runs as points, and lines through their means.
 
-    A line joins settings that are alike in all other hyperparameters; with more than seven such lines they are not
-    told apart. Bars are a standard deviation over seeds to either side.
+    A line joins settings that agree in all other hyperparameters. More than seven lines share one colour. Error bars
+    are one standard deviation over seeds.
     """
     metrics, differing = list(comparison.metrics.columns), list(comparison.parameters.columns)
     width = max(8.0, PANEL_WIDTH * max(len(differing), 1))
     figure = canvas(
         width,
         0.9 + PANEL_HEIGHT * len(metrics),
-        "Hyperparameters against metrics",
-        "Small points: runs. Large ones: means over seeds, with a standard deviation to either side.",
+        "Metrics against hyperparameters",
+        "Small points: runs. Large points: means over seeds, with one standard deviation as error bars.",
     )
     panels = figure.subplots(len(metrics), max(len(differing), 1), squeeze=False)
     for row, metric in zip(panels, metrics, strict=True):
@@ -94,9 +94,9 @@ def _draw(axes: "Axes", comparison: Comparison, parameter: str, metric: str) -> 
 
 
 def _lines(comparison: Comparison, parameter: str) -> "pd.Categorical[str]":
-    """The line that each run belongs to, named by all other hyperparameters, and in an order of their own.
+    """The line that each run belongs to, named by the values of all other hyperparameters.
 
-    Numbers come by size and words by the alphabet, so that lines have the same colours however runs are ranked.
+    Lines are sorted by these values, so that their colours do not depend on the ranking of the runs.
     """
     others = comparison.parameters.drop(columns=parameter)
     rows = [tuple(row) for row in others.to_numpy(dtype=object)]
@@ -106,7 +106,7 @@ def _lines(comparison: Comparison, parameter: str) -> "pd.Categorical[str]":
 
 
 def _explain_lines(axes: "Axes", parameter: str, differing: Sequence[str]) -> None:
-    """A legend of the lines of a column of panels, above the first of them."""
+    """Add a legend for a column of panels, above its first panel."""
     handles, labels = axes.get_legend_handles_labels()
     if any(labels):
         others = ", ".join(key for key in differing if key != parameter)
@@ -119,7 +119,7 @@ def _in_order(value: Value) -> tuple[float, str]:
 
 
 def _places(axes: "Axes", values: Sequence[Value]) -> dict[Value, float]:
-    """Where the values of a hyperparameter lie on the x axis: numbers at their place, all else in a row."""
+    """Positions of a hyperparameter's values on the x axis: numbers to scale, other values evenly spaced."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
     numbers = {value: float(value) for value in values if is_number(value)}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the models of several experiments make of the same test images and of draws of the prior."""
+"""Contact sheets: reconstructions and samples of several experiments, from the same images and draws."""
 
 import hashlib
 import tempfile
@@ -34,7 +34,7 @@ class MissingFileError(VAEError):
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows of images with their names: float32 (COLUMNS, C, H, W) each."""
+    """Named rows of images, each float32 (COLUMNS, C, H, W)."""
 
     names: list[str] = field(default_factory=list)
     rows: list[NDArray[np.float32]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class ContactSheets:
-    """Reconstructions and samples of runs under one another, and why some have none, by the run's name."""
+    """Reconstructions and samples of several runs, and the reasons why some runs have none, by name."""
 
     reconstructions: Sheet
     samples: Sheet
@@ -55,12 +55,12 @@ class ContactSheets:
 
 
 def contact_sheets(runs: Mapping[str, Revision]) -> ContactSheets:
-    """Decode the same test images, and draws of the prior, by the model of each run.
+    """Reconstruct the same test images and decode the same draws from the prior with the model of each run.
 
-    Where runs have different test images, each kind has a row of its own above the first that has it.
+    If runs have different test images, each set has its own row above the first run that uses it.
 
     Args:
-        runs: by the names that are to stand beside their rows.
+        runs: the runs, by the names to show beside their rows.
     """
     sheets = ContactSheets(Sheet(), Sheet(), {})
     shown: str | None = None
@@ -69,7 +69,7 @@ def contact_sheets(runs: Mapping[str, Revision]) -> ContactSheets:
         try:
             test, digest = _test_images(run)
             if shape not in {None, test.shape}:
-                raise MissingFileError(f"its images are of another size, {test.shape} instead of {shape}")
+                raise MissingFileError(f"its images have the shape {test.shape} instead of {shape}")
             originals, reconstructions, samples = _decoded(run, test)
         except VAEError as error:
             sheets.problems[name] = str(error)
@@ -84,12 +84,12 @@ def contact_sheets(runs: Mapping[str, Revision]) -> ContactSheets:
 
 
 def drawn(sheet: Sheet, title: str, explanation: str) -> "Figure | None":
-    """A sheet as a picture, or None of one without rows."""
+    """Draw a sheet, or return None if it has no rows."""
     return image_grid(sheet.rows, title, explanation, row_labels=sheet.names) if sheet.rows else None
 
 
 def _decoded(run: Revision, test: LabelledImages) -> tuple[NDArray[np.float32], ...]:
-    """Test images, what the model makes of them, and what it makes of draws of the prior."""
+    """Test images, their reconstructions by the model, and samples from the model."""
     with _file(run, str(paths.MODEL)) as path:
         model = load_model(path, runtime.device(), test.shape)
     chosen = test.images[runtime.permutation(len(test), SEED, "contact sheet")[:COLUMNS]]
@@ -107,11 +107,11 @@ def _test_images(run: Revision) -> tuple[LabelledImages, str]:
 
 @contextmanager
 def _file(run: Revision, name: str) -> Iterator[Path]:
-    """A file of a revision, for a while."""
+    """Yield a temporary copy of a revision's file."""
     content = run.read(name)
     if content is None:
         raise MissingFileError(
-            f"{name} of {run.name} is not in DVC's cache; get it by dvc exp pull, or make it by dvc repro"
+            f"{name} of {run.name} is not in DVC's cache; get it with dvc exp pull, or make it with dvc repro"
         )
     with tempfile.TemporaryDirectory(prefix="vae-") as folder:
         path = Path(folder, Path(name).name)

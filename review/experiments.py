@@ -1,4 +1,4 @@
-"""The experiments of the current commit in a narrow table: what differs, a few metrics, names for dvc exp apply."""
+"""List the experiments of the current commit: names for dvc exp apply, what differs, and a few metrics."""
 
 import argparse
 import textwrap
@@ -13,6 +13,7 @@ from review.changes import in_words
 from review.comparison import (
     METRICS,
     Order,
+    about_names,
     choose_order,
     load_runs,
     metrics_of,
@@ -25,17 +26,27 @@ from review.limits import LimitsError
 from review.revisions import BASELINE, WORKSPACE, Revision, unfinished
 from review.tables import WIDTH, as_narrow_text
 
-DIGITS, FEWER_DIGITS = 5, 3  # significant ones of a metric's largest value, and of one below 0.1
+DIGITS, FEWER_DIGITS = 5, 3  # significant digits of a metric's largest value, and of one below 0.1
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the table, or the names of all metrics."""
     parser = argparse.ArgumentParser(prog="python -m review.experiments", description=__doc__)
-    parser.add_argument("--metrics", nargs="+", default=METRICS, help="the first one sorts the table")
-    parser.add_argument("--highest-first", action="store_true", help="of a first metric that is not in limits.yaml")
+    parser.add_argument("--metrics", nargs="+", default=METRICS, help="metrics to show; the first one sorts the table")
+    parser.add_argument(
+        "--highest-first",
+        action="store_true",
+        help="sort in descending order if limits.yaml does not have the first metric",
+    )
+    parser.add_argument(
+        "--list-metrics", action="store_true", help="list all metrics, one per line, instead of the table"
+    )
     arguments = parser.parse_args()
 
     found = load_runs()
+    if arguments.list_metrics:
+        print(*dict.fromkeys(key for run in found for key in run.metrics), sep="\n")
+        return 0
     order = choose_order(found, arguments.metrics, highest_first=arguments.highest_first)
     runs = [run for run in found if any(run.metrics.get(metric) is not None for metric in order.metrics)]
     if not runs:
@@ -46,7 +57,7 @@ def main() -> int:
 
 
 def table(runs: Sequence[Revision], order: Order) -> str:
-    """A row for each run: the baseline and the workspace first, then the experiments, the best first."""
+    """A row for each run: the baseline and the workspace, then the experiments in their order."""
     first, shown = _not_experiments(runs), _shown_parameters(runs)
     metrics = metrics_of(runs, order.metrics)
     ranked = numbers(metrics.drop(index=first)[order.metrics[0]])
@@ -61,7 +72,7 @@ def table(runs: Sequence[Revision], order: Order) -> str:
 def footnotes(
     runs: Sequence[Revision], unfinished: Mapping[str, int] | None = None, without: Sequence[str] = ()
 ) -> list[str]:
-    """The notes below the table: how to use it, how the baseline differs, and what the table leaves out.
+    """Notes below the table: how to use it, how the baseline differs, and what the table leaves out.
 
     Args:
         runs: the runs in the table.
@@ -70,19 +81,21 @@ def footnotes(
     """
     first, parameters = _not_experiments(runs), parameters_of(runs).drop(columns=_shown_parameters(runs))
     experiments = parameters.drop(index=first)
-    notes = ["dvc exp apply NAME brings an experiment to the workspace."]
+    notes = [about_names(first)]
     if not len(experiments):
-        notes = [f"No experiment of {BASELINE} has results yet; dvc exp run -S KEY=VALUE makes one."]
+        notes = [f"No experiment of {BASELINE} has results yet. Run one with dvc exp run -S KEY=VALUE."]
     for name in first if len(experiments) else []:
         pairs = zip(parameters, parameters.loc[name], experiments.iloc[0], strict=True)
-        differing = [f"{key} ({in_words(here)}, not {in_words(there)})" for key, here, there in pairs if here != there]
+        differing = [
+            f"{key} ({in_words(here)} instead of {in_words(there)})" for key, here, there in pairs if here != there
+        ]
         if differing:
             notes.append(f"{name} differs from all experiments in {', '.join(differing)}.")
     if unfinished:
         counts = ", ".join(f"{count} {state}" for state, count in unfinished.items())
         notes.append(f"Not in the table: {counts}; see dvc queue status.")
     if without:
-        notes.append(f"Not in the table: {len(without)} without these metrics ({', '.join(without)}).")
+        notes.append(f"Not in the table: {len(without)} without any of these metrics ({', '.join(without)}).")
     return [textwrap.fill(note, WIDTH, break_on_hyphens=False) for note in notes]
 
 
@@ -91,14 +104,14 @@ def _not_experiments(runs: Sequence[Revision]) -> list[str]:
 
 
 def _shown_parameters(runs: Sequence[Revision]) -> list[str]:
-    """The parameters in which experiments differ from one another, or else from the baseline."""
+    """The parameters that differ between experiments, or if there are none, from the baseline."""
     parameters = parameters_of(runs)
     shown = those_that_differ(parameters.drop(index=_not_experiments(runs)))
     return list((shown if len(shown.columns) else those_that_differ(parameters)).columns)
 
 
 def _in_decimals(column: "pd.Series[Any]") -> "pd.Series[str]":
-    """A metric as text, all values with the same number of decimals."""
+    """Format a metric, with the same number of decimals for all values."""
     largest = numbers(column).abs().max()
     digits = DIGITS if largest >= 0.1 else FEWER_DIGITS
     decimals = max(0, digits - 1 - floor(log10(largest))) if largest > 0 else 0

@@ -1,4 +1,4 @@
-"""What a report finds when it holds revisions against the first of them: changes, and what they mean, in words."""
+"""What changed from the base revision to each head, and whether it got better or worse."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from review.limits import Limit
 from review.revisions import Revision, Value, Values, flattened
 from vae.diagnostics.verdict import Level
 
-LONGEST_VALUE = 100  # characters, so that no value breaks a table
+LONGEST_VALUE = 100  # characters; longer values are cut so that they do not break a table
 LIGHTS: Mapping[str, str] = {Level.HEALTHY: "●", Level.WARNING: "▲", Level.FAILURE: "■", Level.NOT_JUDGED: "◆"}
 FROM_BEST_TO_WORST: Sequence[object] = (Level.HEALTHY, Level.WARNING, Level.FAILURE)
-# How a change is marked, for readers who tell no colours apart as well.
+# Marks of changes, which do not rely on colour alone.
 MARKS = {
     Direction.BETTER: "✓ better",
     Direction.WORSE: "✗ worse",
@@ -35,12 +35,12 @@ MARKS = {
 
 
 class Cell(NamedTuple):
-    """A value at one revision, and how it differs from the base's.
+    """A value at one revision, and its difference from the base.
 
     Attributes:
-        text: the value in words.
-        difference: signed; empty where values cannot be subtracted or are the same.
-        direction: what the difference means.
+        text: the value as text.
+        difference: the signed difference; empty if the values are equal or not numbers.
+        direction: whether the difference is better or worse.
         light: the mark of a verdict's level.
     """
 
@@ -51,7 +51,7 @@ class Cell(NamedTuple):
 
     @property
     def lit(self) -> str:
-        """The value behind its light, where it has one."""
+        """The value, after the mark of its level if it is a verdict."""
         return f"{self.light} {self.text}".strip()
 
     @property
@@ -61,7 +61,7 @@ class Cell(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a table: a key, its value at the base and at each head, and its limit where it has one."""
+    """A line of a table: a key, its value at the base and at each head, and its limit if it has one."""
 
     key: str
     base: Cell
@@ -70,7 +70,7 @@ class Line(NamedTuple):
 
     @property
     def allowance(self) -> str:
-        """Which way the metric gets better, and its limit: ``↓ 0.5``."""
+        """The better direction and the limit: ``↓ 0.5``."""
         if self.limit is None:
             return ""
         return f"{'↓' if self.limit.better == 'lower' else '↑'} {self.limit.max_worse:g}"
@@ -78,11 +78,11 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that a report shows.
+    """Everything that a report contains.
 
     Attributes:
         revisions: the base and the heads.
-        limits: which way metrics get better, None where there is no ``limits.yaml``.
+        limits: the limits by metric, or None without a ``limits.yaml``.
         plots: charts and pictures.
     """
 
@@ -92,30 +92,30 @@ class Findings:
 
     @property
     def names(self) -> list[str]:
-        """The revisions as they were asked for."""
+        """The names of the revisions, as given by the user."""
         return [revision.name for revision in self.revisions]
 
     @cached_property
     def parameters(self) -> list[Line]:
-        """Parameters that are not the same everywhere."""
+        """Parameters that differ between revisions."""
         rows = parameters_that_differ(self.revisions)
         return [self._line(row, [each.parameters for each in self.revisions]) for row in rows]
 
     @cached_property
     def verdicts(self) -> list[Line]:
-        """Verdicts that are not the same everywhere."""
+        """Verdicts that differ between revisions."""
         return [_judged(row) for row in verdicts_that_differ(self.revisions)]
 
     @cached_property
     def lasting_verdicts(self) -> list[tuple[str, Cell]]:
-        """What is not healthy at any revision, and no better at one than at another."""
+        """Verdicts that are not healthy and the same at all revisions."""
         changed = {line.key for line in self.verdicts}
         last = self.revisions[-1].verdicts
         return [(key, _verdict(level)) for key, level in last.items() if key not in changed and level != Level.HEALTHY]
 
     @cached_property
     def metrics(self) -> list[Line]:
-        """Metrics that differ, of those that experiments are compared by or that have a limit; the worse ones first."""
+        """Metrics that differ and are in ``metrics/STAGE.json`` or have a limit; the worse ones first."""
         return [line for line in self._measured if line.key in self._chief]
 
     @cached_property
@@ -130,7 +130,7 @@ class Findings:
     @cached_property
     def _measured(self) -> list[Line]:
         rows = metrics_that_differ(self.revisions)
-        # The summaries of verdicts say again what the verdicts say.
+        # The summaries of verdicts repeat the verdicts.
         rows = [row for row in rows if not row.key.endswith("_verdict")]
         limits = self.limits or {}
         lines = [self._line(row, [each.metrics for each in self.revisions], limits.get(row.key)) for row in rows]
@@ -138,7 +138,7 @@ class Findings:
 
     @property
     def charts(self) -> list[Chart]:
-        """Charts whose rows are not the same everywhere."""
+        """Charts whose rows differ between revisions."""
         return [chart for chart in self.plots.charts if not chart.same]
 
     @property
@@ -148,7 +148,7 @@ class Findings:
 
     @property
     def pictures(self) -> list[Picture]:
-        """Pictures that are not the same everywhere."""
+        """Pictures that differ between revisions."""
         return [picture for picture in self.plots.pictures if not picture.same]
 
     @property
@@ -158,7 +158,7 @@ class Findings:
 
     @property
     def nothing_changed(self) -> bool:
-        """Whether all revisions are the same in all that a report shows."""
+        """Whether nothing that a report shows differs between the revisions."""
         return not (self.parameters or self.verdicts or self._measured or self.charts or self.pictures)
 
     def _line(self, row: Row, values: Sequence[Values], limit: Limit | None = None) -> Line:
@@ -175,13 +175,13 @@ class Findings:
 
 
 def _rank(line: Line) -> int:
-    """What is worse at any head comes first, then what is better, then all else."""
+    """Sort key: lines that are worse at any head, then those that are better, then the rest."""
     directions = {cell.direction for cell in line.heads}
     return 0 if Direction.WORSE in directions else 1 if Direction.BETTER in directions else 2
 
 
 def _judged(row: Row) -> Line:
-    """A line of verdicts."""
+    """The line of a verdict."""
     before, *after = row.values
     heads = [_verdict(level, _verdict_direction(before, level)) for level in after]
     return Line(row.key, _verdict(before), tuple(heads))
@@ -209,7 +209,7 @@ def _compared_by(revision: Revision) -> set[str]:
 
 
 def _difference(before: Value, after: Value) -> str:
-    """Signed, with a proper minus, to as many digits as are worth reading."""
+    """The signed difference with three significant digits, and with a typographic minus."""
     if before == after or not is_number(before) or not is_number(after):
         return ""
     difference = after - before  # type: ignore[operator]  # they are numbers

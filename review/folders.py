@@ -1,4 +1,4 @@
-"""Folders of results, which are replaced whole or not at all."""
+"""Replace a folder of results as a whole, or leave it unchanged."""
 
 import os
 import shutil
@@ -9,18 +9,18 @@ from pathlib import Path
 
 from vae.base.artifacts import ArtifactError
 
-MARK = ".written-by-review"  # in every folder written here, so that no other is ever replaced
+MARK = ".written-by-review"  # marks folders written by this module; no other folder is ever replaced
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to write to; it takes the place of ``path`` when the block ends well, else it vanishes.
+    """Yield an empty folder. It replaces ``path`` when the block succeeds, and is deleted when the block fails.
 
     Raises:
-        ArtifactError: it cannot be written, or ``path`` is there and was not written by this function.
+        ArtifactError: the folder cannot be written, or ``path`` exists and was not written by this function.
     """
     if path.exists() and not (path / MARK).is_file():
-        raise ArtifactError(f"{path}: is there already, and no folder written by this command; name another by OUT=…")
+        raise ArtifactError(f"{path}: already exists and was not written by this command; choose another with OUT=…")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))

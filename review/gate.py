@@ -1,4 +1,4 @@
-"""A gate for changes: no metric may get worse by more than its limit."""
+"""Fail if any metric got worse by more than its limit."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ class Check(NamedTuple):
     """One metric at two revisions.
 
     Attributes:
-        metric: its key.
-        before: its value at the base; None where there is none.
-        after: its value at the other revision.
-        worsening: by how much it got worse, None where either revision lacks it.
-        limit: what is let through.
+        metric: key of the metric.
+        before: value at the base, or None if there is none.
+        after: value at the head, or None if there is none.
+        worsening: by how much the metric got worse, or None if either revision lacks it.
+        limit: the largest worsening that passes.
     """
 
     metric: str
@@ -32,14 +32,14 @@ class Check(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether it got worse by no more than its limit. What the base has and the other lacks has not passed."""
+        """Whether the metric got worse by no more than its limit. A metric that only the base has does not pass."""
         if self.worsening is None:
             return self.before is None
         return self.worsening <= self.limit
 
 
 def check(base: Revision, head: Revision, limits: Mapping[str, Limit]) -> list[Check]:
-    """Hold two revisions against the limits, a check a metric that either has."""
+    """Check two revisions against the limits: one check for each metric that either has."""
     checks = []
     for metric, limit in limits.items():
         before, after = base.metrics.get(metric), head.metrics.get(metric)
@@ -52,12 +52,12 @@ def check(base: Revision, head: Revision, limits: Mapping[str, Limit]) -> list[C
 
 
 def table(checks: Sequence[Check], base: str, head: str) -> str:
-    """The checks as text, those that failed first."""
+    """Format the checks as a table, failed checks first."""
     from tabulate import tabulate
 
     rows = [
         [
-            "ok" if each.passed else "WORSE" if each.worsening is not None else "GONE",
+            "ok" if each.passed else "WORSE" if each.worsening is not None else "MISSING",
             each.metric,
             each.before,
             each.after,
@@ -70,48 +70,48 @@ def table(checks: Sequence[Check], base: str, head: str) -> str:
 
 
 def chosen_limits(path: Path, metric: str | None, max_worse: float | None) -> dict[str, Limit]:
-    """All limits of the file, or that of one metric, another one in its place where it is given.
+    """All limits of the file, or the limit of one metric, which ``max_worse`` replaces if given.
 
     Raises:
-        LimitsError: the metric is not in the file, which has to say which way is better, or the limit is below zero.
+        LimitsError: the metric is not in the file, which says which direction is better; or the limit is negative.
     """
     limits = load_limits(path)
     if metric is None:
         if max_worse is not None:
-            raise LimitsError(f"MAX_WORSE={max_worse:g}: of which metric? Name it, METRIC=…")
+            raise LimitsError(f"MAX_WORSE={max_worse:g}: applies to one metric; name it with METRIC=…")
         return limits
-    key = resolve(metric, limits)
+    key = resolve(metric, limits, f"{path} lists the metrics that have a limit")
     if max_worse is None:
         return {key: limits[key]}
     if not max_worse >= 0:
-        raise LimitsError(f"MAX_WORSE={max_worse:g}: expected zero or more, in the unit of {key}")
+        raise LimitsError(f"MAX_WORSE={max_worse:g}: expected a number of at least 0, in the unit of {key}")
     return {key: Limit(better=limits[key].better, max_worse=max_worse)}
 
 
 def main() -> int:
-    """Print the table; the status is 1 where a metric got worse by more than its limit."""
+    """Print the table; return 1 if a metric got worse by more than its limit, else 0."""
     parser = argparse.ArgumentParser(prog="python -m review.gate", description=__doc__)
-    parser.add_argument("base", help="the revision to compare with")
-    parser.add_argument("head", nargs="?", default=WORKSPACE, help="the revision to judge; the workspace by default")
-    parser.add_argument("--metric", help="judge this one alone")
-    parser.add_argument("--max-worse", type=float, help="its limit, in place of that of limits.yaml")
-    parser.add_argument("--limits", type=Path, default=LIMITS, help="the file of limits")
+    parser.add_argument("base", help="revision to compare with")
+    parser.add_argument("head", nargs="?", default=WORKSPACE, help="revision to check (default: the workspace)")
+    parser.add_argument("--metric", help="check only this metric")
+    parser.add_argument("--max-worse", type=float, help="limit of that metric, instead of the one in limits.yaml")
+    parser.add_argument("--limits", type=Path, default=LIMITS, help="file of limits (default: %(default)s)")
     arguments = parser.parse_args()
 
     limits = chosen_limits(arguments.limits, arguments.metric, arguments.max_worse)
     base, head = load_revision(arguments.base), load_revision(arguments.head)
     checks = check(base, head, limits)
     if not checks:
-        raise LimitsError(f"{', '.join(limits)}: neither {base.name} nor {head.name} has it; run dvc repro")
+        raise LimitsError(f"{', '.join(limits)}: not measured at {base.name} or at {head.name}; run dvc repro")
     print(table(checks, base.name, head.name))
     for key in [key for key in base.parameters if key.startswith("prepare.")]:
         if head.parameters.get(key) != base.parameters[key]:
-            print(f"Note: {key} is {base.parameters[key]} and {head.parameters.get(key)}; the images differ.")
+            print(f"Note: the images differ: {key} is {base.parameters[key]} and {head.parameters.get(key)}.")
     failed = [each.metric for each in checks if not each.passed]
     if failed:
-        print(f"Worse by more than the limit, or gone: {', '.join(failed)}.")
+        print(f"Worse by more than the limit, or missing: {', '.join(failed)}.")
         return FAILED
-    print(f"No metric is worse by more than its limit ({len(checks)} checked).")
+    print(f"No metric got worse by more than its limit ({len(checks)} checked).")
     return PASSED
 
 

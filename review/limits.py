@@ -1,4 +1,4 @@
-"""Which way a metric gets better, and by how much it may get worse: ``limits.yaml``."""
+"""Read ``limits.yaml``: the better direction of each metric, and by how much it may get worse."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -11,18 +11,20 @@ from vae.base.errors import VAEError
 from vae.base.yaml12 import YAMLError, parse_yaml
 
 LIMITS = Path("limits.yaml")
+LIST_METRICS = "make metrics lists all of them"
+SUGGESTIONS = 4  # metrics that an error message names, at most
 
 
 class LimitsError(VAEError):
-    """``limits.yaml`` cannot be read, or a metric is in none of the revisions."""
+    """``limits.yaml`` cannot be read, or no revision has a metric."""
 
 
 class Limit(BaseModel):
-    """What is asked of a metric.
+    """The limit of a metric.
 
     Attributes:
-        better: which way it gets better.
-        max_worse: the largest change for the worse that is let through, in the metric's own unit.
+        better: the direction in which the metric gets better.
+        max_worse: the largest worsening that passes, in the unit of the metric.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -31,15 +33,15 @@ class Limit(BaseModel):
     max_worse: Annotated[float, Field(ge=0)]
 
     def worsening(self, before: float, after: float) -> float:
-        """By how much the metric got worse; below zero where it got better."""
+        """By how much the metric got worse; negative if it got better."""
         return after - before if self.better == "lower" else before - after
 
 
 def load_limits(path: Path = LIMITS) -> dict[str, Limit]:
-    """The limits by the metrics' keys, e.g. ``evaluate.test.negative_elbo``.
+    """Load the limits by metric, e.g. ``evaluate.test.negative_elbo``.
 
     Raises:
-        LimitsError: the file is missing, or no mapping of metrics to limits.
+        LimitsError: the file is missing, or is not a mapping of metrics to limits.
     """
     try:
         values = parse_yaml(path.read_bytes())
@@ -53,34 +55,43 @@ def load_limits(path: Path = LIMITS) -> dict[str, Limit]:
             f"{path}: {'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"
             for problem in error.errors()
         )
-        raise LimitsError(f"{problems}\nA line looks like this: METRIC: {{better: lower, max_worse: 0.5}}") from error
+        raise LimitsError(
+            f"{problems}\nExpected lines of the form METRIC: {{better: lower, max_worse: 0.5}}"
+        ) from error
 
 
-def resolve(asked: str, known: Mapping[str, object]) -> str:
-    """The full key of a metric by the end of it: ``negative_elbo`` for ``evaluate.test.negative_elbo``.
+def resolve(asked: str, known: Mapping[str, object], where_to_look: str = LIST_METRICS) -> str:
+    """The full key of a metric, given the end of it: ``evaluate.test.negative_elbo`` for ``negative_elbo``.
 
-    Of several keys with that end the shortest is meant: ``recall`` is not ``generate.ceiling.recall``.
+    If several keys end like this, the shortest is meant: ``recall`` is not ``generate.ceiling.recall``.
+
+    Args:
+        asked: the end of a key, or all of it.
+        known: the metrics to choose from.
+        where_to_look: where a user finds the metrics to choose from, for the error message.
 
     Raises:
-        LimitsError: no metric, or more than one, is called so.
+        LimitsError: no metric matches, or more than one does.
     """
     found = _ending_with(asked, known)
     if len(found) > 1:
-        raise LimitsError(f"{asked}: may be any of {', '.join(found)}; name one of them")
+        raise LimitsError(f"{asked}: matches {' and '.join(found)}; name one of them")
     if not found:
-        raise LimitsError(f"{asked}: no such metric; {_suggestion(asked, known)}")
+        suggestions = _similar(asked, known)
+        question = f"did you mean {' or '.join(suggestions)}? " if suggestions else ""
+        raise LimitsError(f"{asked}: no such metric; {question}{where_to_look}")
     return found[0]
 
 
 def short_name(key: str, known: Mapping[str, object]) -> str:
-    """The shortest end of a key that ``resolve`` takes for it."""
+    """The shortest end of a key that ``resolve`` maps back to the key."""
     parts = key.split(".")
     names = (".".join(parts[-count:]) for count in range(1, len(parts)))
     return next((name for name in names if _ending_with(name, known) == [key]), key)
 
 
 def _ending_with(asked: str, known: Mapping[str, object]) -> list[str]:
-    """The key itself, or else the shortest of those that end with it."""
+    """The key itself if it is known, else the shortest keys that end with it."""
     if asked in known:
         return [asked]
     fitting = [key for key in known if key.endswith(f".{asked}")]
@@ -88,9 +99,8 @@ def _ending_with(asked: str, known: Mapping[str, object]) -> list[str]:
     return sorted(key for key in fitting if key.count(".") == fewest)
 
 
-def _suggestion(asked: str, known: Mapping[str, object]) -> str:
+def _similar(asked: str, known: Mapping[str, object]) -> list[str]:
+    """A few keys that resemble a misspelt name, or contain it."""
     names = {end: key for key in known for end in (key, short_name(key, known))}
-    close = dict.fromkeys(names[name] for name in get_close_matches(asked, names))
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return "metrics/*.json and plots/*/measures.csv list those there are"
+    close = [names[name] for name in get_close_matches(asked, names)]
+    return list(dict.fromkeys([*close, *(key for key in known if asked in key)]))[:SUGGESTIONS]

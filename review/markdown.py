@@ -1,4 +1,4 @@
-"""A report as Markdown, for a comment on a pull request."""
+"""Write a report as Markdown, for a comment on a pull request."""
 
 import re
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from review.outcome import sentence
 from review.pages import environment
 from review.tables import as_markdown
 
-# GitHub takes 65,536 characters. These are bytes, and leave room for what a comment has around the report.
+# In bytes. GitHub's limit is 65,536 characters; the rest is for what a comment has around the report.
 LONGEST_COMMENT = 65_000
 NUMBER = re.compile(r"[+−-]?\d[\d.]*(e[+-]?\d+)?")
 
 
 class Detail(NamedTuple):
-    """What is told; what is not is left to ``index.html``."""
+    """The parts that the Markdown contains; ``index.html`` always contains all."""
 
     other_measures: bool = True
     images: bool = True
@@ -25,11 +25,11 @@ class Detail(NamedTuple):
 
     @property
     def full(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether all parts are included."""
         return all(self)
 
 
-# From the most to the least, until a report is short enough.
+# Tried in this order, until the report is short enough.
 DETAILS = (
     Detail(),
     Detail(other_measures=False),
@@ -39,11 +39,11 @@ DETAILS = (
 
 
 def markdown(findings: Findings, image_root: str = "") -> str:
-    """The report, no longer than GitHub lets a comment be.
+    """Write the report, within GitHub's limit on the length of a comment.
 
     Args:
         findings: what to report.
-        image_root: put before the paths of images, which without it are relative to the report.
+        image_root: prefix of the paths of images; without it they are relative to the report.
     """
     root = f"{image_root.rstrip('/')}/" if image_root else ""
     template = environment(
@@ -64,7 +64,7 @@ def markdown(findings: Findings, image_root: str = "") -> str:
 
 
 def as_code(text: str) -> str:
-    """Text as Markdown shows code, within a table too: nothing in it is markup, a mention or a link."""
+    """Format text as code, also within a table: nothing in it is read as markup, a mention or a link."""
     line = " ".join(text.split())
     if line and not set(line) & set("`|\\"):
         return f"`{line}`"
@@ -72,24 +72,24 @@ def as_code(text: str) -> str:
 
 
 def as_plain(text: str) -> str:
-    """Text in Markdown without markup, within a table too: a character by its number has no meaning but itself."""
+    """Escape text so that Markdown shows it as it is, also within a table."""
     return re.sub(r"[\\`*_{}\[\]()<>#|~$&!@]", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
 def as_value(text: str) -> str:
-    """A number as it is, any other text as code."""
+    """Format a number as it is, and any other text as code."""
     return text if NUMBER.fullmatch(text) or text in {"–", ""} else as_code(text)
 
 
 def parameters_table(lines: Sequence[Line], names: Sequence[str]) -> str:
-    """A column a revision."""
+    """Format a table of parameters: a column for each revision."""
     head = ["parameter", *map(as_code, names)]
     rows = [[as_code(line.key), *(as_value(cell.text) for cell in (line.base, *line.heads))] for line in lines]
     return _table(head, rows)
 
 
 def verdicts_table(lines: Sequence[Line], names: Sequence[str]) -> str:
-    """A column for the base, and for each head one with the verdict and one with what its change means."""
+    """Format a table of verdicts: the verdict at the base, and verdict and change at each head."""
     rows = [
         [
             as_code(line.key),
@@ -102,7 +102,7 @@ def verdicts_table(lines: Sequence[Line], names: Sequence[str]) -> str:
 
 
 def metrics_table(lines: Sequence[Line], names: Sequence[str]) -> str:
-    """A column for the base, and for each head one with the value and one with its change; the limits, if any."""
+    """Format a table of metrics: the value at the base, value and change at each head, and the limits, if any."""
     limited = any(line.limit for line in lines)
     rows = [
         [

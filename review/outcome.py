@@ -1,4 +1,4 @@
-"""What came out at a revision, in numbers: how many metrics are better, how many verdicts worse, and so on."""
+"""Summarise a report in numbers: how many metrics got better, how many verdicts worse, and so on."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ WORDS = {
 
 
 class Count(NamedTuple):
-    """How many have changed in one way.
+    """How many items changed in one way.
 
     Attributes:
         number: ``3``, or ``17 of 18``.
-        words: what they did, e.g. ``changed``.
-        direction: what that means.
+        words: how they changed, e.g. ``better``.
+        direction: whether that is better or worse.
     """
 
     number: str
@@ -30,14 +30,14 @@ class Count(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The counts of one kind of thing; none where nothing of it has changed."""
+    """The counts of one kind of item, empty if none of them changed."""
 
     noun: str
     counts: Sequence[Count]
 
     @property
     def words(self) -> str:
-        """The counts as a part of a sentence: ``3 metrics better, 4 worse``."""
+        """The counts as part of a sentence: ``3 metrics better, 4 worse``."""
         if not self.counts:
             return f"no {self.noun} changed"
         first, *others = self.counts
@@ -46,12 +46,12 @@ class Group(NamedTuple):
 
 
 def outcome(findings: Findings, head: int) -> list[Group]:
-    """What came out at a head, the first being 0."""
+    """The counts for one head; 0 is the first."""
     metrics = [line.heads[head].direction for line in (*findings.metrics, *findings.other_measures)]
     name = findings.names[head + 1]
     charts = [name in chart.differing for chart in findings.plots.charts]
     pictures = [picture.contents[head + 1] != picture.contents[0] for picture in findings.plots.pictures]
-    words = WORDS if findings.limits is None else {**WORDS, Direction.CHANGED: "changed that no limit judges"}
+    words = WORDS if findings.limits is None else {**WORDS, Direction.CHANGED: "changed without a limit"}
     return [
         Group("metric", _counts(metrics, words)),
         Group("verdict", _counts(line.heads[head].direction for line in findings.verdicts)),
@@ -62,7 +62,7 @@ def outcome(findings: Findings, head: int) -> list[Group]:
 
 
 def sentence(findings: Findings, head: int) -> str:
-    """What came out at a head, in a sentence without its full stop."""
+    """The counts for one head as a sentence, without a full stop."""
     return "; ".join(group.words for group in outcome(findings, head))
 
 

@@ -1,4 +1,4 @@
-"""A report's page for a browser without a network, and where a report's images lie."""
+"""Write a report as a single HTML page that works offline, and name the files of a report."""
 
 import json
 import re
@@ -19,7 +19,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def html(findings: Findings) -> str:
-    """The report as one page with everything in it."""
+    """Write the report as one page that contains all charts, pictures, styles and scripts."""
     from markupsafe import Markup
 
     template = environment(
@@ -27,27 +27,27 @@ def html(findings: Findings) -> str:
     ).get_template("report.html")
     return template.render(
         findings=findings,
-        # They are the project's own and Vega's; escaped they would be no scripts.
+        # Trusted: the project's own and Vega's.
         styles=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "report.js").read_text(encoding="utf-8"))],
     )
 
 
 def chart_path(chart: Chart) -> str:
-    """Where a chart's PNG lies in the report: ``charts/train-losses.png``."""
+    """Path of a chart's PNG within the report: ``charts/train-losses.png``."""
     return f"charts/{_file_name(PurePosixPath(chart.path).with_suffix('').as_posix())}.png"
 
 
 def picture_path(picture: Picture, place: int, revision: str) -> str:
-    """Where a picture of a revision lies in the report: ``pictures/1-main/generate-samples.png``.
+    """Path of a revision's picture within the report: ``pictures/1-main/generate-samples.png``.
 
-    The place tells revisions apart whose names differ in characters that do not go into a file's name.
+    The number keeps revisions apart whose names differ only in characters that are not safe in a file name.
     """
     return f"pictures/{place + 1}-{_safe(revision)}/{_file_name(picture.path)}"
 
 
 def as_script_data(specification: Mapping[str, Any]) -> str:
-    """JSON that no text in it can end the script element around."""
+    """Write JSON for a script element, escaped so that no text in it can end the element."""
     from markupsafe import Markup
 
     text = json.dumps(specification, ensure_ascii=False, separators=(",", ":"))
@@ -57,19 +57,19 @@ def as_script_data(specification: Mapping[str, Any]) -> str:
 
 
 def breakable(key: str) -> str:
-    """A dotted key that a narrow window may break after dots and underscores."""
+    """Allow line breaks after the dots and underscores of a key."""
     from markupsafe import Markup, escape
 
     return escape(key).replace(".", Markup(".<wbr>")).replace("_", Markup("_<wbr>"))
 
 
 def data_url(content: bytes, media_type: str) -> str:
-    """A file as an address that holds all of it."""
+    """Write a file as a data URL."""
     return f"data:{media_type};base64,{b64encode(content).decode()}"
 
 
 def environment(autoescape: bool, **functions: Callable[..., object]) -> "Environment":
-    """The templates, with functions that are also filters."""
+    """The Jinja environment of the templates, with functions that are also available as filters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
@@ -97,5 +97,5 @@ def _file_name(path: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """A name in which every character may stand in a file's name and in an address."""
+    """Replace characters that are not safe in file names and URLs."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)

@@ -1,6 +1,6 @@
-"""The template of the pages of ``dvc plots show`` and ``dvc plots diff``, which then need no network.
+"""Write the HTML template of ``dvc plots show`` and ``dvc plots diff``, whose pages then work offline.
 
-DVC's own template loads Vega from the web; this one holds it. DVC puts the plots in the place of ``{plot_divs}``.
+DVC's own template loads Vega from the web; this one contains it. DVC replaces ``{plot_divs}`` by the plots.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from vae.base.artifacts import write_bytes
 
 
 def template() -> str:
-    """The template, with scripts and styles in it."""
+    """The template, including scripts and styles."""
     from markupsafe import Markup
 
     return (
@@ -29,7 +29,7 @@ def template() -> str:
 def main() -> int:
     """Write the template."""
     parser = argparse.ArgumentParser(prog="python -m review.plots_page", description=__doc__)
-    parser.add_argument("file", type=Path, help="the file to write; dvc config plots.html_template takes it")
+    parser.add_argument("file", type=Path, help="file to write, for dvc config plots.html_template")
     write_bytes(parser.parse_args().file, template().encode())
     return 0
 

@@ -1,4 +1,4 @@
-"""A report for a review: what changed between revisions, as Markdown and as a page."""
+"""Write a report for code review: what changed between revisions, as Markdown and as an HTML page."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from vae.base.artifacts import write_bytes
 
 
 def load_findings(base: str, heads: Sequence[str]) -> Findings:
-    """Read revisions by their names, the first of which the others are held against.
+    """Load the base and the heads that are compared with it.
 
     Raises:
-        RevisionError: there is no such revision, or one is named twice.
+        RevisionError: there is no such revision, or a revision is named twice.
     """
     names = [base, *heads]
     for name in names:
         if names.count(name) > 1:
-            raise RevisionError(f"{name}: named twice; name revisions that may differ, e.g. HEAD~1 and {WORKSPACE}")
+            raise RevisionError(f"{name}: named twice; compare different revisions, e.g. HEAD~1 and {WORKSPACE}")
     revisions = [load_revision(name) for name in names]
     return Findings(revisions, load_limits() if LIMITS.exists() else None, load_plots(revisions))
 
 
 def write_report(folder: Path, findings: Findings, image_root: str = "") -> None:
-    """Write ``report.md`` with its images, and ``index.html``."""
+    """Write ``report.md`` with its images, and ``index.html``, to a folder."""
     for chart in findings.charts:
         if not chart.is_table:
             write_bytes(folder / chart_path(chart), as_png(chart))
@@ -44,20 +44,20 @@ def write_report(folder: Path, findings: Findings, image_root: str = "") -> None
 
 
 def main() -> int:
-    """Write the report, and print what came out."""
+    """Write the report, and print a summary."""
     parser = argparse.ArgumentParser(prog="python -m review.report", description=__doc__)
-    parser.add_argument("base", help="the revision to compare with")
-    parser.add_argument("heads", nargs="*", metavar="head", help="revisions or experiments; the workspace by default")
-    parser.add_argument("--out", type=Path, default=Path("report"), help="the folder to write")
-    parser.add_argument("--image-root", default="", help="the address of that folder, for images in a comment")
+    parser.add_argument("base", help="revision to compare with")
+    parser.add_argument("heads", nargs="*", metavar="head", help="revisions or experiments (default: the workspace)")
+    parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write (default: %(default)s)")
+    parser.add_argument("--image-root", default="", help="URL of that folder, for images in a comment")
     arguments = parser.parse_args()
 
     findings = load_findings(arguments.base, arguments.heads or [WORKSPACE])
     with whole_folder(arguments.out) as folder:
         write_report(folder, findings, arguments.image_root)
     for place, name in enumerate(findings.names[1:]):
-        print(f"{name} against {arguments.base}: {sentence(findings, place)}.")
-    print(f"{arguments.out}/report.md for a pull request, {arguments.out}/index.html for a browser")
+        print(f"{name} compared with {arguments.base}: {sentence(findings, place)}.")
+    print(f"Written: {arguments.out}/report.md for a pull request, {arguments.out}/index.html for a browser")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a revision of the project says of itself: its parameters, its metrics, its verdicts and its files."""
+"""Load a revision of the project: its parameters, metrics, verdicts and files."""
 
 import csv
 import io
@@ -15,27 +15,28 @@ from vae.base.errors import VAEError
 from vae.base.yaml12 import YAMLError, parse_yaml
 
 WORKSPACE = "workspace"
-BASELINE = "HEAD"  # what experiments start from
-VERDICT = "verdict"  # of the keys of measures.csv that are verdicts: verdict.SUBJECT
+BASELINE = "HEAD"  # the commit that experiments start from
+VERDICT = "verdict"  # prefix of verdicts in measures.csv: verdict.SUBJECT
 
 Value = bool | int | float | str | tuple[Any, ...] | None
 Values = Mapping[str, Value]
 
 
 class RevisionError(VAEError):
-    """No revision has that name, or a file of it cannot be read."""
+    """There is no revision of that name, or one of its files cannot be read."""
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, branch, tag or experiment, or the workspace as it is.
+    """A commit, branch, tag or experiment, or the workspace.
 
     Attributes:
-        name: as it was asked for.
-        parameters: of ``params.yaml`` by their dotted keys, e.g. ``train.beta``.
-        metrics: of ``metrics/STAGE.json`` and ``plots/STAGE/measures.csv``, e.g. ``evaluate.test.negative_elbo``.
-        verdicts: their levels, e.g. of ``evaluate.posterior_collapse``.
-        files: reads files at this revision, those that DVC keeps too.
+        name: the name as given by the user.
+        parameters: the values of ``params.yaml`` by dotted key, e.g. ``train.beta``.
+        metrics: the values of ``metrics/STAGE.json`` and ``plots/STAGE/measures.csv`` by dotted key, e.g.
+            ``evaluate.test.negative_elbo``.
+        verdicts: the levels of verdicts by dotted key, e.g. ``evaluate.posterior_collapse``.
+        files: a file system to read files at this revision, including those in DVC's cache.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Revision:
     files: Any = field(repr=False, compare=False)
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file, or None where the revision or DVC's cache has no such file."""
+        """The content of a file, or None if the revision or DVC's cache has no such file."""
         try:
             content: bytes = self.files.read_bytes(path)
         except (FileNotFoundError, IsADirectoryError):
@@ -54,10 +55,10 @@ class Revision:
 
 
 def load_revision(name: str, project: Path = Path()) -> Revision:
-    """Read a revision by its name, which for uncommitted files is ``workspace``.
+    """Load a revision by name. The name of the uncommitted files is ``workspace``.
 
     Raises:
-        RevisionError: there is no such revision, no ``params.yaml`` in it, or a file in it is damaged.
+        RevisionError: there is no such revision, it has no ``params.yaml``, or one of its files is damaged.
     """
     files = _files(name, project)
     measured: dict[str, Value] = {}
@@ -76,7 +77,7 @@ def load_revision(name: str, project: Path = Path()) -> Revision:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
-    """The values of nested mappings by their dotted keys, lists as tuples."""
+    """Yield the values of nested mappings with dotted keys, lists as tuples."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flattened(value, f"{prefix}{key}.")
@@ -108,10 +109,10 @@ def unfinished(project: Path = Path()) -> Counter[str]:
 
 @contextmanager
 def _repository(project: Path) -> Iterator[Any]:
-    """DVC's view of a project.
+    """Open the DVC repository of a project.
 
     Raises:
-        RevisionError: DVC cannot read it.
+        RevisionError: DVC cannot read the project.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -133,10 +134,10 @@ def _files(name: str, project: Path) -> Any:
         files.info("")  # opens the revision
     except (RevError, SCMError) as error:
         raise RevisionError(
-            f"{name}: no such revision or experiment here; see git branch --all, git tag, and dvc exp list"
+            f"{name}: no such revision or experiment; see git branch --all, git tag and dvc exp list"
         ) from error
     except DvcException as error:
-        raise RevisionError(f"{project.resolve()}: no project of DVC's, or a damaged one: {error}") from error
+        raise RevisionError(f"{project.resolve()}: not a DVC project, or a damaged one: {error}") from error
     return files
 
 
@@ -152,7 +153,7 @@ def _parse(
     except (ValueError, KeyError, YAMLError, csv.Error) as error:
         raise RevisionError(f"{path} at {name}: cannot be read ({error}); run dvc repro there") from error
     if not isinstance(values, Mapping):
-        raise RevisionError(f"{path} at {name}: expected keys and values; run dvc repro there")
+        raise RevisionError(f"{path} at {name}: expected a mapping of keys to values; run dvc repro there")
     return values
 
 

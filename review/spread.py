@@ -1,4 +1,4 @@
-"""Limits from what another seed makes of the same code: ``limits.yaml`` written anew."""
+"""Measure the spread over seeds, and write the limits of ``limits.yaml`` from it."""
 
 import argparse
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ from review.limits import LIMITS, Limit, LimitsError, load_limits
 from review.revisions import WORKSPACE, Revision, Value, experiments, load_revision
 from vae.base.artifacts import write_bytes
 
-FALSE_ALARM = 0.05  # how often another seed alone, with the same code, may be taken for a regression
-FEWEST_RUNS = 5  # below which a spread says little
+FALSE_ALARM = 0.05  # probability that a change of seed alone counts as a regression
+FEWEST_RUNS = 5  # a spread over fewer runs is too uncertain
 
 
 def largest_harmless_changes(measured: pd.DataFrame) -> "pd.Series[float]":
-    """By how much each metric may differ between two runs that differ in the seed alone.
+    """The largest difference of each metric to expect between two runs that differ only in the seed.
 
         t(1 - α/m, n - 1)·√2·s
 
-    with s the standard deviation of n runs, √2·s that of a difference, and Student's quantile at a probability of α
-    that any of m metrics (Bonferroni) exceeds its limit; rounded up to two digits.
+    where s is the standard deviation over n runs, √2·s that of a difference of two runs, and t Student's quantile.
+    With probability α, any of the m metrics exceeds its limit (Bonferroni). Rounded up to two significant digits.
 
     Args:
-        measured: a column for each of m metrics, which are judged together, and a row for each of n seeds.
+        measured: a column for each of the m metrics that are judged together, and a row for each of the n seeds.
     """
     from scipy.stats import t
 
@@ -37,7 +37,7 @@ def largest_harmless_changes(measured: pd.DataFrame) -> "pd.Series[float]":
 
 
 def rounded_up(value: float) -> float:
-    """The next number of two significant digits."""
+    """Round up to two significant digits."""
     if value == 0:
         return 0.0
     digits = 1 - floor(log10(value))
@@ -45,10 +45,10 @@ def rounded_up(value: float) -> float:
 
 
 def main() -> int:
-    """Measure the spread over runs that differ from the workspace in a seed alone; rewrite the limits."""
+    """Measure the spread over runs that differ from the workspace only in their seed; rewrite the limits."""
     parser = argparse.ArgumentParser(prog="python -m review.spread", description=__doc__)
-    parser.add_argument("--limits", type=Path, default=LIMITS, help="the file of limits, which names the metrics")
-    parser.add_argument("runs", nargs="*", help="experiments or other revisions; all of this commit by default")
+    parser.add_argument("--limits", type=Path, default=LIMITS, help="file of limits, which also names the metrics")
+    parser.add_argument("runs", nargs="*", help="experiments or other revisions (default: all of this commit)")
     arguments = parser.parse_args()
     path: Path = arguments.limits
 
@@ -58,13 +58,13 @@ def main() -> int:
     runs = {run.parameters["train.seed"]: run for run in found if without_seeds(run) == same}
     if len(runs) < FEWEST_RUNS:
         raise LimitsError(
-            f"{path}: {len(runs)} runs differ from the workspace in train.seed alone or in nothing, and at least "
+            f"{path}: {len(runs)} runs have the parameters of the workspace, except for seeds, and at least "
             f"{FEWEST_RUNS} are needed; make limits runs ten"
         )
     measured = metrics_of(list(runs.values()), list(limits)).apply(numbers)
     for key, missing in measured.isna().sum().items():
         if missing:
-            raise LimitsError(f"{path}: {key}: {missing} of {len(runs)} runs lack it")
+            raise LimitsError(f"{path}: {key}: missing from {missing} of {len(runs)} runs")
     changes = largest_harmless_changes(measured)
     for key, limit in limits.items():
         print(
@@ -77,12 +77,12 @@ def main() -> int:
 
 
 def without_seeds(run: Revision) -> dict[str, Value]:
-    """The parameters of a run but for the seeds of the stages."""
+    """The parameters of a run, without the seeds of the stages."""
     return {key: value for key, value in run.parameters.items() if not is_seed(key)}
 
 
 def rewritten(text: str, limits: Mapping[str, Limit]) -> str:
-    """The text of ``limits.yaml`` with other limits: a line a metric, below the comment that the file begins with."""
+    """Replace the limits in the text of ``limits.yaml``, and keep the comment at its beginning."""
     comment = takewhile(lambda line: line.startswith("#") or not line.strip(), text.splitlines())
     lines = [f"{key}: {{better: {limit.better}, max_worse: {limit.max_worse}}}" for key, limit in limits.items()]
     return "\n".join([*comment, *lines]) + "\n"

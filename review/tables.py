@@ -1,4 +1,4 @@
-"""Tables as text: for Markdown, and for a terminal."""
+"""Format tables for Markdown and for a terminal."""
 
 import textwrap
 from typing import TYPE_CHECKING
@@ -6,33 +6,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 120  # characters of a line in a terminal
+WIDTH = 120  # characters in a line of a terminal
 
 
 def as_markdown(table: "pd.DataFrame", alignment: str = "") -> str:
-    """A table in Markdown.
+    """Format a table as Markdown.
 
     Args:
-        table: its cells are text.
-        alignment: l or r for each column; without it all are aligned to the left.
+        table: a table with text in every cell.
+        alignment: l or r for each column; by default all are aligned to the left.
     """
     sides = [{"l": "left", "r": "right"}[side] for side in alignment or "l" * len(table.columns)]
     return str(table.to_markdown(index=False, disable_numparse=True, colalign=sides))
 
 
 def as_text(table: "pd.DataFrame") -> str:
-    """A table for a terminal, its first column aligned to the left, all others to the right."""
+    """Format a table for a terminal, with the first column aligned to the left and the others to the right."""
     first, *others = table.columns
     named = table.set_index(first).rename_axis(index=None, columns=first)
     return named.to_string(col_space=[len(name) + 1 for name in others])
 
 
 def as_narrow_text(table: "pd.DataFrame", droppable: int) -> str:
-    """A table for a terminal, no wider than ``WIDTH``, with a sentence on the columns that were dropped for it.
+    """Format a table for a terminal, no wider than ``WIDTH``. Drop columns if necessary, and name them below.
 
     Args:
-        table: its cells are text.
-        droppable: how many columns at the right may be dropped. The first of them stays.
+        table: a table with text in every cell.
+        droppable: how many columns at the right may be dropped. The first of them always stays.
     """
     for dropped in range(max(droppable, 1)):
         kept = table.iloc[:, : len(table.columns) - dropped]
@@ -42,5 +42,5 @@ def as_narrow_text(table: "pd.DataFrame", droppable: int) -> str:
     if not dropped:
         return text
     names = ", ".join(table.columns[len(kept.columns) :])
-    note = f"Too wide to show: {names}. List fewer metrics, or the important ones first, in METRICS=…"
+    note = f"Left out to fit the line: {names}. List fewer metrics, or the important ones first, in METRICS=…"
     return f"{text}\n\n{textwrap.fill(note, WIDTH)}"

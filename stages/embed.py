@@ -1,4 +1,4 @@
-"""Stage 5: the latent space in two dimensions, in numbers, and on a page to explore it."""
+"""Stage 5: a projection of the latent codes, measures of the representation, and the latent explorer."""
 
 import logging
 
@@ -27,7 +27,7 @@ PLOTS = paths.PLOTS / "embed"
 
 
 def main(params: Params) -> None:
-    """Encode the images; write their codes, a map of them, the explorer's page, measures, a verdict and pictures."""
+    """Encode the images; write their codes, a projection, the latent explorer, measures, a verdict and pictures."""
     settings = params.embed
     projection.require_method(settings.method, "embed.method")
     train = drawn_once(load_images(paths.TRAIN_IMAGES), settings.seed, "training pixels")
@@ -70,7 +70,7 @@ def main(params: Params) -> None:
 def look_at_classes(
     train_codes: Tensor, train_labels: Tensor, codes: Tensor, labels: Tensor, latent_map: LatentMap, neighbours: int
 ) -> Diagnosis:
-    """Measure and judge how well the codes of test images tell classes apart."""
+    """Measure and judge how well the codes of test images separate the classes."""
     data = train_codes.numpy(), train_labels.numpy(), codes.numpy(), labels.numpy()
     measures = {
         "neighbour_accuracy": representation.neighbour_accuracy(*data, neighbours),
@@ -82,7 +82,7 @@ def look_at_classes(
 
 
 def look_at_map(latent_map: LatentMap, neighbours: int) -> Diagnosis:
-    """Write the points of the map as a table and a picture, and measure its trustworthiness."""
+    """Write the projection as a table and a picture, and measure its trustworthiness."""
     labels, class_names = latent_map.images.labels, latent_map.images.class_names
     names = [class_names[label] for label in labels]
     write_csv(
@@ -98,7 +98,7 @@ def look_at_map(latent_map: LatentMap, neighbours: int) -> Diagnosis:
 
 
 def look_at_dimensions(latent_map: LatentMap, kl: Tensor, seed: int) -> Diagnosis:
-    """Measure and draw what each latent dimension tells about the class."""
+    """Measure and draw how much each latent dimension tells about the class."""
     labels = latent_map.images.labels.numpy()
     information = representation.label_information(latent_map.codes.numpy(), labels, seed)
     write_png(PLOTS / "label_information.png", label_information(information, kl.double().numpy()))

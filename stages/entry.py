@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def run(stage: Callable[[Params], None]) -> None:
-    """Run a stage on the validated parameters.
+    """Run a stage with validated parameters.
 
     Exits with status 1 and a message, but no traceback, on an error that the user can fix; with 130 when interrupted
-    (Ctrl-C) and 143 when terminated, after half-written files are removed.
+    (Ctrl-C) and 143 when terminated, after removing partly written files.
     """
     name = Path(getfile(stage)).stem
     replace_unknown_characters()
@@ -35,7 +35,7 @@ def run(stage: Callable[[Params], None]) -> None:
     except VAEError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing half-written is left behind", file=sys.stderr)
+        print(f"{name}: interrupted; no partly written file is left behind", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
 
 

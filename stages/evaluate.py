@@ -27,7 +27,7 @@ from vae.model.objective import average_loss
 log = logging.getLogger(__name__)
 
 PLOTS = paths.PLOTS / "evaluate"
-ROWS, COLUMNS = 4, 12  # of pictured reconstructions
+ROWS, COLUMNS = 4, 12  # of the grid of reconstructions
 
 
 def main(params: Params) -> None:
@@ -77,12 +77,12 @@ def main(params: Params) -> None:
 def look_at_codes(
     posterior: inference.Posterior, kl: Tensor, kl_per_epoch: Sequence[float], test: LabelledImages, seed: int
 ) -> Diagnosis:
-    """What the latent dimensions carry; list and chart it."""
+    """Measure how much information the latent dimensions carry; write it as a table and a chart."""
     variances = collapse.mean_variances(posterior.mean)
     noise = torch.randn(posterior.mean.shape, generator=runtime.generator(seed, "information noise"))
     information = collapse.mutual_information(*posterior, noise)
     order = kl.argsort(descending=True, stable=True).tolist()
-    threshold = collapse.ACTIVE_VARIANCE  # in every row, for the chart to draw it
+    threshold = collapse.ACTIVE_VARIANCE  # in every row, so that the chart can draw it
     write_csv(
         PLOTS / "latent_dimensions.csv",
         ["rank", "dimension", "kl", "variance", "active_above"],
@@ -104,7 +104,7 @@ def look_at_codes(
 
 
 def look_at_reconstructions(test: LabelledImages, reconstructions: Tensor, errors: Tensor, seed: int) -> Diagnosis:
-    """How near reconstructions come to the test images, and how sharp they are; show some, and the worst."""
+    """Measure the error and the sharpness of reconstructions; draw a random selection and the worst."""
     per_class = reconstruction.error_per_class(errors, test.labels, len(test.class_names))
     order = runtime.permutation(len(test), seed, "pictured images")
     softness = blur.softness(pixels(test.images[order[: blur.COMPARED]]), reconstructions[order[: blur.COMPARED]])
@@ -129,7 +129,7 @@ def look_at_fit(
     history: Mapping[str, Any],
     unit: str,
 ) -> Diagnosis:
-    """How training went, and how tight the bounds are; chart both."""
+    """Judge overfitting, training length and inference gap; draw the losses and the bounds."""
     figure = diagnoses.bounds(train_negative_elbo.numpy(), negative_elbo.numpy(), unit)
     write_png(PLOTS / "bounds.png", figure)
     columns = {name: np.array(values, np.float64) for name, values in history["epochs"].items()}
@@ -145,13 +145,13 @@ def look_at_fit(
 
 
 def as_many(train: LabelledImages, count: int, seed: int) -> LabelledImages:
-    """As many training images as there are test images, and of the same kind of pixels."""
+    """Random training images, as many as there are test images, with the same kind of pixels."""
     return drawn_once(train[runtime.permutation(len(train), seed, "training images")[:count]], seed, "training pixels")
 
 
 def unit(test: LabelledImages) -> str:
-    """The unit of the bounds, which bound a log-likelihood of the data only where pixels are black and white."""
-    meaning = "bounds on -log p(x)" if is_binary(test) else "no log-likelihood: grey pixels"
+    """The unit of the bounds. They are bounds on log p(x) only if pixels are black or white."""
+    meaning = "bounds on -log p(x)" if is_binary(test) else "grey pixels: no bounds on log p(x)"
     return f"nats per image ({meaning})"
 
 
@@ -161,27 +161,27 @@ def is_binary(test: LabelledImages) -> bool:
 
 
 def named(values: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """The values of classes by their names, without classes that have no value."""
+    """The values by class name, without classes that have no value."""
     return {name: float(value) for name, value in zip(names, values, strict=True) if torch.isfinite(value)}
 
 
 def draw_reconstructions(test: LabelledImages, reconstructions: Tensor, chosen: Tensor) -> None:
-    """Show test images, each over its reconstruction."""
+    """Draw test images, each above its reconstruction."""
     figure = image_grid(
         over_one_another(test, reconstructions, chosen),
-        "Test images over their reconstructions",
-        "Healthy: the same image, a little softer. Blurred or alike: the code says too little.",
+        "Test images and their reconstructions",
+        "Healthy: the same image, slightly softer. Blurred or all alike: the code carries too little.",
         row_labels=["test image", "reconstruction"] * ROWS,
     )
     write_png(PLOTS / "reconstructions.png", figure)
 
 
 def draw_worst(test: LabelledImages, reconstructions: Tensor, chosen: Tensor) -> None:
-    """Show the test images whose reconstructions are farthest from them."""
+    """Draw the test images with the largest reconstruction error."""
     figure = image_grid(
         over_one_another(test, reconstructions, chosen),
         "The worst reconstructions",
-        f"The {len(chosen)} test images of the largest squared error, worst first. Healthy: only odd ones are missed.",
+        f"The {len(chosen)} test images with the largest squared error, worst first. Healthy: only unusual ones.",
         row_labels=["test image", "reconstruction"] * (ROWS // 2),
     )
     write_png(PLOTS / "worst_reconstructions.png", figure)

@@ -1,4 +1,4 @@
-"""Stage 4: samples, interpolations and traversals, the quality of samples, and verdicts on both."""
+"""Stage 4: samples, interpolations and traversals, with verdicts on samples and the latent space."""
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ JUDGED_INTERPOLATIONS = 100
 
 
 def main(params: Params) -> None:
-    """Sample, interpolate, traverse; measure the samples against real images; write measures, verdicts and pictures."""
+    """Sample, interpolate and traverse; compare samples with real images; write measures, verdicts and pictures."""
     settings = params.generate
     train, test = load_images(paths.TRAIN_IMAGES), load_images(paths.TEST_IMAGES)
     model = load_model(paths.MODEL, runtime.device(), test.shape)
@@ -74,7 +74,10 @@ def main(params: Params) -> None:
 
 
 def compare(real_images: RealImages, samples: Tensor, train: LabelledImages, settings: GenerateParams) -> Diagnosis:
-    """Compare samples with as many test images; the ceiling is what as many training images reach in their place."""
+    """Compare samples with the same number of test images.
+
+    The ceiling is the result of the same comparison for training images, so it is what real images reach.
+    """
     chosen = train[runtime.permutation(len(train), settings.seed, "training images")[: len(samples)]]
     chosen = drawn_once(chosen, settings.seed, "training pixels")
     quality = real_images.compare(samples)
@@ -83,7 +86,7 @@ def compare(real_images: RealImages, samples: Tensor, train: LabelledImages, set
 
 
 def compare_sharpness(real: Tensor, samples: Tensor, binary: bool) -> Diagnosis:
-    """How soft samples are against real images."""
+    """Measure how blurred samples are compared with real images."""
     softness = blur.softness(real, samples)
     return Diagnosis(
         {"sample_blur": softness.blur, "sample_sharpness": softness.relative_sharpness},
@@ -92,7 +95,7 @@ def compare_sharpness(real: Tensor, samples: Tensor, binary: bool) -> Diagnosis:
 
 
 def classify(samples: Tensor, train: LabelledImages, test: LabelledImages, seed: int) -> Diagnosis:
-    """Which classes appear among the samples, by a classifier of training images, and how clearly; chart them."""
+    """Classify the samples; measure and draw the share of each class and the confidence of the classifier."""
     train = drawn_once(train, seed, "classified pixels")
     classifier = classification.train_classifier(train.images, train.labels, len(train.class_names), seed)
     of_samples, of_test = classifier.probabilities(samples), classifier.probabilities(pixels(test.images))
@@ -116,7 +119,7 @@ def classify(samples: Tensor, train: LabelledImages, test: LabelledImages, seed:
 def find_holes(
     model: VAE, real_images: RealImages, posterior: inference.Posterior, labels: Tensor, prior: Tensor, seed: int
 ) -> Diagnosis:
-    """How far the prior is from the aggregate posterior, and what lies between codes; chart both."""
+    """Measure how far the prior is from the aggregate posterior, and the realism between codes; draw both."""
     random = runtime.generator(seed, "posterior samples", model.device)
     noise = torch.randn(posterior.mean.shape, generator=random, device=model.device)
     order = runtime.permutation(len(noise), seed, "split of codes").to(model.device)
@@ -145,7 +148,10 @@ def find_holes(
 def realism_between(
     model: VAE, real_images: RealImages, means: Tensor, labels: Tensor, shares: Tensor, seed: int
 ) -> list[Tensor]:
-    """The median realism at shares of the way between codes of different classes, on straight lines and on arcs."""
+    """Median realism of images decoded between codes of different classes, on straight lines and on arcs.
+
+    ``shares`` are positions between the two codes, from 0 to 1.
+    """
     order = runtime.permutation(len(labels), seed, "judged interpolations")
     pairs = pairs_of_different_classes(labels, order, JUDGED_INTERPOLATIONS)
     starts, ends = (means[list(indices)] for indices in zip(*pairs, strict=True))
@@ -159,7 +165,7 @@ def realism_between(
 
 
 def draw_samples(samples: Tensor) -> None:
-    """Show the first samples as a grid."""
+    """Draw the first samples as a grid."""
     shown = samples[: SAMPLE_ROWS * SAMPLE_COLUMNS].cpu().numpy()
     figure = image_grid(
         [shown[start : start + SAMPLE_COLUMNS] for start in range(0, len(shown), SAMPLE_COLUMNS)],
@@ -170,7 +176,7 @@ def draw_samples(samples: Tensor) -> None:
 
 
 def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: int) -> None:
-    """Walk in a straight line between the codes of pairs of test images of different classes."""
+    """Draw images decoded on straight lines between the codes of test images of different classes."""
     order = runtime.permutation(len(test), seed, "interpolated images")
     starts, ends = torch.tensor(pairs_of_different_classes(test.labels, order, INTERPOLATIONS)).unbind(1)
     shares = torch.linspace(0, 1, INTERPOLATION_STEPS)
@@ -180,7 +186,7 @@ def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: i
     figure = image_grid(
         list(np.concatenate([first, between, last], axis=1)),
         "Interpolations between pairs of test images",
-        "Healthy: each step could be a real image. Ghosts of both, or smears: a hole in the latent space.",
+        "Healthy: each step could be a real image. Both images overlaid, or smears: a hole in the latent space.",
         row_labels=[f"{start} to {end}" for start, end in zip(*names, strict=True)],
         column_labels=["test\nimage", *(f"{share:.3g}" for share in shares.tolist()), "test\nimage"],
         row_axis="classes",
@@ -190,14 +196,14 @@ def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: i
 
 
 def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
-    """Move the code of one test image along each of its most active dimensions, the others held still."""
+    """Draw images decoded while one latent dimension of a test image's code varies and the others stay fixed."""
     dimensions = most_active(kl, TRAVERSED_DIMENSIONS)
     start = means[runtime.permutation(len(means), seed, "traversed image")[0]]
     values = torch.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, TRAVERSAL_STEPS)
     figure = image_grid(
         decode_rows(model, traversals(start, dimensions, values.to(start.device)), seed),
         f"Traversals of the {len(dimensions)} most active latent dimensions",
-        "A test image's code, one dimension at a time moved through the prior. Healthy: each changes something.",
+        "Each row varies one dimension of a test image's code across the prior. Healthy: each row changes something.",
         row_labels=[f"z{dimension}, {kl[dimension]:.2f}" for dimension in dimensions],
         column_labels=[signed(value) for value in values.tolist()],
         row_axis="dimension, KL (nats)",
@@ -207,7 +213,7 @@ def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
 
 
 def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
-    """Decode the prior over two dimensions, the most active where there are more."""
+    """Draw images decoded from a grid of prior quantiles over the two most active latent dimensions."""
     quantiles = prior_quantiles(MANIFOLD_SIDE)
     dimensions = sorted(most_active(kl, 2))
     across, *up = [f"z{dimension}" for dimension in dimensions]
@@ -226,13 +232,13 @@ def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
 
 
 def decode_rows(model: VAE, codes: Tensor, seed: int) -> NDArray[np.float32]:
-    """The images of rows of codes: (R, S, D) to (R, S, C, H, W)."""
+    """Decode rows of codes: (R, S, D) to (R, S, C, H, W)."""
     images: NDArray[np.float32] = inference.decode(model, codes.flatten(0, 1), seed).cpu().numpy()
     return images.reshape(*codes.shape[:2], *images.shape[1:])
 
 
 def signed(value: float) -> str:
-    """A coordinate as a label: its sign, and no minus before a zero."""
+    """Format a coordinate with its sign, and zero as +0.0."""
     return f"{round(value, 1) + 0.0:+.1f}"
 
 

@@ -1,4 +1,4 @@
-"""Where the stages keep their files, relative to the project's folder."""
+"""Paths of the stages' files, relative to the project's folder."""
 
 import os
 from pathlib import Path
@@ -17,6 +17,7 @@ METRICS = Path("metrics")
 PLOTS = Path("plots")
 LOSSES = PLOTS / "train" / "losses.csv"
 
-# Checkpoints of interrupted trainings. DVC deletes outputs before it runs a stage, and a temporary experiment's whole
-# folder after it; it leaves this folder alone, which Git ignores and both share.
+# Checkpoints of interrupted training runs. DVC deletes a stage's outputs before it runs the stage, and the folder of a
+# temporary experiment after it. It never touches this folder, which Git ignores and all experiments
+# share.
 CHECKPOINTS = Path(os.environ.get("DVC_ROOT", ""), ".dvc/tmp/train")

@@ -1,4 +1,4 @@
-"""Stage 1: training, validation and test images of a data set."""
+"""Stage 1: the training, validation and test images of a data set."""
 
 import logging
 from dataclasses import replace
@@ -29,7 +29,7 @@ EXAMPLES_PER_CLASS = 12
 
 
 def main(params: Params) -> None:
-    """Hold out validation images and make pixels black and white if the parameters say so; write the images."""
+    """Hold out validation images, binarise pixels if the parameters say so, and write the images."""
     settings = params.prepare
     train_and_validation, test = load_source(settings.dataset, settings.seed)
     train, validation = hold_out(train_and_validation, settings.validation_fraction, settings.seed, "validation split")
@@ -56,7 +56,7 @@ def main(params: Params) -> None:
 
 
 def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:
-    """As many training images as parameters say; they are in random order already."""
+    """The first ``prepare.train_images`` training images, which are already in random order."""
     if not len(train):
         raise DatasetError(
             f"{paths.PARAMS}: prepare.validation_fraction: {settings.validation_fraction} leaves no training images"
@@ -65,14 +65,14 @@ def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:
         return train
     if settings.train_images > len(train):
         raise DatasetError(
-            f"{paths.PARAMS}: prepare.train_images: {settings.train_images} are asked for, but there are {len(train)} "
-            "besides the validation set; lower it, or set it to all"
+            f"{paths.PARAMS}: prepare.train_images: {settings.train_images} requested, but there are {len(train)} "
+            "after the validation set is held out; lower it, or set it to all"
         )
     return train[: settings.train_images]
 
 
 def binarized(data: LabelledImages, settings: PrepareParams, purpose: str) -> LabelledImages:
-    """A data set with pixels as parameters say; in dynamic binarisation training itself draws those of its images."""
+    """Binarise pixels as ``prepare.binarize`` says. With ``dynamic``, training draws the pixels of training images."""
     match settings.binarize:
         case "none":
             return data
@@ -85,13 +85,13 @@ def binarized(data: LabelledImages, settings: PrepareParams, purpose: str) -> La
 
 
 def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
-    """Show the first training images of each class, as training sees them."""
+    """Draw the first training images of each class, as training sees them."""
     train = drawn_once(train, settings.seed, "example pixels")
     drawn = {
         "none": "",
-        "threshold": ", white from ½ on",
-        "static": ", drawn once",
-        "dynamic": ", drawn afresh each time",
+        "threshold": ", white from an intensity of ½",
+        "static": ", pixels drawn once",
+        "dynamic": ", pixels drawn again in each epoch",
     }
     rows, labels = [], []
     for index, name in enumerate(train.class_names):

@@ -1,4 +1,4 @@
-"""Write what a stage has measured: a few metrics to compare experiments by, all other measures, and verdicts."""
+"""Write the results of a stage: a few metrics to compare experiments by, all other measures, and verdicts."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 def write_results(
     stage: str, title: str, measures: Mapping[str, Any], metrics: Sequence[str], verdicts: Sequence[Verdict]
 ) -> None:
-    """Write what a stage has measured, and log its verdicts.
+    """Write the measures and verdicts of a stage, and log the verdicts.
 
     Args:
-        stage: its name.
-        title: of the picture of its verdicts.
-        measures: by their names, values or mappings of values.
-        metrics: names of the few that experiments are compared by, ``metrics/STAGE.json``, to which a summary of the
-            verdicts is added. The others make ``plots/STAGE/measures.csv``, with the level of each verdict.
-        verdicts: ``plots/STAGE/verdicts.png``.
+        stage: name of the stage.
+        title: title of the picture of its verdicts.
+        measures: values or mappings of values, by name.
+        metrics: names of the measures to compare experiments by. They go into ``metrics/STAGE.json``, with a summary of
+            the verdicts. All other measures go into ``plots/STAGE/measures.csv``, with the level of each verdict.
+        verdicts: drawn in ``plots/STAGE/verdicts.png``.
     """
     compared = {name: measures[name] for name in metrics}
     write_json(paths.METRICS / f"{stage}.json", {**compared, f"{stage}_verdict": summary(verdicts)})
@@ -35,7 +35,7 @@ def write_results(
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings by their dotted keys."""
+    """Yield the values of nested mappings with dotted keys."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flattened(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""Stage 2: training images to a model."""
+"""Stage 2: a model, trained on the training images."""
 
 import logging
 import sys
@@ -23,13 +23,13 @@ from vae.training.loop import Epoch, train
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_WRITES = 1.0
-EPOCHS_LOGGED = 20  # about as many lines, however many epochs there are
-MNIST_RECIPE = 30 * 60_000  # images that recipes/mnist trains on
+EPOCHS_LOGGED = 20  # approximate number of log lines, for any number of epochs
+MNIST_RECIPE = 30 * 60_000  # images that recipes/mnist trains on, over all epochs
 LONG_TRAINING = 10 * MNIST_RECIPE
 
 
 def main(params: Params) -> None:
-    """Train the model; write the best epoch's weights, its losses, and the history of all epochs."""
+    """Train the model; write the weights and losses of the best epoch, and the history of all epochs."""
     data, validation = load_images(paths.TRAIN_IMAGES), load_images(paths.VALIDATION_IMAGES)
     device = runtime.device()
     with runtime.seeded(params.train.seed, "initial weights"):
@@ -50,13 +50,13 @@ def main(params: Params) -> None:
 
 
 def warn_of_long_training(images: int, params: Params) -> None:
-    """Warn of a number of epochs that was meant for a smaller data set."""
+    """Warn if the number of epochs was probably meant for a smaller data set."""
     seen = images * params.train.epochs
     if seen > LONG_TRAINING:
         log.warning(
             "This will take long: %s epochs of %s images are %.0f times the work of the MNIST recipe. "
-            "The number of epochs in params.yaml is meant for the small digits; for MNIST and its relatives use "
-            "$(cat recipes/mnist), or set train.epochs.",
+            "The default number of epochs is meant for the small digits data set. For MNIST and similar data sets, add "
+            "$(cat recipes/mnist) to dvc exp run, or set train.epochs.",
             f"{params.train.epochs:,}",
             f"{images:,}",
             seen / MNIST_RECIPE,
@@ -64,7 +64,7 @@ def warn_of_long_training(images: int, params: Params) -> None:
 
 
 def run_identity(params: Params, device: torch.device) -> str:
-    """A digest of all that the outcome depends on: parameters, data, this project's code, and the machine."""
+    """A digest of everything that the result depends on: parameters, data, the project's code, and the machine."""
     settings = {"model": params.model.model_dump(), "train": params.train.model_dump(), **runtime.machine(device)}
     return identity(
         settings, [paths.TRAIN_IMAGES, paths.VALIDATION_IMAGES, Path(__file__), *loaded_code("vae", "stages")]
@@ -72,9 +72,9 @@ def run_identity(params: Params, device: torch.device) -> str:
 
 
 class Report:
-    """Called after each epoch, it writes the losses of all epochs so far, so that a run can be watched.
+    """Write the losses of all epochs so far, after each epoch, so that a run can be watched.
 
-    The file is rewritten once a second at most, since short epochs may take less time than that, and after the last.
+    The file is rewritten at most once a second, since epochs may be much shorter, and always after the last epoch.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -82,19 +82,19 @@ class Report:
         self.next_write = 0.0
 
     def __call__(self, history: Sequence[Epoch]) -> None:
-        """Take the history so far."""
+        """Write the losses so far, and log those of the last epoch if it is one of the logged ones."""
         number = len(history)
         if number == self.epochs or monotonic() >= self.next_write:
             columns = table(history)
             write_csv(paths.LOSSES, list(columns), zip(*columns.values(), strict=True))
             self.next_write = monotonic() + SECONDS_BETWEEN_WRITES
         shown = number in (1, self.epochs) or number % max(1, self.epochs // EPOCHS_LOGGED) == 0
-        if shown and not sys.stderr.isatty():  # where the progress bar is not shown
+        if shown and not sys.stderr.isatty():  # no progress bar is shown
             log.info("epoch %d: %s", number, in_words(history[-1]))
 
 
 def table(history: Sequence[Epoch]) -> dict[str, list[float | None]]:
-    """What was reported of each epoch, by columns; None where there is no validation set."""
+    """The losses of each epoch as columns, with None if there is no validation set."""
     columns: dict[str, list[float | None]] = {"epoch": [epoch.number for epoch in history]}
     for term in Losses._fields:
         columns[f"train_{term}"] = [getattr(epoch.train, term) for epoch in history]

@@ -1,4 +1,4 @@
-"""A headless Chromium that reaches no network, to open pages in."""
+"""Open pages in a headless Chromium without network access."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 WIDE, NARROW = (1400, 1000), (390, 844)  # a desktop's window and a phone's
 
-# Names are not looked up, connections go to a port where nobody listens, and the browser asks for nothing by itself.
+# Disable DNS, send connections to a closed port, and disable the browser's own requests.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -26,12 +26,12 @@ ARGUMENTS = (
 
 @dataclass
 class OpenedPage:
-    """A page of a file, with what it has asked for and complained of.
+    """An opened page, with its requests and its errors.
 
     Attributes:
-        page: to look at, and to act on.
-        requests: addresses of everything that was asked for, but files and what lies in the page itself.
-        complaints: errors and warnings of the console, and exceptions that nobody caught.
+        page: the page in Playwright.
+        requests: addresses of all requests, except for files and data in the page itself.
+        complaints: errors and warnings on the console, and uncaught exceptions.
     """
 
     page: Page
@@ -40,7 +40,7 @@ class OpenedPage:
 
 
 def chromium() -> str | None:
-    """The path of a Chromium or Chrome on this machine."""
+    """The path of Chromium or Chrome on this machine, or None."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next(filter(None, map(shutil.which, names)), None)
 
@@ -50,7 +50,7 @@ needs_chromium = pytest.mark.skipif(chromium() is None, reason="needs Chromium o
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """A browser of one's own; starting it takes a second."""
+    """Start a browser, which takes about a second."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
         try:
@@ -61,7 +61,7 @@ def running_browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, path: Path, size: tuple[int, int] = WIDE) -> Iterator[OpenedPage]:
-    """Open a file in a window of a size, offline, and wait until it is loaded."""
+    """Open a file offline in a window of the given size, and wait until it is loaded."""
     width, height = size
     context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
     seen = OpenedPage(context.new_page())

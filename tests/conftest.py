@@ -11,14 +11,13 @@ from playwright.sync_api import Browser
 from tests.browser import running_browser
 from tests.projects import SMALL, Project, copy_project
 
-# The tests compute little at a time, where handing work to other threads takes longer than doing it.
+# Tests compute little, so that distributing work to threads would take longer than the work itself.
 torch.set_num_threads(1)
-# They run beside one another, and the stages that they start must not keep each other's threads from working.
+# Tests run in parallel. Waiting threads of stages must not take the cores from other tests.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-# Tests through DVC, in processes of their own or in a browser, which `make quick` leaves out, besides those that are
-# marked as slow one by one.
+# Tests that use DVC, separate processes or a browser. `make quick` skips them, and all tests that are marked as slow.
 SLOW_FIXTURES = {"project", "reproduced", "workspace", "clone", "browser", "prepared_project"}
 SLOW_FILES = (
     "tests/pipeline/",
@@ -38,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A copy of the project with small parameters, in which nothing was run."""
+    """A copy of the project with small parameters, before any run."""
     copy = copy_project(tmp_path / "project")
     copy.set(SMALL)
     return copy
@@ -46,9 +45,9 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with small parameters, reproduced and committed; tests leave it as it is."""
+    """A copy of the project with small parameters, reproduced and committed. Tests must not change it."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # one for all processes of this run
+    if "PYTEST_XDIST_WORKER" in os.environ:  # shared by all workers
         folder = folder.parent
     with FileLock(folder / "reproduced.lock"):
         copy = Project(folder / "reproduced" / "project")
@@ -64,7 +63,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def workspace(reproduced: Project, tmp_path: Path) -> Project:
-    """The reproduced project with its DVC cache, to be changed."""
+    """A copy of the reproduced project and its DVC cache, which a test may change."""
     return Project(shutil.copytree(reproduced.folder, tmp_path / "workspace", symlinks=True))
 
 
@@ -78,6 +77,6 @@ def clone(reproduced: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium that reaches no network."""
+    """A headless Chromium without network access."""
     with running_browser() as chromium:
         yield chromium

@@ -1,4 +1,4 @@
-"""What a module of the project imports, read from its source: the code that DVC has to list as dependencies."""
+"""Find what a module of the project imports, which DVC has to list as dependencies."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ PACKAGES = ("review", "stages", "vae")
 
 
 def code_dependencies(module: str) -> set[str]:
-    """The code that ``dvc.yaml`` lists for a stage: files of stages/, vae/__init__.py, and folders of vae/."""
+    """The code that ``dvc.yaml`` must list for a stage: files of stages/, vae/__init__.py, and folders of vae/."""
     return {
         "/".join(path.parts[:2]) if path.parts[0] == "vae" else path.as_posix()
         for path in map(Path, imported_files(module))
@@ -18,10 +18,9 @@ def code_dependencies(module: str) -> set[str]:
 
 
 def imported_files(module: str) -> set[str]:
-    """The Python files of the project that importing a module runs, directly or through others, its own included.
+    """The project's Python files that a module imports, directly or indirectly, including its own.
 
-    Imports within functions count as well, since they run when the function does, and so do the packages around a
-    module and those imported by name.
+    Imports within functions count, and so do parent packages and modules that are imported by name.
     """
     found: set[str] = set()
     waiting = [module]
@@ -39,7 +38,7 @@ def imported_files(module: str) -> set[str]:
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """Every dotted name that the import statements of a file may import, those for type checking aside."""
+    """Yield every dotted name that a file may import, except for type checking."""
     tree = parsed(path)
     for_types_only = {
         id(child)
@@ -53,15 +52,15 @@ def imported_modules(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute here"
+            assert node.level == 0, f"{path}: use absolute imports"
             yield str(node.module)
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def modules_imported_by_name(path: Path) -> set[str]:
-    """The modules that a file may import by ``importlib``: those whose names stand in it as strings.
+    """The modules that a file may import with ``importlib``: those whose names it contains as strings.
 
-    Of a name that is put together, such as ``f"vae.model.networks.{network}"``, that is every module of the package.
+    A name with a variable part, such as ``f"vae.model.networks.{network}"``, stands for every module of the package.
     """
     if "importlib.import_module" not in set(imported_modules(path)):
         return set()
@@ -74,12 +73,12 @@ def modules_imported_by_name(path: Path) -> set[str]:
             names |= {f"{name}.{file.stem}" for file in ROOT.joinpath(*name.split(".")).glob("[!_]*.py")}
         else:
             names.add(node.value)
-    assert names, f"{path}: what does it import by import_module?"
+    assert names, f"{path}: calls import_module, but contains no name of a module"
     return names
 
 
 def module_file(module: str) -> str | None:
-    """The path of a module of the project, or None for any other."""
+    """The path of a module, or None if it is not part of the project."""
     if module.split(".")[0] not in PACKAGES:
         return None
     path = Path(*module.split("."))

@@ -1,4 +1,4 @@
-"""Copies of the project to try things in, each a Git repository of its own."""
+"""Copies of the project for tests, each in its own Git repository."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
-# Enough of everything to have each output, little enough to wait for.
+# Small values that still produce every output.
 SMALL = {
     "train.epochs": "3",
     "evaluate.importance_samples": "5",
@@ -22,12 +22,12 @@ SMALL = {
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project in a folder of its own."""
+    """A copy of the project."""
 
     folder: Path
 
     def run(self, *command: str, env: dict[str, str] | None = None, status: int = 0) -> str:
-        """Run a command in the project's folder, expect an exit status, and return what it printed."""
+        """Run a command in the project's folder, check its exit status, and return its output."""
         result = subprocess.run(
             command,
             cwd=self.folder,
@@ -49,13 +49,13 @@ class Project:
         self.run("git", "commit", "--quiet", "--allow-empty", "--message", message)
 
     def set(self, values: Mapping[str, str]) -> None:
-        """Change parameters by their dotted keys, each to YAML on one line."""
+        """Set parameters by dotted key, each to a YAML value on one line."""
         path = self.folder / "params.yaml"
         lines = []
         section = dotted = ""
         changed = set()
         for line in path.read_text(encoding="utf-8").splitlines():
-            if line.lstrip().startswith("- "):  # of a list below its key
+            if line.lstrip().startswith("- "):  # an item of a list
                 if dotted not in values:
                     lines.append(line)
                 continue
@@ -74,7 +74,7 @@ class Project:
         return (self.folder / name).read_bytes()
 
     def files(self, *folders: str) -> dict[str, bytes]:
-        """Every file under some folders by its path."""
+        """The content of every file in some folders, by path."""
         return {
             path.relative_to(self.folder).as_posix(): path.read_bytes()
             for folder in folders
@@ -84,7 +84,7 @@ class Project:
 
     @staticmethod
     def environment() -> dict[str, str]:
-        """The environment of a user who activated nothing but has this Python's folder first on PATH."""
+        """The environment of a user without an activated environment, with this Python's folder first on PATH."""
         identity = {
             f"GIT_{role}_{what}": "test@example" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
@@ -93,7 +93,7 @@ class Project:
 
 
 def copy_project(folder: Path) -> Project:
-    """Copy what Git tracks, or would track, into a new repository with a first commit."""
+    """Copy all files that Git does not ignore into a new repository, and commit them."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

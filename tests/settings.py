@@ -1,4 +1,4 @@
-"""Parameters for tests: small, plain, and each to be changed by its name."""
+"""Small, plain parameters for tests, which can be changed by name."""
 
 from typing import Any
 
@@ -33,10 +33,10 @@ PLAIN_TRAINING: dict[str, Any] = {
 
 
 def architecture(**changes: Any) -> Architecture:
-    """A small MLP, or what the changes make of it."""
+    """The architecture of a small MLP, with changes."""
     return Architecture(**{**PLAIN_ARCHITECTURE, **changes})
 
 
 def train_params(**changes: Any) -> TrainParams:
-    """The plain objective, or what the changes make of it."""
+    """Parameters of training with the plain objective, with changes."""
     return TrainParams(**{**PLAIN_TRAINING, **changes})

@@ -1,4 +1,4 @@
-"""Imports point one way: the order of ``vae.FOLDERS``, then stages/, then review/."""
+"""Check that imports follow the order of ``vae.FOLDERS``, then stages/, then review/."""
 
 from graphlib import TopologicalSorter
 
@@ -16,17 +16,17 @@ FILES = sorted(
 
 
 def folder(file: str) -> str:
-    """The folder of ``ORDER`` that a file lies in; vae itself of vae/__init__.py."""
+    """The folder of ``ORDER`` that contains a file; ``vae`` for vae/__init__.py."""
     parts = file.split("/")
     return "/".join(parts[: 2 if parts[0] == "vae" and len(parts) > 2 else 1])
 
 
 def imported_by(file: str) -> set[str]:
-    """The project's files that the import statements of a file name."""
+    """The project's files that a file imports."""
     return {found for name in imported_modules(ROOT / file) if (found := module_file(name))} - {file}
 
 
-def test_every_folder_of_the_library_has_its_place_in_the_order_of_imports() -> None:
+def test_the_order_of_imports_contains_every_folder_of_the_library() -> None:
     assert {folder(file) for file in FILES} == {"vae", *ORDER}
 
 
@@ -38,16 +38,18 @@ def test_a_module_imports_only_from_its_own_folder_and_those_before_it(file: str
         assert folder(imported) in {"vae", *allowed}, imported
 
 
-def test_no_modules_import_one_another_in_a_circle() -> None:
-    TopologicalSorter({file: imported_by(file) for file in FILES}).prepare()  # raises CycleError, which lists them
+def test_there_are_no_circular_imports() -> None:
+    TopologicalSorter(
+        {file: imported_by(file) for file in FILES}
+    ).prepare()  # raises CycleError, which lists the modules
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if folder(file) == "vae/figures"])
-def test_figures_know_nothing_of_torch(file: str) -> None:
+def test_figures_do_not_import_torch(file: str) -> None:
     assert "torch" not in {name.split(".")[0] for name in imported_modules(ROOT / file)}
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("vae/")])
-def test_the_library_knows_nothing_of_the_pipeline(file: str) -> None:
+def test_the_library_does_not_import_the_stages_the_review_or_dvc(file: str) -> None:
     names = {name.split(".")[0] for name in imported_modules(ROOT / file)}
     assert not names & {"stages", "review", "dvc", "dvclive"}

@@ -1,4 +1,4 @@
-"""The make targets of a review, as a person or a workflow calls them."""
+"""The make targets for reviews, called as a user or a workflow calls them."""
 
 import re
 import sys
@@ -17,19 +17,19 @@ STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["review"]["steps"]
 
 @pytest.fixture
 def checkout(clone: Project) -> Project:
-    """A clone with this environment as its own."""
+    """A clone that uses this environment as its own."""
     (clone.folder / ".venv").symlink_to(sys.prefix)
     with (clone.folder / ".git/info/exclude").open("a") as file:
-        file.write("/.venv\n")  # a link, which .gitignore's /.venv/ does not mean
+        file.write("/.venv\n")  # a link, which .gitignore's /.venv/ does not match
     return clone
 
 
 def make(project: Project, *arguments: str, status: int = 0) -> str:
-    """Run make with the environment as it is, however old."""
+    """Run make without updating the environment."""
     return project.run("make", "--no-print-directory", "--old-file=.venv/.ready", *arguments, status=status)
 
 
-def test_verify_passes_what_was_reproduced_and_committed_without_any_data(checkout: Project) -> None:
+def test_verify_passes_in_a_clone_without_data_if_the_results_are_committed(checkout: Project) -> None:
     assert make(checkout, "verify") == "dvc.lock is up to date.\n"
     assert checkout.run("git", "status", "--porcelain") == ""
 
@@ -44,18 +44,16 @@ def test_verify_fails_after_a_change_that_was_not_reproduced(checkout: Project, 
     else:
         file.write_bytes(file.read_bytes() + b"\n")
     output = make(checkout, "verify", status=2)
-    assert "dvc.lock is not up to date: run make repro, and commit what it changes." in output
+    assert "dvc.lock is not up to date: run make repro and commit the changes." in output
 
 
-def test_the_gate_takes_base_metric_and_limit(checkout: Project) -> None:
+def test_make_gate_takes_a_base_a_head_a_metric_and_a_limit(checkout: Project) -> None:
     assert "(1 checked)" in make(checkout, "gate", "BASE=HEAD", "METRIC=negative_elbo", "MAX_WORSE=0")
     assert "(10 checked)" in make(checkout, "gate", "BASE=HEAD", "HEAD=HEAD")
 
 
-def test_the_report_of_a_revision_and_its_pictures_are_where_a_comment_finds_them(
-    checkout: Project, tmp_path: Path
-) -> None:
-    """The address of each picture in the report is one of the files on the branch that is pushed."""
+def test_pictures_are_pushed_to_the_addresses_that_the_report_refers_to(checkout: Project, tmp_path: Path) -> None:
+    """The address of each picture in the report is a file on the pushed branch."""
     picture = checkout.folder / "plots/generate/samples.png"
     picture.write_bytes(checkout.read("plots/generate/holes.png"))
     checkout.commit("Another picture")
@@ -71,17 +69,17 @@ def test_the_report_of_a_revision_and_its_pictures_are_where_a_comment_finds_the
     assert set(shown) <= set(branch.splitlines())
     assert all(name.endswith(".png") for name in branch.splitlines())
     assert checkout.run("git", "status", "--porcelain") == ""
-    make(checkout, "pictures", "PR=7")  # again, in place of the first
+    make(checkout, "pictures", "PR=7")  # replaces the first commit
     assert (
         len(checkout.run("git", f"--git-dir={remote}", "log", "--oneline", "reports/pull-request-7").splitlines()) == 1
     )
 
 
-def test_pictures_of_no_pull_request_go_nowhere(checkout: Project) -> None:
-    assert "Which pull request? PR=…" in make(checkout, "pictures", status=2)
+def test_pictures_are_not_pushed_without_the_number_of_a_pull_request(checkout: Project) -> None:
+    assert "Set PR=… to the number of the pull request." in make(checkout, "pictures", status=2)
 
 
-def test_the_workflow_does_nothing_of_the_project_but_by_make() -> None:
+def test_the_workflow_runs_the_project_only_through_existing_make_targets() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     called = [step["run"].split() for step in STEPS if "run" in step]
     made = [words[1] for words in called if words[0] == "make"]
@@ -90,7 +88,7 @@ def test_the_workflow_does_nothing_of_the_project_but_by_make() -> None:
     assert [words[:2] for words in called if words[0] != "make"] == [["cat", "report/report.md"]]
 
 
-def test_the_workflow_keeps_environment_and_results_and_may_comment() -> None:
+def test_the_workflow_caches_environment_and_results_uploads_the_page_and_may_comment() -> None:
     kept = [step["with"]["path"] for step in STEPS if step.get("uses", "").startswith("actions/cache@")]
     assert kept == [".venv", ".dvc/cache"]
     assert WORKFLOW["permissions"]["pull-requests"] == "write"

@@ -1,12 +1,13 @@
 "use strict";
 
-// DVC's plots call vegaEmbed with a specification alone. The interpreter does without eval, which the page's security
-// policy forbids; a chart is saved on the spot; of its version, which is earlier than this Vega-Lite's, it says nothing.
+// DVC's plots call vegaEmbed with a specification only. Add options: the AST interpreter needs no eval, which the
+// page's security policy forbids, and charts are exported in the browser. Drop $schema, whose older version would cause
+// a warning.
 const embed = window.vegaEmbed;
 const options = { ast: true, renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } };
 window.vegaEmbed = (place, { $schema: version, ...specification }) => embed(place, specification, options);
 
-// A picture is a link to itself, in its full size.
+// Link each picture to its full size.
 document.addEventListener("DOMContentLoaded", () => {
   for (const picture of document.images) {
     const link = document.createElement("a");

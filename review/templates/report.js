@@ -1,6 +1,7 @@
 "use strict";
 
-// Charts. The interpreter does without eval, which the page's security policy forbids; a chart is saved on the spot.
+// Charts. The AST interpreter needs no eval, which the page's security policy forbids. Charts are exported in the
+// browser.
 const options = { ast: true, renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } };
 
 for (const chart of document.querySelectorAll(".chart")) {
@@ -11,7 +12,7 @@ for (const chart of document.querySelectorAll(".chart")) {
   });
 }
 
-// Pictures, enlarged: the revisions of one in the same place, to flip between.
+// The viewer enlarges a picture and switches between its revisions.
 const viewer = document.getElementById("viewer");
 const enlarged = viewer.querySelector("img");
 const choices = viewer.querySelector(".choices");

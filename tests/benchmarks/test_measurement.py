@@ -1,4 +1,4 @@
-"""The parts of the benchmarks that can be right or wrong; how long things take is not tested."""
+"""Test everything in the benchmarks except for the times themselves."""
 
 import json
 import subprocess
@@ -41,19 +41,19 @@ def build() -> VAE:
     [([5.0, 1.0, 3.0], 3.0), ([4.0, 1.0, 2.0, 8.0], 3.0), ([7.0], 7.0)],
     ids=["odd", "even", "one"],
 )
-def test_a_spread_has_the_median_and_both_ends(values: list[float], middle: float) -> None:
+def test_a_spread_has_median_minimum_and_maximum(values: list[float], middle: float) -> None:
     spread = Spread(values)
     assert (spread.low, spread.median, spread.high) == (min(values), middle, max(values))
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:
-    """The second round was slow for both, which the ratio of the medians would not see."""
+    """The second round was slow for both, which would distort the ratio of the medians."""
     found = ratio(Spread([2.0, 40.0, 3.0]), Spread([1.0, 20.0, 1.0]))
     assert list(found.values) == [2.0, 2.0, 3.0]
     assert found.median == 2.0
 
 
-def test_interleaved_works_take_turns() -> None:
+def test_interleaved_functions_are_called_in_turn_in_each_round() -> None:
     turns: list[str] = []
 
     def work(name: str) -> int:
@@ -69,7 +69,7 @@ def test_interleaved_works_take_turns() -> None:
     ("quick", "repeats", "default", "rounds"),
     [(False, None, 5, 5), (True, None, 5, 2), (True, None, 1, 1), (True, 7, 5, 7)],
 )
-def test_the_rounds_are_those_asked_for_or_else_the_default_or_at_most_two_when_quick(
+def test_the_number_of_rounds_is_the_requested_one_or_the_default_and_at_most_two_in_a_quick_run(
     quick: bool, repeats: int | None, default: int, rounds: int
 ) -> None:
     assert Settings(CPU, quick=quick, repeats=repeats).rounds(default) == rounds
@@ -130,17 +130,17 @@ def test_every_line_of_the_table_has_the_same_number_of_columns() -> None:
     assert all(line.startswith("|") and line.endswith("|") for line in lines)
 
 
-def test_the_table_says_if_it_is_of_a_quick_try() -> None:
+def test_the_table_says_if_it_is_from_a_quick_run() -> None:
     assert table.QUICK in table.text(MACHINE, [SECTION], quick=True)
     assert table.QUICK not in table.text(MACHINE, [SECTION], quick=False)
 
 
-def test_the_number_of_goals_met_is_told() -> None:
+def test_the_summary_of_a_section_says_how_many_goals_are_met() -> None:
     assert table.goals_met(SECTION) == "1 of 2 goals met"
     assert table.goals_met(Section("none", "", [Row("fast", Spread([1.0]))])) == "no goals"
 
 
-def test_the_json_has_every_round_and_every_goal() -> None:
+def test_the_json_contains_every_round_and_every_goal() -> None:
     figures = json.loads(json.dumps(table.values(SECTION)))["figures"]
     assert figures[0] == {
         "what": "fast",
@@ -151,7 +151,7 @@ def test_the_json_has_every_round_and_every_goal() -> None:
     assert (figures[2]["measured"], figures[2]["met"]) == ("same", False)
 
 
-def test_training_compares_with_the_tutorial_and_with_the_products() -> None:
+def test_training_is_compared_with_the_tutorial_and_with_the_bare_products() -> None:
     seconds = {
         training.TUTORIAL: 12.0,
         training.ours("float32"): 3.0,
@@ -169,7 +169,7 @@ def test_training_compares_with_the_tutorial_and_with_the_products() -> None:
     ]
 
 
-def test_growth_of_time_and_memory_is_relative_to_the_smallest_size() -> None:
+def test_growth_of_time_and_memory_is_relative_to_the_smallest_data_set() -> None:
     measured = {
         "10 images": [{"seconds_per_image": 2.0, "peak_bytes": 500}],
         "40 images": [{"seconds_per_image": 3.0, "peak_bytes": 590}],
@@ -183,7 +183,7 @@ def test_growth_of_time_and_memory_is_relative_to_the_smallest_size() -> None:
 
 
 def counted_operations(batch_size: int) -> int:
-    """Of a training step by automatic differentiation, counted by PyTorch."""
+    """The operations of a training step with automatic differentiation, counted by PyTorch."""
     model, images = build(), torch.rand(batch_size, 1, 28, 28)
     with FlopCounterMode(display=False) as counter:
         negative_elbo(model, images, torch.randn(batch_size, 20)).loss.sum().backward()
@@ -191,13 +191,13 @@ def counted_operations(batch_size: int) -> int:
 
 
 @pytest.mark.parametrize("batch_size", [128, 96])
-def test_a_steps_products_take_as_many_operations_as_automatic_differentiation(batch_size: int) -> None:
+def test_the_products_of_a_step_take_as_many_operations_as_automatic_differentiation(batch_size: int) -> None:
     step = products.step_products(build(), batch_size, torch.float32)
     assert len(step) == 11
     assert products.operations(step) == counted_operations(batch_size)
 
 
-def test_an_epochs_products_take_as_many_operations_as_all_its_steps() -> None:
+def test_the_products_of_an_epoch_take_as_many_operations_as_all_its_steps() -> None:
     epoch = products.training_epoch(build(), images=2 * 16 + 5, batch_size=16, dtype=torch.bfloat16)
     with FlopCounterMode(display=False) as counter:
         epoch()
@@ -224,14 +224,14 @@ def test_products_are_written_to_their_outputs_and_stay_finite_when_repeated() -
         assert torch.isfinite(out).all()
 
 
-def test_the_products_of_each_layer_read_what_the_layer_before_wrote() -> None:
+def test_the_products_of_each_layer_read_the_output_of_the_layer_before() -> None:
     step = products.step_products(build(), 16, torch.float32)
     encoder, decoder = step[:2], step[2:4]
     for one, other in (*pairwise(encoder), *pairwise(decoder)):
         assert other.left is one.out
 
 
-def test_the_tutorials_step_has_the_same_loss_and_gradient_as_the_projects() -> None:
+def test_a_step_of_the_tutorial_has_the_same_loss_and_gradient_as_a_step_of_the_project() -> None:
     model, tutorial = build(), TutorialVAE()
     encoder, decoder = model.encoder, model.decoder
     assert isinstance(encoder, mlp.Encoder)
@@ -269,7 +269,7 @@ def test_the_tutorials_step_has_the_same_loss_and_gradient_as_the_projects() -> 
 
 
 @pytest.mark.parametrize("equal_every_chunk", [True, False])
-def test_the_engines_losses_differ_from_those_of_automatic_differentiation_by_rounding_only(
+def test_losses_of_the_engine_differ_from_those_of_automatic_differentiation_only_by_rounding(
     equal_every_chunk: bool,
 ) -> None:
     random = torch.Generator().manual_seed(1)
@@ -279,15 +279,15 @@ def test_the_engines_losses_differ_from_those_of_automatic_differentiation_by_ro
     assert average < 1e-6
 
 
-def test_fidelity_shows_a_loss_that_differs_from_the_references() -> None:
-    """Such as one with a KL weight, which the reference does not have."""
+def test_fidelity_detects_a_loss_that_differs_from_the_reference() -> None:
+    """For example one with a KL weight, which the reference ignores."""
     images = torch.randint(0, 256, (500, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     params = mnist.settings().model_copy(update={"beta": 5.0})
     largest, _ = fidelity.differences(images, params, CPU, equal_every_chunk=True)
     assert largest > 1e-3
 
 
-def test_each_case_of_the_threads_benchmark_is_divided_by_another_and_those_with_a_goal_have_a_ratio() -> None:
+def test_each_case_of_the_threads_benchmark_with_a_goal_is_divided_by_another_case() -> None:
     for case, reference in threads.CASES.items():
         assert reference is None or reference in threads.CASES.keys() - {case}
     assert all(threads.CASES[case] is not None for case in threads.GOALS)
@@ -313,15 +313,15 @@ def test_the_busy_process_of_the_threads_benchmark_ends_with_its_block(monkeypat
     assert process.poll() is not None
 
 
-def test_the_call_that_ends_each_stages_start_exists() -> None:
+def test_the_first_function_that_each_stage_calls_exists() -> None:
     for stage, (module, function) in FIRST_WORK.items():
         assert callable(getattr(import_module(module), function)), stage
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"), [(["speed"], "there are training"), (["--repeats", "0"], "whole number")]
+    ("arguments", "word"), [(["speed"], "choose from training"), (["--repeats", "0"], "whole number")]
 )
-def test_a_mistake_on_the_command_line_is_explained(
+def test_an_error_on_the_command_line_is_explained(
     arguments: list[str], word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks", *arguments])

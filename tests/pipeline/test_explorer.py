@@ -1,4 +1,4 @@
-"""The latent explorer that the pipeline writes, with the pipeline's own model and codes."""
+"""The latent explorer that the pipeline writes, with the model and the codes of the pipeline."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ DECODED = f"(codes) => codes.map((code) => Array.from(decoding.decoder({CONTENT}
 
 
 @needs_chromium
-def test_the_page_decodes_as_the_model_does_and_has_the_codes_and_active_dimensions_of_the_other_outputs(
+def test_the_page_decodes_like_the_model_and_has_the_codes_and_active_units_of_the_other_outputs(
     reproduced: Project, browser: Browser
 ) -> None:
     latents = load_file(reproduced.folder / "data/embedded/latents.safetensors")
@@ -30,7 +30,9 @@ def test_the_page_decodes_as_the_model_does_and_has_the_codes_and_active_dimensi
     with opened(browser, reproduced.folder / "pages/explorer.html") as seen:
         images = torch.tensor(seen.page.evaluate(DECODED, chosen.tolist())).view(-1, 1, 8, 8)
         content = json.loads(seen.page.evaluate(f"JSON.stringify({CONTENT})"))
-        codes = torch.tensor(seen.page.evaluate(f"Array.from(decoding.numbers({CONTENT}.codes))")).view(-1, 20)
+        codes = torch.tensor(seen.page.evaluate(f"Array.from(decoding.numbers({CONTENT}.codes))")).view(
+            -1, latents["mean"].shape[1]
+        )
         sliders = seen.page.locator("input[type=range]").count()
         assert seen.requests == []
         assert seen.complaints == []

@@ -1,4 +1,4 @@
-"""What vae/model/objective.py says is what training minimises: an edit of it is what trains, on the default path."""
+"""Training minimises what vae/model/objective.py defines: an edit of it changes what the default path trains."""
 
 import shutil
 from pathlib import Path
@@ -16,13 +16,13 @@ ACCELERATOR = "vae/training/handwritten_gradient.py"
 ACCELERATOR_LINE = '    import_module("vae.training.handwritten_gradient"),\n'
 WARNING = "vae.training.handwritten_gradient is not used"
 PRECISIONS = pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-# Two ways to the same training differ by rounding, which grows over the steps; in bfloat16 it is larger.
+# Tolerances for two computations of the same training, which differ by rounding that grows over the steps.
 AGREE = {"float32": 0.002, "bfloat16": 0.1}
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with the digits prepared, all of them for training."""
+    """A copy of the project with the digits prepared, without a validation set."""
     project = copy_project(tmp_path_factory.mktemp("one_loss") / "project")
     project.set({"prepare.validation_fraction": "0"})
     project.run("python", "-m", "stages.prepare")
@@ -30,7 +30,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 class Copy:
-    """A copy of the prepared project whose code and parameters may be edited, trained once."""
+    """A copy of the prepared project, to edit and to train once."""
 
     def __init__(self, prepared: Project, folder: Path, precision: str, beta: float = 1.0) -> None:
         self.project = Project(shutil.copytree(prepared.folder, folder))
@@ -38,7 +38,7 @@ class Copy:
         self.log = ""
 
     def edit(self, name: str, before: str, after: str) -> "Copy":
-        """Replace a piece of the code, which has to be there once."""
+        """Replace a piece of code that occurs exactly once."""
         path = self.project.folder / name
         text = path.read_text(encoding="utf-8")
         assert text.count(before) == 1
@@ -46,12 +46,12 @@ class Copy:
         return self
 
     def without_accelerator(self) -> "Copy":
-        """Delete the accelerator's file, and its one line elsewhere."""
+        """Delete the file of the accelerator, and the line that registers it."""
         (self.project.folder / ACCELERATOR).unlink()
         return self.edit("vae/training/accelerators.py", ACCELERATOR_LINE, "")
 
     def train(self) -> Losses[float]:
-        """Train, and measure the model by the project's own, unedited code."""
+        """Train, and measure the model with the project's unedited code."""
         self.log = self.project.run("python", "-m", "stages.train")
         images = load_images(self.project.folder / "data/prepared/train.safetensors")
         model = load_model(self.project.folder / "models/vae.safetensors", CPU, images.shape)
@@ -68,7 +68,7 @@ class Copy:
     ids=["KL", "loss"],
 )
 @PRECISIONS
-def test_a_kl_edited_to_four_times_its_size_or_weight_trains_the_model_of_beta_4(
+def test_multiplying_the_kl_or_its_weight_by_four_in_the_code_trains_the_model_of_beta_4(
     prepared: Project, tmp_path: Path, precision: str, before: str, after: str
 ) -> None:
     plain = Copy(prepared, tmp_path / "plain", precision)
@@ -86,10 +86,10 @@ def test_a_kl_edited_to_four_times_its_size_or_weight_trains_the_model_of_beta_4
 
 
 @PRECISIONS
-def test_a_density_edited_to_four_times_its_logarithm_trains_the_model_of_beta_one_quarter(
+def test_multiplying_the_log_density_by_four_in_the_code_trains_the_model_of_beta_one_quarter(
     prepared: Project, tmp_path: Path, precision: str
 ) -> None:
-    """Adam does not see the size of a loss, only the ratio of its terms."""
+    """Adam is invariant to the scale of the loss, so only the ratio of the terms matters."""
     weighted = Copy(prepared, tmp_path / "weighted", precision, beta=0.25)
     edited = Copy(prepared, tmp_path / "edited", precision)
     edited.edit("vae/model/likelihoods.py", "flatten(1).sum(1).neg_()", "flatten(1).sum(1).neg_() * 4")
@@ -100,10 +100,10 @@ def test_a_density_edited_to_four_times_its_logarithm_trains_the_model_of_beta_o
 
 
 @PRECISIONS
-def test_an_edited_reparameterisation_trains_as_it_does_without_the_accelerator(
+def test_an_edited_reparameterisation_trains_the_same_model_as_without_the_accelerator(
     prepared: Project, tmp_path: Path, precision: str
 ) -> None:
-    """Without noise the variance has no part in the reconstruction, and so no reason to be anything but one."""
+    """The edit removes the noise, so that the reconstruction does not depend on the variance."""
     edited, plain = (Copy(prepared, tmp_path / name, precision) for name in ("edited", "plain"))
     for copy in (edited, plain):
         copy.edit("vae/model/vae.py", "return mean + torch.exp(0.5 * log_variance) * noise", "return mean + 0 * noise")
@@ -114,11 +114,11 @@ def test_an_edited_reparameterisation_trains_as_it_does_without_the_accelerator(
 
 
 @PRECISIONS
-def test_without_the_accelerators_file_and_its_line_training_comes_to_the_same_model(
+def test_training_without_the_accelerator_ends_with_the_same_model_up_to_rounding(
     prepared: Project, tmp_path: Path, precision: str
 ) -> None:
     fast = Copy(prepared, tmp_path / "fast", precision).train()
     slow = Copy(prepared, tmp_path / "slow", precision).without_accelerator().train()
-    assert slow != fast  # or it was not the accelerator that was deleted
+    assert slow != fast  # equal values would mean that the accelerator was not used
     for name, rel in zip(Losses._fields, (0.1, 0.1, 1.0), strict=True):
         assert getattr(slow, name) == pytest.approx(getattr(fast, name), rel=rel * AGREE[precision])

@@ -1,4 +1,4 @@
-"""The five stages end to end, by DVC, as a user runs them."""
+"""The five stages end to end, run through DVC."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ STAGES = ("prepare", "train", "evaluate", "generate", "embed")
 
 QUALITY = ("precision", "recall", "density", "coverage")
 
-# For networks that take longer.
+# For slower networks.
 TINY = {
     "model.hidden_dims": "[16]",
     "model.channels": "4",
@@ -42,12 +42,12 @@ def test_repro_writes_every_declared_output_and_nothing_else(reproduced: Project
     assert reproduced.run("git", "status", "--porcelain") == ""
 
 
-def test_after_repro_nothing_is_left_to_do(reproduced: Project) -> None:
+def test_after_repro_every_stage_is_up_to_date(reproduced: Project) -> None:
     assert "up to date" in reproduced.dvc("status")
     assert json.loads(reproduced.dvc("status", "--json")) == {}
 
 
-def test_two_copies_end_with_the_same_bytes(reproduced: Project, tmp_path: Path) -> None:
+def test_two_copies_of_the_project_end_with_the_same_bytes(reproduced: Project, tmp_path: Path) -> None:
     other = copy_project(tmp_path / "other")
     other.set(SMALL)
     other.run("dvc", "repro", env={"PYTHONHASHSEED": "7"})
@@ -57,12 +57,12 @@ def test_two_copies_end_with_the_same_bytes(reproduced: Project, tmp_path: Path)
 
 
 def measures(project: Project, stage: str) -> dict[str, str]:
-    """The further measures of a stage."""
+    """The measures of a stage that are not metrics."""
     rows = csv.DictReader(project.read(f"plots/{stage}/measures.csv").decode().splitlines())
     return {row["measure"]: row["value"] for row in rows}
 
 
-def test_each_stage_writes_the_metrics_that_are_documented(reproduced: Project) -> None:
+def test_each_stage_writes_the_documented_metrics(reproduced: Project) -> None:
     metrics = {stage: structure(json.loads(reproduced.read(f"metrics/{stage}.json"))) for stage in STAGES}
     bounds = ("negative_elbo", "reconstruction", "kl", "negative_iwae_bound", "mse")
     assert metrics == {
@@ -160,7 +160,7 @@ def structure(value: Any) -> Any:
     ],
     ids=["conv, gaussian", "autoregressive, dynamic"],
 )
-def test_other_models_write_the_same_files_with_the_same_metrics_and_show_their_verdicts(
+def test_other_models_write_the_same_files_and_metrics_and_log_their_verdicts(
     workspace: Project, reproduced: Project, parameters: dict[str, str]
 ) -> None:
     before = workspace.files("data", "models", "pages", "metrics", "plots")
@@ -193,7 +193,7 @@ def test_the_negative_elbo_is_the_sum_of_its_terms_and_above_the_tighter_bound_a
     assert above == pytest.approx(test["reconstruction"] - floor, rel=1e-4)
 
 
-def test_losses_and_history_have_an_entry_an_epoch_and_agree(reproduced: Project) -> None:
+def test_losses_and_history_have_one_entry_per_epoch_and_agree(reproduced: Project) -> None:
     header, *rows = reproduced.read("plots/train/losses.csv").decode().splitlines()
     assert header == (
         "epoch,train_loss,train_reconstruction,train_kl,gradient_norm,"
@@ -230,7 +230,7 @@ def test_going_back_to_earlier_parameters_restores_outputs_from_the_cache(worksp
         ("stages/results.py", {"evaluate", "generate", "embed"}),
     ],
 )
-def test_a_change_of_code_concerns_the_stages_that_import_from_its_folder(
+def test_a_change_of_code_affects_the_stages_that_import_from_its_folder(
     workspace: Project, changed_file: str, stages: set[str]
 ) -> None:
     with (workspace.folder / changed_file).open("a", encoding="utf-8") as file:
@@ -241,7 +241,9 @@ def test_a_change_of_code_concerns_the_stages_that_import_from_its_folder(
     assert changed == {stage: {dependency} for stage in stages}
 
 
-def test_an_experiment_with_other_parameters_is_compared_with_the_workspace(workspace: Project) -> None:
+def test_an_experiment_with_other_parameters_appears_in_the_table_and_in_the_diff_of_metrics(
+    workspace: Project,
+) -> None:
     workspace.dvc("exp", "run", "--name", "flat", "-S", "model.latent_dim=2", "-S", "train.learning_rate=0.00001")
     (rows,) = json.loads(workspace.dvc("exp", "show", "--json"))[1]["experiments"]
     (experiment,) = rows["revs"]
@@ -255,7 +257,7 @@ def test_an_experiment_with_other_parameters_is_compared_with_the_workspace(work
     assert changes["metrics/evaluate.json"]["test.negative_elbo"]["diff"] > 0
 
 
-def test_an_experiment_in_a_temporary_folder_leaves_the_workspace_alone(workspace: Project) -> None:
+def test_an_experiment_in_a_temporary_folder_does_not_change_the_workspace(workspace: Project) -> None:
     before = workspace.files("metrics", "plots") | {"params.yaml": workspace.read("params.yaml")}
     workspace.dvc("exp", "run", "--temp", "--name", "aside", "-S", "embed.method=pca")
     after = workspace.files("metrics", "plots") | {"params.yaml": workspace.read("params.yaml")}
@@ -263,7 +265,7 @@ def test_an_experiment_in_a_temporary_folder_leaves_the_workspace_alone(workspac
     assert "aside" in workspace.dvc("exp", "list")
 
 
-def test_plots_of_two_revisions_are_compared_from_a_clone_with_an_empty_cache(clone: Project) -> None:
+def test_plots_of_two_revisions_can_be_compared_in_a_clone_with_an_empty_cache(clone: Project) -> None:
     assert not (clone.folder / "models").exists()
     page = clone.dvc("plots", "diff", "HEAD~1", "HEAD", "--out", "report")
     assert "index.html" in page
@@ -271,21 +273,19 @@ def test_plots_of_two_revisions_are_compared_from_a_clone_with_an_empty_cache(cl
     pictures = {path.name for path in (clone.folder / "report" / "static").iterdir()}
     for revision in ("HEAD~1", "HEAD"):
         assert f"{revision}_plots_generate_samples.png" in pictures
-    for title in ("Losses during training", "What each latent dimension carries", "Latent codes of test images"):
+    for title in ("Losses during training", "KL and variance per latent dimension", "Latent codes of test images"):
         assert title in html
 
 
-def test_each_file_of_plots_is_shown_once(clone: Project) -> None:
+def test_dvc_plots_shows_each_plot_once(clone: Project) -> None:
     clone.dvc("plots", "show", "--out", "report")
     pictures = [path.name for path in (clone.folder / "report" / "static").iterdir()]
     assert len(pictures) == len([name for name in declared_outputs(clone) if name.endswith(".png")])
     assert clone.read("report/index.html").decode().count("vegaEmbed(") == 6
 
 
-@pytest.mark.skipif(
-    not (Path(sys.prefix) / ".ready").exists(), reason="needs the environment that make sets up, in .venv"
-)
-def test_stages_run_in_the_environment_that_make_has_set_up_without_activating_it(clone: Project) -> None:
+@pytest.mark.skipif(not (Path(sys.prefix) / ".ready").exists(), reason="needs the environment that make env sets up")
+def test_stages_run_in_the_environment_of_make_env_without_activating_it(clone: Project) -> None:
     bare = {"PATH": os.defpath, "VIRTUAL_ENV": ""}
     output = clone.run(str(Path(sys.prefix) / "bin" / "dvc"), "repro", "prepare", env=bare)
     assert "Running stage 'prepare'" in output

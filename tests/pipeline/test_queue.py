@@ -1,4 +1,4 @@
-"""Experiments that wait in DVC's queue and run side by side, by real workers."""
+"""Experiments in DVC's queue, run in parallel by real workers."""
 
 import csv
 import re
@@ -28,7 +28,7 @@ from vae.model.model_file import load_model
 
 Cell = tuple[str, str]
 
-# A grid of trainings, and one experiment of all stages, by latent dimension and beta.
+# A grid of training runs, and one experiment with all stages, by latent dimension and beta.
 LATENT_DIMS, BETAS = ("2", "5"), ("0.5", "4.0")
 GRID: list[Cell] = list(product(LATENT_DIMS, BETAS))
 WHOLE: Cell = ("5", "2.0")
@@ -41,7 +41,7 @@ TINY = {
     "generate.samples": "20",
 }
 
-# What experiments are compared by, as dvc exp show lists it.
+# The metrics that dvc exp show lists.
 METRICS = [
     *["images.train", "images.validation", "images.test", "entropy_floor"],
     *["best_epoch", "train_loss", "validation_loss"],
@@ -53,18 +53,18 @@ METRICS = [
 STAGES = ("prepare", "train", "evaluate", "generate", "embed")
 SECTIONS = (*STAGES, "model")  # of params.yaml
 
-SHOW_THREADS = {"OMP_DISPLAY_ENV": "verbose"}  # each process that computes says how its threads wait
-DEADLINE = 600  # seconds, for machines that have much else to do
+SHOW_THREADS = {"OMP_DISPLAY_ENV": "verbose"}  # each process prints how its threads wait
+DEADLINE = 600  # seconds, enough for a busy machine
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Experiments that two workers ran, while the workspace held other parameters and other code.
+    """Experiments that two workers ran while the workspace had other parameters and other code.
 
     Attributes:
-        project: where they ran, at the commit that they were queued on again.
-        states: Success or Failed, by the experiments' names.
-        side_by_side: how many of them were seen at work at the same time, at most.
+        project: the project, back at the commit on which they were queued.
+        states: Success or Failed, by name of the experiment.
+        side_by_side: the largest number of experiments that ran at the same time.
     """
 
     project: Project
@@ -78,28 +78,28 @@ class Sweep:
         return {(row["model.latent_dim"], f"{float(row['train.beta'])}"): row for row in rows}
 
     def read(self, cell: Cell, path: str) -> str:
-        """A file in Git of one experiment."""
+        """A file of an experiment, from Git."""
         return self.project.run("git", "show", f"{self.rows[cell]['rev']}:{path}")
 
 
 def parameters(latent_dims: Iterable[str], betas: Iterable[str]) -> tuple[str, ...]:
-    """Arguments that set parameters, or make a grid of several values."""
+    """Arguments of ``dvc exp run`` that set parameters, or queue a grid of values."""
     return ("-S", f"model.latent_dim={','.join(latent_dims)}", "-S", f"train.beta={','.join(betas)}")
 
 
 def table(project: Project, *options: str) -> list[dict[str, str]]:
-    """All experiments of the current commit, with the workspace and the commit itself."""
+    """The table of the experiments of the current commit, with the workspace and the commit itself."""
     return list(csv.DictReader(project.dvc("exp", "show", "--csv", *options).splitlines()))
 
 
 def states(project: Project) -> dict[str, str]:
-    """How far each task of the queue has come, by the experiments' names."""
+    """The state of each task in the queue, by name of the experiment."""
     status = project.dvc("queue", "status")
     return dict(re.findall(r"^[0-9a-f]{7} +(\S+) .*(Queued|Running|Success|Failed) *$", status, re.MULTILINE))
 
 
 def processes(folder: Path) -> Iterator[tuple[psutil.Process, Path, str]]:
-    """The processes at work in a folder or below it, where exactly, and their commands."""
+    """Yield the processes that run in a folder or below, with their folders and commands."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             place = Path(process.cwd())
@@ -108,23 +108,23 @@ def processes(folder: Path) -> Iterator[tuple[psutil.Process, Path, str]]:
 
 
 def experiments_at_work(project: Project) -> set[Path]:
-    """The temporary folders in which a stage runs at this moment."""
+    """The temporary folders in which a stage is running."""
     folder = project.folder / ".dvc/tmp/exps"
     return {place for _, place, command in processes(folder) if "-m stages." in command}
 
 
 def start(project: Project, *arguments: str, env: dict[str, str]) -> None:
-    """Run a command of DVC that starts workers, which keep its output open: who reads it waits for their end."""
+    """Run a DVC command that starts workers. They keep its output open, so write it to a file."""
     with project.folder.with_name("output.log").open("w") as log:
         environment = {**project.environment(), **env}
         subprocess.run(["dvc", *arguments], cwd=project.folder, env=environment, stdout=log, stderr=log, check=True)
 
 
 def watch(project: Project) -> int:
-    """Wait until the queue is done, and count how many experiments were at work at the same time, at most."""
+    """Wait until the queue is done, and return the largest number of experiments that ran at the same time."""
     most, deadline = 0, time.monotonic() + DEADLINE
     while set(states(project).values()) & {"Queued", "Running"}:
-        assert time.monotonic() < deadline, "the queue comes to no end"
+        assert time.monotonic() < deadline, "the queue did not finish"
         next_look = time.monotonic() + 2
         while time.monotonic() < next_look:
             most = max(most, len(experiments_at_work(project)))
@@ -134,7 +134,7 @@ def watch(project: Project) -> int:
 
 @contextmanager
 def queue(project: Project) -> Iterator[None]:
-    """What workers are started within the block have ended after it."""
+    """Stop the workers that were started in the block, and wait until they have ended."""
     try:
         yield
         project.dvc("queue", "stop")
@@ -156,7 +156,7 @@ def tiny_copy(reproduced: Project, folder: Path) -> Project:
 
 
 def change_parameters_and_code(project: Project) -> None:
-    """Train for longer, and break two modules that every stage imports, one in a commit and one not."""
+    """Train for longer, and break two modules that every stage imports, one of them in a commit."""
     project.set({"train.epochs": str(EPOCHS + 3)})
     break_module(project, "vae/base/errors.py")
     project.commit("What the queue must not see")
@@ -170,19 +170,19 @@ def break_module(project: Project, name: str) -> None:
 
 
 def hashes(lock: str, stage: str) -> dict[str, str]:
-    """What DVC recorded of a stage's outputs, by their paths."""
+    """The checksums of a stage's outputs in dvc.lock, by path."""
     return {output["path"]: output["md5"] for output in parse_yaml(lock)["stages"][stage]["outs"]}
 
 
 def outputs(project: Project) -> dict[str, bytes]:
-    """Everything that the stages wrote, by what DVC recorded."""
+    """The content of all outputs in dvc.lock."""
     lock = project.read("dvc.lock").decode()
     return {path: project.read(path) for stage in STAGES for path in hashes(lock, stage)}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def unset() -> Iterator[None]:
-    """Leave it to the stages how many threads compute, and how they wait."""
+    """Remove settings of threads, so that the stages use their own."""
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("DVC_ROOT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
             patch.delenv(variable, raising=False)
@@ -206,7 +206,7 @@ def sweep(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Swee
 
 @pytest.fixture(scope="module")
 def in_workspace(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """The experiment of all stages run in a workspace, and what DVC printed."""
+    """The experiment with all stages, run in a workspace, and the output of DVC."""
     project = tiny_copy(reproduced, tmp_path_factory.mktemp("workspace") / "project")
     return project, project.run("dvc", "exp", "run", *parameters(*zip(WHOLE, strict=True)), env=SHOW_THREADS)
 
@@ -221,7 +221,7 @@ def test_two_workers_run_two_experiments_at_the_same_time(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize("cell", [*GRID, WHOLE], ids=" ".join)
-def test_an_experiment_runs_with_the_parameters_that_it_was_queued_with(sweep: Sweep, cell: Cell) -> None:
+def test_an_experiment_runs_with_the_parameters_with_which_it_was_queued(sweep: Sweep, cell: Cell) -> None:
     latent_dim, beta = cell
     model = hashes(sweep.read(cell, "dvc.lock"), "train")["models/vae.safetensors"]
     cached = sweep.project.folder / ".dvc/cache/files/md5" / model[:2] / model[2:]
@@ -233,8 +233,8 @@ def test_an_experiment_runs_with_the_parameters_that_it_was_queued_with(sweep: S
         assert float(epoch["train_loss"]) == pytest.approx(reconstruction + float(beta) * kl, rel=1e-5)
 
 
-def test_an_experiment_runs_on_the_code_that_it_was_queued_with(sweep: Sweep) -> None:
-    """Code that cannot even be imported took its place in the workspace before the workers started."""
+def test_an_experiment_runs_with_the_code_with_which_it_was_queued(sweep: Sweep) -> None:
+    """Before the workers started, the code in the workspace was replaced by code that cannot be imported."""
     assert list(sweep.states.values()) == ["Success"] * 5
     for row in sweep.rows.values():
         assert sweep.project.run("git", "diff", "--name-only", "HEAD", row["rev"], "--", "stages", "vae") == ""
@@ -254,11 +254,11 @@ def test_a_queued_experiment_ends_with_the_same_bytes_as_in_the_workspace(
 def test_threads_spin_briefly_or_not_at_all_in_a_queue_and_in_the_workspace(
     sweep: Sweep, in_workspace: tuple[Project, str]
 ) -> None:
-    """By whether others use the cores, as the OpenMP library prints it, which would spin 300,000 times by itself."""
+    """It depends on whether other processes use the cores. The default of the OpenMP library is 300,000."""
     spins = re.compile(r"GOMP_SPINCOUNT = '(\d+)'")
     _, printed = in_workspace
     if not spins.search(printed):
-        pytest.skip("this machine's OpenMP is not that of GCC")
+        pytest.skip("needs GNU OpenMP")
     assert set(spins.findall(printed)) <= {"0", str(SPIN_COUNT)}
     for name in sweep.states:
         found = set(spins.findall(sweep.project.dvc("queue", "logs", name)))
@@ -266,13 +266,13 @@ def test_threads_spin_briefly_or_not_at_all_in_a_queue_and_in_the_workspace(
         assert found <= {"0", str(SPIN_COUNT)}
 
 
-def test_the_table_of_experiments_lists_the_metrics_that_are_documented(sweep: Sweep) -> None:
+def test_dvc_exp_show_lists_the_documented_metrics(sweep: Sweep) -> None:
     columns = list(next(iter(sweep.rows.values())))
     first, last = (columns.index(name) for name in ("Executor", "prepare.dataset"))
     assert columns[first + 1 : last] == METRICS
 
 
-def test_with_only_changed_the_table_lists_the_parameters_and_metrics_that_differ(sweep: Sweep) -> None:
+def test_dvc_exp_show_only_changed_lists_the_parameters_and_metrics_that_differ(sweep: Sweep) -> None:
     rows = [row for row in table(sweep.project, "--only-changed") if row["Experiment"]]
     assert [name for name in rows[0] if name.split(".")[0] in SECTIONS] == ["model.latent_dim", "train.beta"]
     metrics = [name for name in METRICS if name in rows[0]]
@@ -283,9 +283,9 @@ def test_with_only_changed_the_table_lists_the_parameters_and_metrics_that_diffe
 
 @pytest.fixture
 def meeting_point() -> Iterator[str]:
-    """The address of a mirror of small archives, which answers nobody before a second download has begun.
+    """The address of a mirror of small archives, which does not answer before a second download has begun.
 
-    A download sends its next request after the answer to its last one; so two open requests are of two downloads.
+    A download sends one request at a time, so two open requests belong to two downloads.
     """
     others, company = count(), Event()
 
@@ -295,7 +295,7 @@ def meeting_point() -> Iterator[str]:
                 company.set()
             self.send_response(200)
             while not company.wait(timeout=1):
-                self.send_header("X-Waiting", "for the other download")  # so that the client waits too
+                self.send_header("X-Waiting", "for the other download")  # keeps the client waiting
                 self.flush_headers()
             content = ARCHIVES[self.path.lstrip("/")]
             self.send_header("Content-Length", str(len(content)))
@@ -307,7 +307,7 @@ def meeting_point() -> Iterator[str]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: Any) -> None:
-            """torchvision first looks for redirections, and hangs up once the answer begins."""
+            """Ignore that torchvision closes the connection after it looked for redirections."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -318,7 +318,7 @@ def meeting_point() -> Iterator[str]:
 
 
 def expect_small_archives(project: Project, mirror: str) -> None:
-    """Let the project's copy of the code find small archives on a mirror, where it would find the real ones."""
+    """Make the project's code download small archives from a mirror instead of the real ones."""
     checksums = [(archive, md5(content)) for archive, content in ARCHIVES.items()]
     lines = [
         "from torchvision.datasets import MNIST",
@@ -329,7 +329,7 @@ def expect_small_archives(project: Project, mirror: str) -> None:
         file.write("\n".join(["", *lines, ""]))
 
 
-def test_experiments_that_download_side_by_side_share_one_folder(
+def test_experiments_that_download_at_the_same_time_share_one_folder(
     project: Project, meeting_point: str, tmp_path: Path
 ) -> None:
     expect_small_archives(project, meeting_point)

@@ -1,4 +1,4 @@
-"""A clone in which a commit has changed some results by hand, so that nothing has to be trained again."""
+"""A clone with a commit that changes some results by hand, so that tests need no training."""
 
 import json
 from collections.abc import Callable
@@ -14,11 +14,11 @@ evaluate.test.kl: {better: lower, max_worse: 0.5}
 
 
 def changed_clone(reproduced: Project, folder: Path) -> Project:
-    """A clone whose last commit, ``HEAD``, has other results than the one before, ``HEAD~1``.
+    """A clone whose commits ``HEAD~1`` and ``HEAD`` have different results.
 
-    By LIMITS the test images' negative ELBO is better, their error is worse and their KL is within the spread; their
-    importance-weighted bound has no limit. Posterior collapse is a failure, sooner than it was; there are other
-    samples from the prior, and the last row of losses is missing.
+    According to LIMITS, on test images the negative ELBO is better, the error is worse and the KL is within the spread;
+    the importance-weighted bound has no limit. The verdict on posterior collapse is now a failure, samples from the
+    prior are different, and the last row of losses is missing.
     """
     project = Project(folder)
     reproduced.run("git", "clone", "--quiet", str(reproduced.folder), str(folder))
@@ -46,7 +46,7 @@ def edit(project: Project, name: str, change: Callable[[str], str]) -> None:
 
 
 def with_verdict(measures: str, subject: str, level: str) -> str:
-    """A ``measures.csv`` with another level of a verdict."""
+    """Change the level of a verdict in the text of a ``measures.csv``."""
     lines = measures.splitlines()
     (place,) = (place for place, line in enumerate(lines) if line.startswith(f"verdict.{subject},"))
     lines[place] = f"verdict.{subject},{level}"

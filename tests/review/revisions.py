@@ -1,4 +1,4 @@
-"""Revisions for tests, made of nothing but the values that matter."""
+"""Revisions for tests with only the values that matter."""
 
 from review.revisions import Revision, Value
 

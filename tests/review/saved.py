@@ -1,4 +1,4 @@
-"""Experiments made by hand, so that nothing has to be trained for them."""
+"""Experiments made by hand, so that tests need no training."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from tests.projects import Project
 
 
 def save_experiment(project: Project, name: str, parameters: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-    """Save an experiment with other parameters and other metrics of embed, and restore the workspace."""
+    """Save an experiment with changed parameters and metrics of embed, and restore the workspace."""
     path = project.folder / "metrics/embed.json"
     project.set(parameters)
     path.write_text(json.dumps(json.loads(path.read_text()) | metrics))
@@ -16,7 +16,7 @@ def save_experiment(project: Project, name: str, parameters: Mapping[str, str], 
 
 
 def remove_metrics(project: Project) -> None:
-    """Empty all files of what the stages have measured."""
+    """Empty all files of metrics and measures."""
     for path in project.folder.glob("metrics/*.json"):
         path.write_text("{}")
     for path in project.folder.glob("plots/*/measures.csv"):

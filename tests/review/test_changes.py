@@ -30,7 +30,7 @@ def test_a_change_of_a_metric_is_better_or_worse_only_beyond_its_limit(
     assert direction(before, after, limit) is expected
 
 
-def test_parameters_that_differ_or_are_missing_at_some_revision_are_listed_and_no_others() -> None:
+def test_only_parameters_that_differ_or_are_missing_at_a_revision_are_listed() -> None:
     revisions = [
         revision(parameters={"model.latent_dim": 20, "train.beta": 1.0}),
         revision(parameters={"model.latent_dim": 2, "train.beta": 1.0, "train.new": (1, 2)}),
@@ -38,7 +38,7 @@ def test_parameters_that_differ_or_are_missing_at_some_revision_are_listed_and_n
     assert parameters_that_differ(revisions) == [Row("model.latent_dim", (20, 2)), Row("train.new", (None, (1, 2)))]
 
 
-def test_metrics_of_three_revisions_stand_side_by_side() -> None:
+def test_a_row_has_the_metric_of_each_of_three_revisions() -> None:
     revisions = [revision(metrics={"a": value}) for value in (1, 1, 2)]
     assert metrics_that_differ(revisions) == [Row("a", (1, 1, 2))]
 
@@ -46,5 +46,5 @@ def test_metrics_of_three_revisions_stand_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("value", "words"), [(None, "–"), ((200, 200), "[200, 200]"), (True, "true"), (0.25, "0.25"), ("mnist", "mnist")]
 )
-def test_values_are_written_as_in_params_yaml_and_a_missing_one_is_a_dash(value: Value, words: str) -> None:
+def test_values_are_written_as_in_params_yaml_and_a_missing_value_is_a_dash(value: Value, words: str) -> None:
     assert in_words(value) == words

@@ -20,7 +20,7 @@ LOSSES, SAMPLES = "plots/train/losses.csv", "plots/generate/samples.png"
 
 @pytest.fixture(scope="module")
 def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Tests leave it as it is."""
+    """A clone with changed results. Tests must not change it."""
     return changed_clone(reproduced, tmp_path_factory.mktemp("charts") / "changed")
 
 
@@ -34,7 +34,7 @@ def plots_of(project: Project, *names: str) -> Plots:
 
 
 def declared(project: Project) -> dict[str, dict[str, Any]]:
-    """Each plot of ``dvc.yaml`` with its properties and its stage."""
+    """Each plot of ``dvc.yaml``, with its properties and its stage."""
     stages = parse_yaml(project.read("dvc.yaml"))["stages"]
     return {
         path: {**properties, "stage": name}
@@ -68,7 +68,7 @@ def test_charts_are_those_of_dvc_plots_diff_except_for_the_order_of_revisions(
         assert ours == theirs
 
 
-def test_charts_and_pictures_have_title_and_stage_and_the_order_of_dvc_yaml(changed: Project, plots: Plots) -> None:
+def test_charts_and_pictures_have_title_stage_and_order_from_dvc_yaml(changed: Project, plots: Plots) -> None:
     expected = declared(changed)
     for found, suffix in ((plots.charts, ".csv"), (plots.pictures, ".png")):
         assert [each.path for each in found] == [path for path in expected if path.endswith(suffix)]
@@ -76,7 +76,7 @@ def test_charts_and_pictures_have_title_and_stage_and_the_order_of_dvc_yaml(chan
             assert (each.stage, each.title) == (expected[each.path]["stage"], expected[each.path]["title"])
 
 
-def test_charts_and_pictures_that_differ_between_revisions_are_told_from_all_others(plots: Plots) -> None:
+def test_charts_and_pictures_that_differ_between_revisions_are_recognised(plots: Plots) -> None:
     assert {chart.path: chart.differing for chart in plots.charts if not chart.same} == {
         LOSSES: ["HEAD"],
         "plots/evaluate/measures.csv": ["HEAD"],
@@ -92,7 +92,7 @@ def test_pictures_have_the_content_of_the_file_at_each_revision(
     assert contents["plots/generate/holes.png"] == (reproduced.read("plots/generate/holes.png"),) * 2
 
 
-def test_every_chart_template_draws_a_picture_that_is_neither_empty_nor_filled(changed: Project, plots: Plots) -> None:
+def test_every_chart_template_draws_a_picture_that_is_neither_empty_nor_full(changed: Project, plots: Plots) -> None:
     templates = {declared(changed)[chart.path]["template"] for chart in plots.charts}
     assert templates == {path.stem for path in (ROOT / ".dvc/plots").glob("*.json")}
     for chart in plots.charts:
@@ -103,11 +103,11 @@ def test_every_chart_template_draws_a_picture_that_is_neither_empty_nor_filled(c
         background = max(count for count, _ in colours)
         assert picture.width > 300
         assert picture.height > 100
-        assert 0.01 < 1 - background / (picture.width * picture.height) < 0.9, f"{chart.path} is empty or a blot"
+        assert 0.01 < 1 - background / (picture.width * picture.height) < 0.9, f"{chart.path} is empty or full"
 
 
-def test_the_chart_of_latent_dimensions_draws_the_threshold_that_its_table_states() -> None:
-    """Which is that of the verdict: no template has a threshold of its own."""
+def test_the_chart_of_latent_dimensions_draws_the_threshold_from_its_table() -> None:
+    """It is the threshold of the verdict; the template contains no other."""
     template = (ROOT / ".dvc/plots/spectrum.json").read_text(encoding="utf-8")
     specification = json.loads(template.replace("<DVC_METRIC_X>", "rank").replace("<DVC_METRIC_Y>", "kl"))
     row = {"rev": "here", "rank": "1", "dimension": "0", "kl": "2.5", "variance": "0.9"}
@@ -123,7 +123,9 @@ def test_an_error_names_the_chart_that_vega_cannot_draw(plots: Plots) -> None:
         as_png(chart)
 
 
-def test_revisions_keep_the_order_asked_for_and_one_may_lack_plots(reproduced: Project, tmp_path: Path) -> None:
+def test_revisions_are_in_the_requested_order_and_a_revision_may_lack_plots(
+    reproduced: Project, tmp_path: Path
+) -> None:
     project = changed_clone(reproduced, tmp_path / "clone")
     project.run("git", "rm", "--quiet", LOSSES, SAMPLES)
     plots = plots_of(project, "HEAD", WORKSPACE, "HEAD~1")
@@ -148,7 +150,7 @@ def test_a_chart_names_the_revision_whose_table_cannot_be_read(reproduced: Proje
 def test_an_error_of_dvc_plots_diff_is_passed_on(reproduced: Project, tmp_path: Path) -> None:
     project = changed_clone(reproduced, tmp_path / "clone")
     edit(project, "dvc.yaml", lambda text: text.replace("template: losses", "template: missing"))
-    with pytest.raises(PlotsError, match=r"(?s)dvc plots diff HEAD workspace has failed:.*missing"):
+    with pytest.raises(PlotsError, match=r"(?s)dvc plots diff HEAD workspace failed:.*missing"):
         plots_of(project, "HEAD", WORKSPACE)
 
 

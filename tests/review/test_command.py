@@ -1,4 +1,4 @@
-"""What is common to the commands of ``review``."""
+"""What all commands of ``review`` have in common."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ def python(script: str, env: dict[str, str] | None = None) -> "subprocess.Comple
     return subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, capture_output=True, text=True)
 
 
-def test_characters_that_a_terminal_does_not_know_are_printed_as_question_marks() -> None:
+def test_characters_that_a_terminal_cannot_show_are_printed_as_question_marks() -> None:
     script = r"from review import command; command.run(lambda: print('3 \u00b1 1 \u2192 \u03b2') or 0)"
     result = python(script, PLAIN_ASCII)
     assert (result.returncode, result.stdout, result.stderr) == (0, "3 ? 1 ? ?\n", "")
@@ -32,7 +32,7 @@ command.run(fail)
 
 
 @pytest.mark.parametrize("module", ["gate", "report", "plots_page", "comment"])
-def test_commands_without_experiments_start_without_pandas_and_torch(module: str) -> None:
+def test_commands_that_need_no_experiments_start_without_slow_packages(module: str) -> None:
     script = f"import sys, review.{module}; print({{'pandas', 'torch', 'dvc', 'jinja2'}} & set(sys.modules))"
     assert python(script).stdout == "set()\n"
 

@@ -1,4 +1,4 @@
-"""The comment on a pull request, by a stand-in for the GitHub CLI that keeps comments in a file."""
+"""The comment on a pull request, with a fake GitHub CLI that keeps comments in a file."""
 
 import json
 import os
@@ -37,7 +37,7 @@ elif where := [each for each in arguments if each.startswith("repos/")]:
 
 @pytest.fixture
 def comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the stand-in keeps comments: one of a person's to begin with."""
+    """The file of comments of the fake CLI, with one comment by a person."""
     program = tmp_path / "gh"
     program.write_text(GH)
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -59,14 +59,14 @@ def test_a_later_report_replaces_the_comment_of_an_earlier_one(comments: Path) -
     assert report.endswith("\nsecond")
 
 
-def test_a_report_too_long_for_a_comment_is_refused_before_anything_is_sent(comments: Path) -> None:
+def test_a_report_too_long_for_a_comment_is_rejected_before_anything_is_sent(comments: Path) -> None:
     with pytest.raises(CommentError, match="compare fewer revisions"):
         post("x" * LONGEST, 7)
     assert bodies(comments) == ["Looks good."]
 
 
 @pytest.mark.usefixtures("comments")
-def test_an_error_of_github_is_passed_on() -> None:
+def test_an_error_from_github_is_passed_on() -> None:
     with pytest.raises(CommentError, match="404: Not Found"):
         post("report", 8)
 

@@ -23,7 +23,7 @@ def cells(comparison: Comparison) -> list[list[Any]]:
     return [list(row) for row in comparison.table().to_numpy(dtype=object)]
 
 
-def test_runs_that_differ_in_seeds_alone_are_one_row_with_their_names_mean_and_standard_deviation() -> None:
+def test_runs_that_differ_only_in_seeds_are_one_row_with_names_mean_and_standard_deviation() -> None:
     comparison = compare(RUNS, LOSS)
     assert list(comparison.table()) == ["experiments", "model.latent_dim", "seeds", "loss"]
     assert cells(comparison) == [
@@ -33,14 +33,14 @@ def test_runs_that_differ_in_seeds_alone_are_one_row_with_their_names_mean_and_s
     ]
 
 
-def test_a_setting_is_named_by_what_differs_or_else_by_its_first_run() -> None:
+def test_a_setting_is_named_by_the_parameters_that_differ_or_by_its_first_run() -> None:
     assert list(compare(RUNS, LOSS).examples) == ["latent_dim 20", "latent_dim 2", "latent_dim 5"]
     alone = compare([run("alone", 2, 0, 1.0)], LOSS)
     assert list(alone.examples) == ["alone"]
     assert cells(alone) == [["alone", 1, "1"]]
 
 
-def test_runs_with_the_same_parameters_count_once_so_that_the_spread_does_not_shrink() -> None:
+def test_runs_with_the_same_parameters_count_once_so_that_the_spread_is_not_too_small() -> None:
     comparison = compare([run("commit", 2, 0, 3.0), run("its experiment", 2, 0, 3.0), run("other", 2, 1, 5.0)], LOSS)
     assert list(comparison.runs) == ["commit", "other"]
 
@@ -86,13 +86,13 @@ def test_one_and_one_point_zero_are_the_same_value_of_a_parameter() -> None:
         ([None], "–"),
     ],
 )
-def test_a_mean_has_as_many_decimals_as_its_spread_and_a_single_value_five_digits(
+def test_a_mean_has_as_many_decimals_as_its_standard_deviation_and_a_single_value_has_five_digits(
     values: Sequence[object], words: str
 ) -> None:
     assert summary(pd.Series(values, dtype=object)) == words
 
 
-def test_the_first_metric_sorts_and_limits_yaml_says_which_end_comes_first() -> None:
+def test_the_first_metric_sorts_in_the_direction_that_limits_yaml_calls_better() -> None:
     metrics: dict[str, Value] = {"evaluate.test.negative_elbo": 1.0, "generate.recall": 0.5, "generate.density": 2.0}
     runs = [revision(metrics=metrics), revision(metrics={"a.only_here": 1.0})]
     assert choose_order(runs, ["recall", "negative_elbo"]) == Order(
@@ -103,13 +103,13 @@ def test_the_first_metric_sorts_and_limits_yaml_says_which_end_comes_first() -> 
     assert choose_order(runs, ["only_here"]).metrics == ["a.only_here"]
 
 
-def test_a_metric_that_no_run_has_is_refused_with_the_way_to_measure_it() -> None:
+def test_an_error_about_a_metric_that_no_run_has_says_how_to_measure_it() -> None:
     assert with_metric(RUNS, "loss") == RUNS[:4]
-    with pytest.raises(LimitsError, match=r"^loss: none of e has it; run dvc repro$"):
+    with pytest.raises(LimitsError, match=r"^loss: missing from e; run dvc repro$"):
         with_metric(RUNS[4:], "loss")
 
 
-def test_keys_are_shortened_where_no_other_key_ends_alike() -> None:
+def test_keys_are_shortened_as_long_as_they_are_unambiguous() -> None:
     runs = [
         revision(
             parameters={"train.seed": 0, "embed.seed": 0, "train.beta": 1.0},

@@ -12,7 +12,7 @@ KL, ACCURACY = "evaluate.test.kl", "embed.accuracy"
 
 
 def grid(**values: list[Value]) -> list[Revision]:
-    """A run for each combination of hyperparameters and for each of two seeds, numbered in that order."""
+    """A run for each combination of hyperparameters and each of two seeds, numbered in this order."""
     runs = []
     for number, chosen in enumerate(product(*values.values(), [0, 1])):
         parameters = dict(zip([*(f"model.{key}" for key in values), "train.seed"], chosen, strict=True))
@@ -36,7 +36,7 @@ def test_there_is_a_panel_for_each_hyperparameter_and_metric_with_its_unit() -> 
 
 
 @pytest.mark.parametrize("highest_first", [False, True])
-def test_a_line_joins_the_means_of_settings_that_are_alike_in_all_else_whatever_their_rank(highest_first: bool) -> None:
+def test_a_line_joins_the_means_of_settings_that_agree_in_all_else_whatever_their_rank(highest_first: bool) -> None:
     runs = grid(latent_dim=[2, 20], beta=[0.5, 1.0])
     across_latent_dim = hyperparameters(compare(runs, Order([KL], highest_first))).axes[0]
     lines = [container[0] for container in across_latent_dim.containers]
@@ -49,7 +49,7 @@ def test_a_line_joins_the_means_of_settings_that_are_alike_in_all_else_whatever_
     assert [text.get_text() for text in legend.get_texts()] == ["0.5", "1.0"]
 
 
-def test_runs_are_points_and_their_standard_deviation_is_a_bar_to_either_side() -> None:
+def test_runs_are_points_and_their_standard_deviation_is_an_error_bar() -> None:
     axes = hyperparameters(compared(KL, latent_dim=[2, 20])).axes[0]
     points, bar = axes.collections
     np.testing.assert_array_equal(points.get_offsets(), [[2, 0], [2, 1], [20, 2], [20, 3]])
@@ -73,7 +73,7 @@ def test_a_run_without_the_metric_is_left_out_of_the_picture() -> None:
         ([(200,), (200, 200)], "linear", ["[200]", "[200, 200]"]),
     ],
 )
-def test_numbers_stand_at_their_places_on_the_axis_and_other_values_in_a_row(
+def test_numbers_on_the_axis_are_to_scale_and_other_values_are_evenly_spaced(
     values: list[Value], scale: str, ticks: list[str]
 ) -> None:
     axes = hyperparameters(compared(KL, something=values)).axes[0]

@@ -18,7 +18,9 @@ def committed(reproduced: Project) -> Revision:
     return load_revision("HEAD", reproduced.folder)
 
 
-def test_models_decode_the_same_test_images_which_stand_above_them(committed: Revision, reproduced: Project) -> None:
+def test_all_models_reconstruct_the_same_test_images_which_are_the_first_row(
+    committed: Revision, reproduced: Project
+) -> None:
     sheets = contact_sheets({"a 1": committed, "a 2": committed})
     assert sheets.reconstructions.names == ["test images", "a 1", "a 2"]
     assert sheets.samples.names == ["a 1", "a 2"]
@@ -33,7 +35,7 @@ def test_models_decode_the_same_test_images_which_stand_above_them(committed: Re
         np.testing.assert_allclose(images, expected, atol=1e-5)
 
 
-def test_runs_with_other_test_images_have_a_row_of_those_above_them(committed: Revision, workspace: Project) -> None:
+def test_a_run_with_other_test_images_has_a_row_of_them_above_its_own(committed: Revision, workspace: Project) -> None:
     workspace.set({"prepare.binarize": "threshold"})
     workspace.dvc("repro", "--quiet", "train")
     other = load_revision("workspace", workspace.folder)
@@ -42,7 +44,7 @@ def test_runs_with_other_test_images_have_a_row_of_those_above_them(committed: R
     assert not np.array_equal(sheets.reconstructions.rows[0], sheets.reconstructions.rows[2])
 
 
-def test_a_model_missing_from_the_cache_is_named_and_the_other_models_are_shown(
+def test_a_model_missing_from_the_cache_is_reported_and_the_other_models_are_shown(
     committed: Revision, clone: Project
 ) -> None:
     without = replace(load_revision("HEAD", clone.folder), name="elsewhere")

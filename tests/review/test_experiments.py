@@ -1,4 +1,4 @@
-"""The table of experiments, by itself and as a user calls it."""
+"""The table of experiments, and its command line."""
 
 import sys
 from collections import Counter
@@ -7,7 +7,7 @@ import pytest
 
 from review.comparison import METRICS, Order
 from review.experiments import footnotes, table
-from review.revisions import Revision, Value, unfinished
+from review.revisions import Revision, Value, load_revision, unfinished
 from review.tables import WIDTH
 from tests.projects import Project
 from tests.review.revisions import revision
@@ -17,7 +17,7 @@ ELBO = Order(["evaluate.test.negative_elbo"])
 
 
 def run(name: str, elbo: float | None, **parameters: Value) -> Revision:
-    """A run of a few parameters; a double underscore stands for the dot."""
+    """A run with a few parameters; a double underscore in a name stands for a dot."""
     chosen = {"prepare.seed": 0, **{key.replace("__", "."): value for key, value in parameters.items()}}
     return revision(name, chosen, {"evaluate.test.negative_elbo": elbo})
 
@@ -26,7 +26,7 @@ def lines(runs: list[Revision], order: Order = ELBO) -> list[list[str]]:
     return [line.split() for line in table(runs, order).splitlines()]
 
 
-def test_the_baseline_comes_first_and_experiments_follow_by_the_first_metric() -> None:
+def test_the_baseline_comes_first_and_experiments_are_sorted_by_the_first_metric() -> None:
     runs = [
         run("HEAD", 26.5, train__beta=1.0),
         run("none", None, train__beta=3.0),
@@ -64,26 +64,26 @@ def test_the_values_of_a_metric_have_the_same_number_of_decimals(values: list[Va
     assert [line.split(maxsplit=1)[1] for line in shown] == words
 
 
-def test_parameters_have_a_column_where_experiments_differ_in_them() -> None:
+def test_parameters_in_which_experiments_differ_have_a_column() -> None:
     runs = [
         run("HEAD", 26.0, prepare__dataset="digits", train__beta=1.0, train__seed=0),
         run("a", 25.0, prepare__dataset="mnist", train__beta=1.0, train__seed=1),
         run("b", 27.0, prepare__dataset="mnist", train__beta=4.0, train__seed=2),
     ]
     assert lines(runs)[0] == ["experiment", "beta", "train.seed", "negative_elbo"]
-    assert "HEAD differs from all experiments in prepare.dataset (digits, not mnist)." in footnotes(runs)
+    assert "HEAD differs from all experiments in prepare.dataset (digits instead of mnist)." in footnotes(runs)
 
 
-def test_of_a_single_experiment_parameters_have_a_column_where_it_differs_from_the_baseline() -> None:
+def test_a_single_experiment_has_columns_for_the_parameters_that_differ_from_the_baseline() -> None:
     runs = [run("HEAD", 26.0, train__beta=1.0, train__epochs=30), run("a", 25.0, train__beta=1.0, train__epochs=3)]
     assert lines(runs)[0] == ["experiment", "epochs", "negative_elbo"]
-    assert footnotes(runs) == ["dvc exp apply NAME brings an experiment to the workspace."]
+    assert footnotes(runs) == ["HEAD is the current commit. dvc exp apply NAME brings an experiment to the workspace."]
 
 
-def test_without_an_experiment_the_baseline_is_shown_and_the_way_to_make_one() -> None:
+def test_without_experiments_the_baseline_is_shown_with_the_command_that_runs_one() -> None:
     runs = [run("HEAD", 26.0)]
     assert lines(runs) == [["experiment", "negative_elbo"], ["HEAD", "26.000"]]
-    assert footnotes(runs) == ["No experiment of HEAD has results yet; dvc exp run -S KEY=VALUE makes one."]
+    assert footnotes(runs) == ["No experiment of HEAD has results yet. Run one with dvc exp run -S KEY=VALUE."]
 
 
 def test_three_parameters_and_five_metrics_fit_a_terminal_and_more_metrics_are_dropped() -> None:
@@ -98,20 +98,20 @@ def test_three_parameters_and_five_metrics_fit_a_terminal_and_more_metrics_are_d
     ]
     text = table(runs, Order(METRICS))
     assert all(len(line) <= WIDTH for line in text.splitlines())
-    assert "Too wide" not in text
+    assert "Left out" not in text
     text = table(runs, Order([*METRICS, "evaluate.test.negative_iwae_bound", "embed.linear_probe_accuracy"]))
     assert all(len(line) <= WIDTH for line in text.splitlines())
-    assert "\nToo wide to show: negative_iwae_bound, linear_probe_accuracy. " in text
+    assert "\nLeft out to fit the line: negative_iwae_bound, linear_probe_accuracy. " in text
 
 
-def test_experiments_without_results_are_counted() -> None:
+def test_the_notes_count_experiments_without_results() -> None:
     assert footnotes([run("HEAD", 26.0), run("a", 25.0)], {"queued": 2, "failed": 1}, ["b", "c"])[1:] == [
         "Not in the table: 2 queued, 1 failed; see dvc queue status.",
-        "Not in the table: 2 without these metrics (b, c).",
+        "Not in the table: 2 without any of these metrics (b, c).",
     ]
 
 
-def test_the_command_lists_experiments_beside_those_that_are_queued_failed_or_without_metrics(
+def test_make_experiments_lists_experiments_and_counts_those_that_are_queued_failed_or_without_metrics(
     workspace: Project,
 ) -> None:
     save_experiment(workspace, "flat", {"embed.method": "pca"}, {"neighbour_accuracy": 0.99})
@@ -131,11 +131,11 @@ def test_the_command_lists_experiments_beside_those_that_are_queued_failed_or_wi
     assert "Sorted by evaluate.test.negative_elbo, the lowest first.\n" in output
     assert output.endswith(
         "Not in the table: 2 queued, 1 failed; see dvc queue status.\n"
-        "Not in the table: 1 without these metrics (empty).\n"
+        "Not in the table: 1 without any of these metrics (empty).\n"
     )
 
 
-def test_an_edited_workspace_has_a_row_of_its_own_and_one_like_an_experiment_has_none(workspace: Project) -> None:
+def test_the_workspace_has_a_row_only_if_it_differs_from_all_experiments(workspace: Project) -> None:
     command = ("python", "-m", "review.experiments", "--metrics", "neighbour_accuracy")
     save_experiment(workspace, "flat", {"embed.method": "pca"}, {"neighbour_accuracy": 0.99})
     workspace.dvc("exp", "apply", "flat")
@@ -148,21 +148,29 @@ def test_an_edited_workspace_has_a_row_of_its_own_and_one_like_an_experiment_has
     ]
 
 
-def test_a_project_without_any_metrics_says_how_to_get_them(clone: Project) -> None:
+def test_an_error_about_a_project_without_metrics_says_how_to_get_them(clone: Project) -> None:
     remove_metrics(clone)
     clone.commit("No results")
     output = clone.run("python", "-m", "review.experiments", status=2)
-    assert output == "HEAD: no metrics yet; run dvc repro, or dvc exp run\n"
+    assert output == "HEAD: no metrics yet; run dvc repro or dvc exp run\n"
 
 
-def test_nothing_was_ever_queued_in_a_fresh_clone_and_asking_leaves_no_trace(clone: Project) -> None:
+def test_counting_queued_experiments_in_a_fresh_clone_creates_no_files(clone: Project) -> None:
     before = sorted((clone.folder / ".dvc").rglob("*celery*"))
     assert unfinished(clone.folder) == Counter()
     assert sorted((clone.folder / ".dvc").rglob("*celery*")) == before == []
 
 
 @pytest.mark.parametrize("asked", ["negative_elb", "recal"])
-def test_an_unknown_metric_is_refused_in_one_line(clone: Project, asked: str) -> None:
+def test_an_unknown_metric_is_rejected_in_one_line(clone: Project, asked: str) -> None:
     output = clone.run("python", "-m", "review.experiments", "--metrics", asked, status=2)
     assert output.startswith(f"{asked}: no such metric; did you mean ")
+    assert output.endswith("? make metrics lists all of them\n")
     assert output.count("\n") == 1
+
+
+def test_make_metrics_lists_every_metric_on_its_own_line(clone: Project) -> None:
+    (clone.folder / ".venv").symlink_to(sys.prefix)
+    listed = clone.run("make", "--no-print-directory", "--old-file=.venv/.ready", "metrics").splitlines()
+    assert listed == list(load_revision("HEAD", clone.folder).metrics)
+    assert set(METRICS) < set(listed)

@@ -16,14 +16,14 @@ def shown(path: Path) -> dict[str, str]:
     return {each.name: each.read_text() for each in path.iterdir() if not each.name.startswith(".")}
 
 
-def test_a_new_report_replaces_the_whole_folder_of_the_last_one(tmp_path: Path) -> None:
+def test_a_new_report_replaces_the_whole_folder_of_the_last_report(tmp_path: Path) -> None:
     write(tmp_path / "report", old="1", both="1")
     write(tmp_path / "report", both="2")
     assert shown(tmp_path / "report") == {"both": "2"}
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
-def test_an_error_while_writing_leaves_the_earlier_folder_as_it_was(tmp_path: Path) -> None:
+def test_an_error_while_writing_leaves_the_earlier_folder_unchanged(tmp_path: Path) -> None:
     write(tmp_path / "report", old="1")
     with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "report") as folder:
         (folder / "new").write_text(str(1 / 0))
@@ -31,8 +31,8 @@ def test_an_error_while_writing_leaves_the_earlier_folder_as_it_was(tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
-def test_a_folder_that_these_commands_did_not_write_is_never_replaced(tmp_path: Path) -> None:
+def test_a_folder_that_was_not_written_by_these_commands_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ArtifactError, match="name another"):
+    with pytest.raises(ArtifactError, match="choose another"):
         write(tmp_path, new="1")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"

@@ -1,4 +1,4 @@
-"""The gate, by itself and as a user calls it."""
+"""The gate, and its command line."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_a_limit_on_the_command_line_replaces_that_of_limits_yaml(tmp_path: Path
 
 
 @pytest.mark.parametrize(("metric", "max_worse"), [(None, 1.0), ("kl", -1.0), ("kl", float("nan")), ("nix", 1.0)])
-def test_a_limit_without_a_metric_or_below_zero_and_an_unknown_metric_are_refused(
+def test_a_limit_without_a_metric_a_negative_limit_and_an_unknown_metric_are_rejected(
     tmp_path: Path, metric: str | None, max_worse: float
 ) -> None:
     with pytest.raises(LimitsError):
@@ -68,31 +68,33 @@ def worsen(project: Project, by: float) -> None:
 
 
 def gate(project: Project, *revisions: str, status: int = 0) -> str:
-    """The gate's words on the negative ELBO, which may rise by a quarter of a nat."""
+    """The output of the gate for the negative ELBO, which may rise by a quarter of a nat."""
     options = ("--metric", "negative_elbo", "--max-worse", "0.25")
     return project.run("python", "-m", "review.gate", *revisions, *options, status=status)
 
 
 def test_the_gate_fails_a_worse_metric_and_passes_a_better_one(clone: Project) -> None:
-    assert "No metric is worse" in gate(clone, "HEAD")
+    assert "No metric got worse" in gate(clone, "HEAD")
     worsen(clone, 0.5)
-    assert "Worse by more than the limit, or gone: evaluate.test.negative_elbo." in gate(clone, "HEAD", status=1)
+    assert "Worse by more than the limit, or missing: evaluate.test.negative_elbo." in gate(clone, "HEAD", status=1)
     worsen(clone, -1.5)
-    assert "No metric is worse" in gate(clone, "HEAD")
+    assert "No metric got worse" in gate(clone, "HEAD")
     clone.commit("Better")
     assert "HEAD~1" in gate(clone, "HEAD", "HEAD~1", status=1)
 
 
-def test_the_committed_limits_pass_an_unchanged_workspace_and_a_note_says_where_images_differ(clone: Project) -> None:
+def test_an_unchanged_workspace_passes_the_committed_limits_and_a_note_says_if_the_images_differ(
+    clone: Project,
+) -> None:
     assert "10 checked" in clone.run("python", "-m", "review.gate", "HEAD")
     clone.set({"prepare.binarize": "threshold"})
-    assert "Note: prepare.binarize is none and threshold; the images differ." in clone.run(
+    assert "Note: the images differ: prepare.binarize is none and threshold." in clone.run(
         "python", "-m", "review.gate", "HEAD"
     )
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), ("HEAD", "--metric", "nix"), ("HEAD", "--max-worse", "1")])
-def test_a_mistake_in_the_arguments_is_explained_in_one_line(clone: Project, arguments: tuple[str, ...]) -> None:
+def test_an_error_in_the_arguments_is_explained_in_one_line(clone: Project, arguments: tuple[str, ...]) -> None:
     output = clone.run("python", "-m", "review.gate", *arguments, status=2)
     assert "Traceback" not in output
     assert len(output.splitlines()) == 1

@@ -16,7 +16,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_limits_yaml_gives_a_limit_for_each_metric(tmp_path: Path) -> None:
+def test_limits_yaml_contains_a_limit_for_each_metric(tmp_path: Path) -> None:
     limits = load_limits(written(tmp_path, "evaluate.test.kl: {better: lower, max_worse: 1e-1}"))
     assert limits == {"evaluate.test.kl": Limit(better="lower", max_worse=0.1)}
 
@@ -24,7 +24,7 @@ def test_limits_yaml_gives_a_limit_for_each_metric(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("better", "after", "worsening"), [("lower", 12.0, 2.0), ("lower", 9.0, -1.0), ("higher", 9.0, 1.0)]
 )
-def test_a_change_against_the_better_direction_counts_as_worse(better: str, after: float, worsening: float) -> None:
+def test_the_worsening_is_the_change_against_the_better_direction(better: str, after: float, worsening: float) -> None:
     assert Limit.model_validate({"better": better, "max_worse": 0.0}).worsening(10.0, after) == worsening
 
 
@@ -40,7 +40,7 @@ def test_a_change_against_the_better_direction_counts_as_worse(better: str, afte
         ("a: {better: lower, max_worse: 1}\na: {better: lower, max_worse: 2}", 'line 2: duplicate key "a"'),
     ],
 )
-def test_an_error_names_the_mistake_in_limits_yaml(tmp_path: Path, text: str, named: str) -> None:
+def test_an_error_in_limits_yaml_is_reported_with_the_file_and_the_key(tmp_path: Path, text: str, named: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(LimitsError) as raised:
         load_limits(path)
@@ -70,19 +70,23 @@ def test_a_metric_may_be_named_by_the_end_of_its_key(asked: str, key: str) -> No
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ("entropy", r"^entropy: no such metric; metrics/\*\.json and plots/\*/measures\.csv list those there are$"),
-        ("recal", r"^recal: no such metric; did you mean generate.recall\?$"),
+        ("entropy", r"^entropy: no such metric; make metrics lists all of them$"),
+        (
+            "recal",
+            r"^recal: no such metric; did you mean generate.recall or generate.ceiling.recall\? make metrics lists",
+        ),
+        ("ceil", r"^ceil: no such metric; did you mean generate.ceiling.recall\? "),
         ("evaluate.kl", "^evaluate.kl: no such metric; did you mean evaluate.test.kl"),
-        ("loss", "^loss: may be any of a.x.loss, b.y.loss; name one of them$"),
+        ("loss", "^loss: matches a.x.loss and b.y.loss; name one of them$"),
     ],
 )
-def test_an_unknown_or_ambiguous_metric_is_refused_with_the_keys_it_may_mean(asked: str, words: str) -> None:
+def test_an_error_about_an_unknown_or_ambiguous_metric_names_similar_metrics(asked: str, words: str) -> None:
     with pytest.raises(LimitsError, match=words):
         resolve(asked, KNOWN)
 
 
 @pytest.mark.parametrize("key", KNOWN)
-def test_the_short_name_of_a_metric_is_the_shortest_that_means_it(key: str) -> None:
+def test_the_short_name_of_a_metric_is_the_shortest_unambiguous_one(key: str) -> None:
     short = {"a.x.loss": "x.loss", "b.y.loss": "y.loss", "generate.ceiling.recall": "ceiling.recall"}
     assert short_name(key, KNOWN) == short.get(key, key.rpartition(".")[2])
     assert resolve(short_name(key, KNOWN), KNOWN) == key

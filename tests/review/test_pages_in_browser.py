@@ -1,4 +1,4 @@
-"""The pages in a Chromium without a network: everything is drawn, nothing is asked for, nothing complains."""
+"""Pages in Chromium without a network: everything is drawn, without requests and without errors."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ CHARTS, PICTURES = 6, 18
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 BREAKS_OUT = f"sample_blur_{HOSTILE},1\n"
 
-# How many marks each chart shows that are wider and higher than nothing, and the chart's own size.
+# The size of each chart, and the number of its visible marks.
 DRAWN = """() => [...document.querySelectorAll(".vega-embed svg.marks")]
     .map((chart) => {
         const marks = [...chart.querySelectorAll("[class*='role-mark'] path, [class*='role-mark'] text")];
@@ -45,7 +45,7 @@ def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 
 @pytest.fixture(scope="module")
 def report(changed: Project) -> Path:
-    """A report on three revisions; the texts of the workspace want to break out of their places."""
+    """A report on three revisions. Texts of the workspace contain hostile markup."""
     edit(changed, "plots/generate/measures.csv", lambda text: text + BREAKS_OUT)
     edit(changed, "params.yaml", lambda text: text.replace("dataset: digits", f"dataset: '{HOSTILE}'"))
     edit(changed, "dvc.yaml", lambda text: text.replace("title: Losses", f"title: '{HOSTILE}' # Losses"))
@@ -61,8 +61,8 @@ def report(changed: Project) -> Path:
 
 @pytest.fixture(scope="module")
 def dvc_page(changed: Project, report: Path) -> Path:
-    """The page of plain ``dvc plots diff``, made with the template."""
-    assert report.exists()  # is made first, since it changes the workspace for a moment
+    """The page of ``dvc plots diff``, with our template."""
+    assert report.exists()  # must be written first, since it changes the workspace temporarily
     template = changed.folder / "plots.html"
     template.write_text(plots_page.template())
     changed.dvc("config", "--local", "plots.html_template", str(template))
@@ -91,7 +91,7 @@ def assert_everything_is_drawn(page: Page, charts: int, pictures: int) -> None:
 def test_the_report_draws_every_chart_and_picture_without_a_request_to_the_network(opened_report: OpenedPage) -> None:
     alerts: list[str] = []
     opened_report.page.on("dialog", lambda dialog: alerts.append(dialog.message))
-    # The samples at three revisions, the holes at the two that have them.
+    # The samples at three revisions, and the holes at the two revisions that have them.
     assert_everything_is_drawn(opened_report.page, CHARTS, PICTURES - 2 + 3 + 2)
     assert opened_report.requests == []
     assert opened_report.complaints == []
@@ -125,7 +125,9 @@ def test_a_click_enlarges_a_picture_and_arrow_keys_switch_between_its_revisions(
     assert opened_report.complaints == []
 
 
-def test_the_navigation_leads_to_every_section_and_stays_visible(opened_report: OpenedPage) -> None:
+def test_links_in_the_navigation_lead_to_every_section_and_the_navigation_stays_visible(
+    opened_report: OpenedPage,
+) -> None:
     page = opened_report.page
     for name in ("Parameters", "Verdicts", "Metrics", "Charts", "Pictures"):
         page.locator("nav").get_by_role("link", name=name).click()
@@ -151,7 +153,7 @@ def test_a_chart_can_be_saved_without_the_network(browser: Browser, report: Path
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_click_in_the_legend_of_the_embedding_fades_all_other_classes(browser: Browser, report: Path) -> None:
+def test_a_click_in_the_legend_of_the_projection_fades_all_other_classes(browser: Browser, report: Path) -> None:
     with opened(browser, report) as seen:
         chart = seen.page.locator(".vega-embed", has_text="Latent codes of test images")
         expect(chart.locator("svg.marks")).to_be_visible()

@@ -7,7 +7,7 @@ from review.plots_page import template
 from tests.projects import Project
 
 
-def test_the_template_has_one_place_for_plots_and_none_for_scripts_of_dvc() -> None:
+def test_the_template_has_one_placeholder_for_plots_and_none_for_scripts_of_dvc() -> None:
     page = template()
     assert page.count("{plot_divs}") == 1
     assert "{scripts}" not in page

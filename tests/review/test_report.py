@@ -19,14 +19,14 @@ from tests.projects import Project
 from tests.review.changed import changed_clone, edit, with_verdict
 
 OUTCOME = (
-    "1 metric better, 1 worse, 1 within the spread over seeds, 1 changed that no limit judges; 1 verdict worse; "
+    "1 metric better, 1 worse, 1 within the spread over seeds, 1 changed without a limit; 1 verdict worse; "
     "2 of 6 charts changed; 1 of 18 pictures changed; 1 parameter changed"
 )
 HOSTILE = "a|b `c` <script>alert(1)</script> \\| *d* [e](f) @g #1"
 
 
 class NoFiles:
-    """The files of a revision that has none."""
+    """The files of a revision without any files."""
 
     @staticmethod
     def read_bytes(path: str) -> bytes:
@@ -40,7 +40,7 @@ def findings(
     plots: Plots | None = None,
     limits: Mapping[str, Limit] | None = None,
 ) -> Findings:
-    """What a report finds in metrics at one revision after the other, and in parameters and verdicts at the last."""
+    """Findings for the given metrics of each revision, and the given parameters and verdicts of the last revision."""
     revisions = [
         Revision(
             f"revision-{place}",
@@ -55,7 +55,7 @@ def findings(
 
 
 def tables(text: str) -> list[list[list[str]]]:
-    """The tables of a Markdown text: their lines, cell by cell."""
+    """The tables of a Markdown text, as cells in lines."""
     found: list[list[list[str]]] = [[]]
     for line in text.splitlines():
         if line.startswith("|"):
@@ -66,13 +66,13 @@ def tables(text: str) -> list[list[list[str]]]:
 
 
 def row(text: str, key: str) -> list[str]:
-    """The one line of a Markdown table that begins with a key."""
+    """The line of a Markdown table that begins with a key."""
     (found,) = (line for table in tables(text) for line in table if line[0] == f"`{key}`")
     return found
 
 
 class Page(HTMLParser):
-    """What a browser makes of a page: the scripts, the words of everything else, and its images."""
+    """A parsed HTML page: its scripts, its other text, and its images."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -105,26 +105,26 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Tests leave it as it is, but for its reports."""
+    """A clone with changed results. Tests must not change anything but its reports."""
     return changed_clone(reproduced, tmp_path_factory.mktemp("report") / "changed")
 
 
 def report(project: Project, *arguments: str, status: int = 0, seed: str = "0") -> str:
-    """Run the command."""
+    """Run the command, and return its output."""
     command = [sys.executable, "-m", "review.report", *arguments]
     return project.run(*command, status=status, env={"PYTHONHASHSEED": seed})
 
 
 @pytest.fixture(scope="module")
 def two(changed: Project) -> str:
-    """What the command prints that writes a report on two commits to the folder ``two``."""
+    """The output of the command that writes a report on two commits to the folder ``two``."""
     return report(changed, "HEAD~1", "HEAD", "--out", "two")
 
 
 def test_two_commits_are_compared_in_a_clone_with_an_empty_cache(changed: Project, two: str) -> None:
-    assert f"HEAD against HEAD~1: {OUTCOME}.\n" in two
+    assert f"HEAD compared with HEAD~1: {OUTCOME}.\n" in two
     text = changed.read("two/report.md").decode()
-    assert text.startswith(f"## `HEAD` against `HEAD~1`\n\n**{OUTCOME}.**\n")
+    assert text.startswith(f"## `HEAD` compared with `HEAD~1`\n\n**{OUTCOME}.**\n")
     assert row(text, "train.beta") == ["`train.beta`", "1.0", "0.5"]
     assert row(text, "evaluate.posterior_collapse")[1:] == ["● healthy", "■ failure", "**✗ worse**"]
     assert row(text, "evaluate.test.negative_elbo")[-2:] == ["**−2 ✓ better**", "↓ 0.5"]
@@ -134,7 +134,7 @@ def test_two_commits_are_compared_in_a_clone_with_an_empty_cache(changed: Projec
     headings = ["### Parameters", "### Verdicts", "### Metrics", "### Charts", "### Pictures"]
     assert [line for line in text.splitlines() if line.startswith("### ")] == headings
     assert "Samples from the prior" in text
-    assert "The same at all revisions: What each latent dimension carries" in text
+    assert "Unchanged: KL and variance per latent dimension" in text
     assert not list((changed.folder / ".dvc/cache").glob("files/**/*"))
 
 
@@ -163,7 +163,7 @@ def test_two_reports_on_the_same_revisions_are_identical(changed: Project, two: 
 
 
 def test_a_report_on_an_unchanged_workspace_says_that_nothing_changed(changed: Project) -> None:
-    assert "workspace against HEAD: no metric changed" in report(changed, "HEAD", "--out", "same")
+    assert "workspace compared with HEAD: no metric changed" in report(changed, "HEAD", "--out", "same")
     text, page = (changed.read(f"same/{name}").decode() for name in ("report.md", "index.html"))
     assert "**Nothing changed**: parameters, metrics, verdicts, charts and pictures are the same." in text
     assert "Nothing changed : parameters, metrics" in Page(page).text
@@ -179,7 +179,7 @@ def test_a_report_on_an_unchanged_workspace_says_that_nothing_changed(changed: P
         (["workspace"], "workspace: named twice"),
     ],
 )
-def test_a_mistake_in_the_arguments_is_explained_and_leaves_the_last_report(
+def test_an_error_in_the_arguments_is_explained_and_leaves_the_last_report_unchanged(
     changed: Project, arguments: list[str], message: str
 ) -> None:
     folder = changed.folder / "mistaken"
@@ -190,13 +190,13 @@ def test_a_mistake_in_the_arguments_is_explained_and_leaves_the_last_report(
     assert (folder / "report.md").read_text() == "the last report"
 
 
-def test_outside_a_git_repository_the_report_fails_with_one_line(changed: Project, tmp_path: Path) -> None:
+def test_the_report_outside_a_git_repository_fails_with_one_line(changed: Project, tmp_path: Path) -> None:
     for name in ("review", "vae"):
         (tmp_path / name).symlink_to(changed.folder / name)
     assert report(Project(tmp_path), "main", status=2).count("\n") == 1
 
 
-def test_three_revisions_one_of_them_an_experiment_are_compared_in_one_report(
+def test_a_report_can_compare_three_revisions_including_an_experiment(
     workspace: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(workspace, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "overfitting", "failure"))
@@ -209,7 +209,7 @@ def test_three_revisions_one_of_them_an_experiment_are_compared_in_one_report(
     found = load_findings("HEAD~1", ["HEAD", "flat"])
     write_report(workspace.folder, found)
     text = workspace.read("report.md").decode()
-    assert text.startswith("## `HEAD`, `flat` against `HEAD~1`\n\n- `HEAD`: **")
+    assert text.startswith("## `HEAD`, `flat` compared with `HEAD~1`\n\n- `HEAD`: **")
     assert row(text, "embed.method") == ["`embed.method`", "`tsne`", "`tsne`", "`pca`"]
     assert row(text, "evaluate.overfitting")[3::2] == ["**✗ worse**", "**✗ worse**"]
     assert "There is no `limits.yaml`" in text
@@ -236,7 +236,7 @@ def test_results_that_a_revision_lacks_are_marked_as_absent(
     ]
     page = Page(html(found))
     assert page.text.count(ABSENT) >= 5
-    # Each picture once: all but one are the same, that one is at one revision, and none is enlarged yet.
+    # Each picture once: one exists at one revision only, the others are unchanged, and none is enlarged yet.
     assert len(list(filter(None, page.images))) == len(found.plots.pictures)
 
 
@@ -257,14 +257,14 @@ def test_markup_in_names_and_values_is_escaped() -> None:
     page = html(found)
     parsed = Page(page)
     assert parsed.text.count("alert(1)") > 5
-    # Two of the page's own, and the chart's, which the text has not ended.
+    # Two scripts of the page, and the chart's data, which the text did not end.
     assert len(parsed.scripts) == 3
     assert sum("\\u003c/script\\u003e" in script for script in parsed.scripts) == 1
     assert "<script>alert" not in page
 
 
 @pytest.mark.parametrize("text", ["a", "`", "``a`", "a|b", "a\nb", "\\|", "<b> & *c* [d](e) _f_", HOSTILE])
-def test_text_as_markdown_code_reads_as_it_was(text: str) -> None:
+def test_text_as_markdown_code_is_shown_unchanged(text: str) -> None:
     code = as_code(text)
     assert "|" not in code
     plain = re.fullmatch(r"`([^`]+)`", code)
@@ -279,7 +279,7 @@ def test_text_as_plain_markdown_has_no_markup() -> None:
 
 
 @pytest.mark.parametrize("count", [10, 2000, 6000])
-def test_the_report_is_shortened_to_the_length_of_a_comment_and_says_so(count: int) -> None:
+def test_a_long_report_is_shortened_to_fit_in_a_comment_and_says_so(count: int) -> None:
     pictures = [Picture(f"plots/{place}.png", "train", "picture", (b"1", b"2")) for place in range(count // 10)]
     keys = [f"a.metric_with_quite_a_long_name_{place}" for place in range(count)]
     found = findings(dict.fromkeys(keys, 1.0), dict.fromkeys(keys, 2.0), plots=Plots([], pictures))
@@ -303,15 +303,13 @@ def test_revisions_whose_names_differ_only_in_punctuation_have_separate_pictures
     assert picture_path(picture, 1, "x-y") == "pictures/2-x-y/a-b.png"
 
 
-def test_the_outcome_counts_changes_of_each_head_against_the_base() -> None:
+def test_the_outcome_counts_the_changes_from_the_base_to_each_head() -> None:
     limits = {"a": Limit(better="lower", max_worse=0.5), "b": Limit(better="higher", max_worse=0.5)}
     values = [{"a": 1.0, "b": 1.0, "c": 1}, {"a": 2.0, "b": 0.0, "c": 1}, {"a": 0.0, "b": 1.25, "c": 2}]
     found = findings(*values, limits=limits)
     rest = "; no verdict changed; no chart changed; no picture changed; no parameter changed"
     assert sentence(found, 0) == f"2 metrics worse{rest}"
-    assert (
-        sentence(found, 1) == f"1 metric better, 1 within the spread over seeds, 1 changed that no limit judges{rest}"
-    )
+    assert sentence(found, 1) == f"1 metric better, 1 within the spread over seeds, 1 changed without a limit{rest}"
     assert [line.key for line in found.metrics] == ["a", "b"]
     assert [line.key for line in found.other_measures] == ["c"]
 
@@ -325,7 +323,7 @@ def test_the_outcome_counts_changes_of_each_head_against_the_base() -> None:
         ("not judged", "healthy", ""),
     ],
 )
-def test_a_verdict_is_better_or_worse_by_its_level(before: str, after: str, mark: str) -> None:
+def test_a_change_of_a_verdict_is_better_or_worse_by_its_level(before: str, after: str, mark: str) -> None:
     revisions = [Revision(level, {}, {}, {"a.b": level}, NoFiles()) for level in (before, after)]
     ((line,), lasting) = (lambda found: (found.verdicts, found.lasting_verdicts))(
         Findings(revisions, None, Plots([], []))
@@ -334,7 +332,7 @@ def test_a_verdict_is_better_or_worse_by_its_level(before: str, after: str, mark
     assert not lasting
 
 
-def test_a_verdict_that_stays_bad_is_listed_as_before() -> None:
+def test_unchanged_verdicts_that_are_not_healthy_are_listed() -> None:
     levels = {"a.b": "failure", "a.c": "healthy", "a.d": "warning"}
     revisions = [Revision(name, {}, {}, levels, NoFiles()) for name in "xy"]
     found = Findings(revisions, None, Plots([], []))

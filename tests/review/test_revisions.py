@@ -7,33 +7,34 @@ from review.revisions import WORKSPACE, RevisionError, flattened, load_revision
 from tests.projects import Project
 
 
-def test_nested_keys_are_flattened_to_dotted_ones() -> None:
+def test_nested_keys_are_flattened_to_dotted_keys() -> None:
     nested = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}
     assert dict(flattened(nested)) == {"a.b": 1, "a.c.d": (1, 2), "e": None}
 
 
-def test_a_commit_has_the_values_of_its_files_whatever_the_workspace_has(clone: Project) -> None:
+def test_a_commit_has_its_own_values_even_if_the_workspace_has_others(clone: Project) -> None:
     committed = json.loads(clone.read("metrics/evaluate.json"))
+    latent_dim = load_revision("HEAD", clone.folder).parameters["model.latent_dim"]
     clone.set({"model.latent_dim": "3"})
     (clone.folder / "metrics/evaluate.json").write_text('{"test": {"kl": 123.0}}')
     head, workspace = (load_revision(name, clone.folder) for name in ("HEAD", WORKSPACE))
     assert head.metrics["evaluate.test.kl"] == committed["test"]["kl"]
     assert workspace.metrics["evaluate.test.kl"] == 123.0
-    assert head.parameters["model.latent_dim"] == 20
+    assert head.parameters["model.latent_dim"] == latent_dim != 3
     assert workspace.parameters["model.latent_dim"] == 3
     assert head.parameters["model.hidden_dims"] == (400,)
 
 
-def test_keys_of_measures_and_verdicts_begin_with_their_stage(clone: Project) -> None:
+def test_keys_of_metrics_and_verdicts_begin_with_their_stage(clone: Project) -> None:
     revision = load_revision("HEAD", clone.folder)
-    assert revision.metrics["evaluate.latent_dim"] == 20
+    assert revision.metrics["evaluate.latent_dim"] == revision.parameters["model.latent_dim"]
     assert revision.metrics["train.best_epoch"] == 3
     assert isinstance(revision.metrics["generate.ceiling.recall"], float)
     assert revision.verdicts["evaluate.training_length"] == "not judged"
     assert not any("verdict." in key for key in revision.metrics)
 
 
-def test_a_file_is_read_at_its_revision_and_is_none_where_it_is_missing(clone: Project) -> None:
+def test_a_file_is_read_at_its_revision_and_is_none_if_missing(clone: Project) -> None:
     picture = clone.read("plots/generate/samples.png")
     (clone.folder / "plots/generate/samples.png").write_bytes(b"other")
     head = load_revision("HEAD", clone.folder)
@@ -43,7 +44,7 @@ def test_a_file_is_read_at_its_revision_and_is_none_where_it_is_missing(clone: P
     assert head.read("models/vae.safetensors") is None  # DVC's cache is empty
 
 
-def test_a_model_is_read_from_the_cache_of_dvc(reproduced: Project) -> None:
+def test_a_model_is_read_from_dvcs_cache(reproduced: Project) -> None:
     assert load_revision("HEAD", reproduced.folder).read("models/vae.safetensors") == reproduced.read(
         "models/vae.safetensors"
     )
@@ -75,10 +76,10 @@ def test_an_error_names_the_damaged_file(clone: Project, path: str, content: str
 
 
 def test_an_unknown_revision_is_an_error_that_says_where_to_look(clone: Project) -> None:
-    with pytest.raises(RevisionError, match="nowhere: no such revision or experiment here; see git branch"):
+    with pytest.raises(RevisionError, match="nowhere: no such revision or experiment; see git branch"):
         load_revision("nowhere", clone.folder)
 
 
-def test_outside_a_project_loading_a_revision_is_an_error(tmp_path: Path) -> None:
+def test_loading_a_revision_outside_a_project_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RevisionError):
         load_revision(WORKSPACE, tmp_path)

@@ -1,4 +1,4 @@
-"""Limits from the spread over seeds."""
+"""Limits that are measured from the spread over seeds."""
 
 import json
 from math import sqrt
@@ -19,7 +19,8 @@ def test_limits_are_rounded_up_to_two_digits(value: float, rounded: float) -> No
 
 
 def test_a_limit_is_a_quantile_of_the_difference_of_two_runs() -> None:
-    values = [1.0, 2.0, 3.0, 4.0, 5.0]  # a standard deviation of √2.5; 2.1318 is t's 95 % quantile of 4 degrees
+    # The standard deviation is √2.5, and 2.1318 is the 95 % quantile of t with 4 degrees of freedom.
+    values = [1.0, 2.0, 3.0, 4.0, 5.0]
     (alone,) = largest_harmless_changes(pd.DataFrame({"a": values}))
     assert alone == pytest.approx(2.1318 * sqrt(2) * sqrt(2.5), abs=0.1)
     together = largest_harmless_changes(pd.DataFrame({"a": values, "b": values, "constant": [3.0] * 5}))
@@ -27,7 +28,7 @@ def test_a_limit_is_a_quantile_of_the_difference_of_two_runs() -> None:
     assert together["constant"] == 0.0
 
 
-def test_another_seed_fails_a_gate_of_many_metrics_as_often_as_promised() -> None:
+def test_another_seed_fails_a_gate_of_many_metrics_with_the_stated_probability() -> None:
     random, metrics, seeds, tries = np.random.default_rng(0), 11, 10, 1000
     alarms = 0
     for _ in range(tries):
@@ -37,7 +38,7 @@ def test_another_seed_fails_a_gate_of_many_metrics_as_often_as_promised() -> Non
     assert FALSE_ALARM / 2 < alarms / tries < FALSE_ALARM * 1.4
 
 
-def test_limits_are_written_a_line_each_below_the_first_comment_whatever_their_layout_was() -> None:
+def test_limits_are_written_one_per_line_below_the_first_comment_whatever_their_layout_was() -> None:
     text = "# Why.\n\n# And how.\nb.c:  # no comment between the lines stays\n  better: lower\n  max_worse: 7\na: {}\n"
     limits = {"b.c": Limit(better="lower", max_worse=0.00001), "a": Limit(better="higher", max_worse=0.0)}
     assert rewritten(text, limits) == (
@@ -46,7 +47,7 @@ def test_limits_are_written_a_line_each_below_the_first_comment_whatever_their_l
 
 
 def seeds_committed(project: Project, count: int) -> list[str]:
-    """Tags of commits as runs of other seeds would be, each with a KL of its own."""
+    """Tags of commits like runs with other seeds, each with a different KL."""
     (project.folder / "limits.yaml").write_text("# Kept.\nevaluate.test.kl: {better: lower, max_worse: 100}\n")
     path = project.folder / "metrics/evaluate.json"
     metrics = json.loads(path.read_text())
@@ -68,7 +69,7 @@ def test_the_command_writes_new_limits_below_the_comment_of_the_file(clone: Proj
     assert lines == ["# Kept.", f"evaluate.test.kl: {{better: lower, max_worse: {expected}}}"]
 
 
-def test_too_few_runs_with_the_parameters_of_the_workspace_leave_the_limits_as_they_are(clone: Project) -> None:
+def test_too_few_runs_with_the_parameters_of_the_workspace_leave_the_limits_unchanged(clone: Project) -> None:
     tags = seeds_committed(clone, 5)
     before = clone.read("limits.yaml")
     assert "4 runs" in clone.run("python", "-m", "review.spread", *tags[:4], status=2)

@@ -4,7 +4,7 @@ import pytest
 from review.tables import WIDTH, as_markdown, as_narrow_text, as_text
 
 
-def test_markdown_keeps_numbers_as_they_are_written_and_aligns_columns_as_asked() -> None:
+def test_markdown_keeps_numbers_as_written_and_aligns_columns_as_requested() -> None:
     table = pd.DataFrame({"name": ["a", "b"], "value": ["1.50", "1e-05"]})
     assert as_markdown(table, "lr").splitlines() == [
         "| name   |   value |",
@@ -20,7 +20,7 @@ def test_columns_with_the_same_heading_are_all_shown() -> None:
     assert as_text(table).split() == ["name", "change", "change", "a", "1", "2"]
 
 
-def test_text_for_a_terminal_has_names_at_the_left_and_two_spaces_between_columns() -> None:
+def test_text_for_a_terminal_has_left_aligned_names_and_two_spaces_between_columns() -> None:
     table = pd.DataFrame({"experiment": ["HEAD", "limpy-gamy"], "latent_dim": ["2", "20"], "beta": ["0.55555", "1.0"]})
     assert as_text(table).splitlines() == [
         "experiment  latent_dim     beta",
@@ -30,10 +30,11 @@ def test_text_for_a_terminal_has_names_at_the_left_and_two_spaces_between_column
 
 
 @pytest.mark.parametrize(("width", "dropped"), [(28, ""), (38, "d"), (58, "c, d"), (200, "c, d")])
-def test_columns_at_the_right_are_dropped_and_named_where_a_table_would_be_too_wide(width: int, dropped: str) -> None:
+def test_a_table_that_is_too_wide_drops_columns_at_the_right_and_names_them_below(width: int, dropped: str) -> None:
     table = pd.DataFrame({name: ["x" * width] for name in "abcd"})
     text, _, note = as_narrow_text(table, 3).partition("\n\n")
     assert note == (
-        dropped and f"Too wide to show: {dropped}. List fewer metrics, or the important ones first, in METRICS=…"
+        dropped
+        and f"Left out to fit the line: {dropped}. List fewer metrics, or the important ones first, in METRICS=…"
     )
     assert (max(map(len, text.splitlines())) <= WIDTH) == (width < 100)

@@ -1,4 +1,4 @@
-"""Compare what dvc.yaml declares with what the stages do."""
+"""Compare the declarations in dvc.yaml with what the stages do."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ from vae.base.yaml12 import parse_yaml
 DVC_YAML: dict[str, Any] = parse_yaml((ROOT / "dvc.yaml").read_bytes())
 STAGES: dict[str, Any] = DVC_YAML["stages"]
 
-# Writes a line for each file that a stage opens through Python, then runs the stage.
+# Runs a stage and logs each file that it opens through Python.
 RECORD_OPENED_FILES = """
 import runpy, sys
 log = open(sys.argv[2], "w", buffering=1)
@@ -30,7 +30,7 @@ runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
 
 
 def named(stage: dict[str, Any], *kinds: str) -> dict[str, dict[str, Any]]:
-    """The entries of a stage by their paths, with what each sets."""
+    """The entries of a stage by path, with their settings."""
     entries = [entry for kind in kinds for entry in stage.get(kind, [])]
     return {
         path: settings
@@ -40,7 +40,7 @@ def named(stage: dict[str, Any], *kinds: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_declares_exactly_the_folders_and_files_of_code_that_it_imports_from(name: str) -> None:
+def test_a_stage_declares_exactly_the_files_and_folders_of_code_that_it_imports(name: str) -> None:
     declared = [path for path in STAGES[name]["deps"] if path.startswith(("stages/", "vae/"))]
     assert sorted(declared) == sorted(code_dependencies(f"stages.{name}"))
 
@@ -73,12 +73,12 @@ def test_metrics_and_plots_are_kept_in_git_and_plots_have_titles_and_axes(name: 
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_reads_only_code_and_what_prepare_and_train_write_outside_metrics_and_plots(name: str) -> None:
+def test_a_stage_depends_only_on_code_and_on_data_and_models_of_prepare_and_train(name: str) -> None:
     written = {path for stage in ("prepare", "train") for path in named(STAGES[stage], "outs")}
     assert {path for path in STAGES[name]["deps"] if not path.startswith(("stages/", "vae/"))} <= written
 
 
-def test_every_module_of_the_library_and_of_the_stages_is_imported_by_some_stage() -> None:
+def test_every_module_of_the_library_and_the_stages_is_imported_by_a_stage() -> None:
     every_file = {
         path.relative_to(ROOT).as_posix() for folder in ("stages", "vae") for path in (ROOT / folder).rglob("*.py")
     }
@@ -89,12 +89,12 @@ def test_dvc_yaml_has_at_most_260_lines() -> None:
     assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 260
 
 
-def test_the_registered_model_is_an_output() -> None:
+def test_the_registered_model_is_an_output_of_a_stage() -> None:
     outputs = {path for stage in STAGES.values() for path in named(stage, "outs")}
     assert DVC_YAML["artifacts"]["vae"]["path"] in outputs
 
 
-# What Python, editors, merges and operating systems leave behind.
+# Files that Python, editors, merges and operating systems leave behind.
 STRAY_FILES = (
     "__pycache__/inference.cpython-313.pyc",
     "inference.pyc",
@@ -117,7 +117,7 @@ STRAY_FILES = (
 )
 
 
-def test_stray_files_in_a_folder_of_code_are_no_change_but_a_new_module_is(workspace: Project) -> None:
+def test_dvc_ignores_stray_files_in_a_folder_of_code_but_not_a_new_module(workspace: Project) -> None:
     for name in STRAY_FILES:
         path = workspace.folder / "vae/model" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def test_stray_files_in_a_folder_of_code_are_no_change_but_a_new_module_is(works
 
 
 def test_each_stage_opens_and_writes_only_what_it_declares(project: Project) -> None:
-    """Each stage runs where nothing but its declared inputs exists, and every file that it opens is written down."""
+    """Run each stage in a folder with nothing but its declared inputs, and log every file that it opens."""
     project.set({"train.epochs": "1"})
     code = project.files("stages", "vae")
     kept: dict[str, bytes] = {"params.yaml": project.read("params.yaml")}
@@ -151,7 +151,7 @@ def test_each_stage_opens_and_writes_only_what_it_declares(project: Project) -> 
         lines = log.read_text(encoding="utf-8").splitlines()
         opened = {(mode, path) for mode, path in (line.split("\t") for line in lines)}
         here = {(mode, path.removeprefix(f"{folder}/")) for mode, path in opened if is_within(path, str(folder))}
-        # A checkpoint holds nothing that the declared inputs do not lead to.
+        # A checkpoint depends on nothing but the declared inputs.
         beside = ("__pycache__", ".dvc/tmp/train/")
         read = {path for mode, path in here if mode == "read" and not any(part in path for part in beside)}
         assert read <= set(inputs), "a stage read what it does not declare"
@@ -159,7 +159,7 @@ def test_each_stage_opens_and_writes_only_what_it_declares(project: Project) -> 
 
 
 def is_among(path: str, declared: Sequence[str]) -> bool:
-    """Whether a file is declared itself, or lies in a folder that is."""
+    """Whether a file or one of its folders is declared."""
     return any(Path(path).is_relative_to(each) for each in declared)
 
 

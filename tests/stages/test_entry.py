@@ -1,4 +1,4 @@
-"""What a user sees when something is wrong: a message that helps, an exit status that says so, and no lost files."""
+"""Errors of stages: helpful messages, exit statuses, and outputs that stay intact."""
 
 import signal
 import subprocess
@@ -39,15 +39,15 @@ def outputs(project: Project) -> dict[str, bytes]:
 
 
 def refusal(stage: str) -> str:
-    """The message with which a stage ends."""
+    """The error message of a stage that fails."""
     with pytest.raises(SystemExit) as exit_:
         entry.run(STAGES[stage])
-    assert isinstance(exit_.value.code, str), "a message for standard error, which makes the status 1"
+    assert isinstance(exit_.value.code, str), "a message on standard error, with status 1"
     return exit_.value.code
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_validates_the_whole_of_the_parameters_before_any_work(stage: str, inside: Project) -> None:
+def test_every_stage_validates_all_parameters_before_any_work(stage: str, inside: Project) -> None:
     inside.set({"embed.points": "'many'", "train.batch_size": "0"})
     before = outputs(inside)
     message = refusal(stage)
@@ -58,7 +58,7 @@ def test_every_stage_validates_the_whole_of_the_parameters_before_any_work(stage
 
 @pytest.mark.parametrize("stage", ["evaluate", "generate", "embed"])
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\xff" * 200], ids=["empty", "text", "noise"])
-def test_a_damaged_model_file_is_refused_by_its_name(stage: str, content: bytes, inside: Project) -> None:
+def test_a_damaged_model_file_is_rejected_with_its_name(stage: str, content: bytes, inside: Project) -> None:
     (inside.folder / "models/vae.safetensors").write_bytes(content)
     before = outputs(inside)
     assert "models/vae.safetensors: damaged" in refusal(stage)
@@ -66,7 +66,7 @@ def test_a_damaged_model_file_is_refused_by_its_name(stage: str, content: bytes,
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "generate", "embed"])
-def test_a_model_of_other_images_is_refused_with_both_shapes(stage: str, inside: Project) -> None:
+def test_a_model_of_images_of_another_shape_is_rejected_with_both_shapes(stage: str, inside: Project) -> None:
     images = torch.zeros(20, 1, 4, 6, dtype=torch.uint8)
     other = LabelledImages(images, torch.arange(20) % 2, ("a", "b"))
     for name in ("train", "test"):
@@ -78,7 +78,7 @@ def test_a_model_of_other_images_is_refused_with_both_shapes(stage: str, inside:
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "generate", "embed"])
-def test_missing_data_is_refused_with_its_path_and_the_command_that_makes_it(stage: str, inside: Project) -> None:
+def test_an_error_about_missing_data_names_its_path_and_the_command_that_makes_it(stage: str, inside: Project) -> None:
     for path in (inside.folder / "data/prepared").iterdir():
         path.unlink()
     message = refusal(stage)
@@ -86,7 +86,7 @@ def test_missing_data_is_refused_with_its_path_and_the_command_that_makes_it(sta
     assert "dvc repro" in message
 
 
-def test_a_loss_that_is_not_a_number_stops_training_with_advice_and_without_a_model(inside: Project) -> None:
+def test_training_that_diverges_stops_with_advice_and_writes_no_model(inside: Project) -> None:
     inside.set({"train.learning_rate": "1e30"})
     (inside.folder / "models/vae.safetensors").unlink()
     message = refusal("train")
@@ -95,15 +95,13 @@ def test_a_loss_that_is_not_a_number_stops_training_with_advice_and_without_a_mo
     assert not (inside.folder / "models/vae.safetensors").exists()
 
 
-def test_a_device_that_the_machine_does_not_have_is_refused_by_its_name(
-    inside: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unavailable_device_is_rejected_with_its_name(inside: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAE_DEVICE", "abacus")
     assert "VAE_DEVICE=abacus" in refusal("train")
     assert inside.run("git", "status", "--porcelain") == ""
 
 
-def test_a_likelihood_that_does_not_go_with_the_pixels_is_refused_with_both_keys(inside: Project) -> None:
+def test_a_likelihood_that_does_not_fit_the_pixels_is_rejected_with_both_keys(inside: Project) -> None:
     inside.set({"prepare.binarize": "static", "model.likelihood": "gaussian"})
     message = refusal("prepare")
     assert "model.likelihood: gaussian" in message
@@ -111,7 +109,7 @@ def test_a_likelihood_that_does_not_go_with_the_pixels_is_refused_with_both_keys
 
 
 @pytest.mark.parametrize("network", ["conv", "autoregressive"])
-def test_a_network_that_does_not_go_with_the_images_is_refused_with_the_way_out(network: str, inside: Project) -> None:
+def test_a_network_that_does_not_fit_the_images_is_rejected_with_advice(network: str, inside: Project) -> None:
     images = LabelledImages(torch.zeros(20, 1, 6, 6, dtype=torch.uint8), torch.arange(20) % 2, ("a", "b"))
     for name in ("train", "validation"):
         save_images(Path(f"data/prepared/{name}.safetensors"), images)
@@ -144,14 +142,14 @@ def test_a_latent_space_of_one_or_two_dimensions_is_its_own_projection(latent_di
     assert (first.split(",")[1] == "0.0") == (latent_dim == "1")
 
 
-def test_a_mistake_ends_the_process_with_status_1_and_no_traceback(workspace: Project) -> None:
+def test_an_invalid_parameter_ends_the_process_with_status_1_and_without_a_traceback(workspace: Project) -> None:
     workspace.set({"train.learning_rate": "'1e-3'"})
     output = workspace.run("python", "-m", "stages.train", status=1)
     assert output == "train: params.yaml: train.learning_rate: expected a number, got the string '1e-3'\n"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "kill"])
-def test_a_training_that_is_interrupted_exits_with_the_signals_status_and_leaves_nothing_half_written(
+def test_interrupted_training_exits_with_the_status_of_the_signal_and_leaves_no_partly_written_file(
     workspace: Project, number: signal.Signals, status: int
 ) -> None:
     workspace.set({"train.epochs": "1000000"})
@@ -182,7 +180,7 @@ def test_a_training_that_is_interrupted_exits_with_the_signals_status_and_leaves
     assert {path: left[path] for path in others} == others
 
 
-def test_importing_a_stage_imports_no_slow_package() -> None:
+def test_importing_a_stage_does_not_import_slow_packages() -> None:
     slow = ["matplotlib", "pandas", "sklearn", "torchvision", "umap"]
     imports = "; ".join(f"import stages.{name}" for name in STAGES)
     script = f"{imports}; import sys; print([name for name in {slow} if name in sys.modules])"
@@ -190,8 +188,8 @@ def test_importing_a_stage_imports_no_slow_package() -> None:
     assert output.strip() == "[]"
 
 
-def test_training_does_not_import_the_compiler_that_torch_optim_would(workspace: Project) -> None:
-    """``torch.optim`` imports it with the first optimiser, which takes as long as importing PyTorch."""
+def test_training_does_not_import_the_compiler_of_torch(workspace: Project) -> None:
+    """``torch.optim`` would import it with the first optimiser, which takes as long as importing PyTorch."""
     workspace.set({"train.epochs": "1"})
     script = (
         "import sys; from stages import entry, train; entry.run(train.main); "
@@ -200,6 +198,6 @@ def test_training_does_not_import_the_compiler_that_torch_optim_would(workspace:
     assert workspace.run("python", "-c", script).splitlines()[-1] == "[]"
 
 
-def test_a_stage_prints_question_marks_on_a_terminal_that_knows_ascii_alone_and_succeeds(project: Project) -> None:
+def test_a_stage_on_an_ascii_terminal_succeeds_and_prints_question_marks_for_other_characters(project: Project) -> None:
     ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     assert "test images of 1?8?8\n" in project.run("python", "-m", "stages.prepare", env=ascii_alone)

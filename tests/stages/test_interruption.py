@@ -1,4 +1,4 @@
-"""Trainings killed at any moment and started again end with the same bytes as those that nothing has interrupted."""
+"""Training that is killed at any moment and started again ends with the same bytes as training without interruption."""
 
 import os
 import re
@@ -19,16 +19,16 @@ from tests.projects import Project
 from vae.training.checkpoint import Checkpoint
 
 EPOCHS = 80
-PARAMETERS = {"train.epochs": str(EPOCHS), "train.batch_size": "64"}  # more steps an epoch than a chunk of them
+PARAMETERS = {"train.epochs": str(EPOCHS), "train.batch_size": "64"}  # more steps per epoch than a chunk contains
 TRAIN = (sys.executable, "-m", "stages.train")
 CHECKPOINTS = ".dvc/tmp/train"
 WRITTEN_BY_TRAIN = ("models/vae.safetensors", "models/history.json", "metrics/train.json", "plots/train/losses.csv")
-ALONE = {"OMP_NUM_THREADS": "1"}  # where others keep the processors busy, two threads wait for each other
-DEADLINE = 300  # seconds, for machines that have much else to do
+ALONE = {"OMP_NUM_THREADS": "1"}  # on busy cores, two threads would wait for each other
+DEADLINE = 300  # seconds, enough for a busy machine
 
 
 class Run:
-    """A command in a project's folder, at work while a test goes on."""
+    """A command that runs in a project's folder while a test goes on."""
 
     def __init__(self, project: Project, *command: str) -> None:
         self.project = project
@@ -45,50 +45,50 @@ class Run:
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """The output so far."""
         return self.log.read_text(errors="replace")
 
     @property
     def epoch(self) -> int:
-        """The last epoch that it has reported, 0 before the first."""
+        """The last epoch in the output, 0 before the first."""
         return max(map(int, re.findall(r"^epoch (\d+): ", self.output, re.MULTILINE)), default=0)
 
     @property
     def resumed_after(self) -> int | None:
-        """The epoch that it says it resumed after."""
-        numbers = re.findall(r"resuming after its epoch (\d+)$", self.output, re.MULTILINE)
+        """The epoch after which it resumed, according to its output."""
+        numbers = re.findall(r"resuming an interrupted run after epoch (\d+)$", self.output, re.MULTILINE)
         return int(numbers[0]) if numbers else None
 
     def wait_for(self, moment: Callable[[], object]) -> None:
-        """Wait until something is true, or the process has ended."""
+        """Wait until a condition is true or the process has ended."""
         deadline = time.monotonic() + DEADLINE
         while not moment() and self.process.poll() is None:
-            assert time.monotonic() < deadline, f"waited in vain:\n{self.output}"
+            assert time.monotonic() < deadline, f"timed out:\n{self.output}"
             time.sleep(0.002)
 
     def wait_for_epoch(self, epoch: int) -> None:
-        """Wait until so many epochs are reported."""
+        """Wait until an epoch is in the output."""
         self.wait_for(lambda: self.epoch >= epoch)
 
     def wait_for_checkpoint(self, epoch: int) -> None:
-        """Wait until so many epochs are reported, and some of them are saved."""
+        """Wait until an epoch is in the output and there is a checkpoint."""
         self.wait_for(lambda: self.epoch >= epoch and checkpoints(self.project))
 
     def kill(self) -> None:
-        """Kill it and the processes it has started."""
+        """Kill the command and the processes that it started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def finish(self, status: int = 0) -> str:
-        """Wait until it ends by itself, and return what it printed."""
+        """Wait for the end, check the exit status, and return the output."""
         assert self.process.wait(DEADLINE) == status, self.output
         return self.output
 
 
 @contextmanager
 def running(project: Project, *command: str) -> Iterator[Run]:
-    """Start a command; kill what is left of it when the block ends."""
+    """Start a command, and kill it at the end of the block if it still runs."""
     run = Run(project, *command)
     try:
         yield run
@@ -108,7 +108,7 @@ def checkpoints(project: Project) -> list[Path]:
 
 
 def saved_epochs(project: Project) -> int | None:
-    """The number of epochs in the one checkpoint that is there, which must be readable; None without one."""
+    """The number of epochs in the checkpoint, which must be readable, or None without a checkpoint."""
     for path in checkpoints(project):
         state = Checkpoint(path.parent, path.stem).load()
         assert state is not None
@@ -117,12 +117,12 @@ def saved_epochs(project: Project) -> int | None:
 
 
 def outputs(project: Project) -> dict[str, bytes]:
-    """All files beside the outputs of training, so that one left half-written shows."""
+    """All files in the folders of outputs, including partly written ones."""
     return project.files("models", "metrics", "plots")
 
 
 def assert_whole(project: Project, expected: Project) -> None:
-    """Each output that exists is complete, except that the losses may lack later epochs."""
+    """Check that each existing output is complete, except that the losses may lack later epochs."""
     for name in WRITTEN_BY_TRAIN:
         path = project.folder / name
         if path.exists() and path.suffix == ".csv":
@@ -133,7 +133,7 @@ def assert_whole(project: Project, expected: Project) -> None:
 
 
 def training_process(run: Run) -> psutil.Process:
-    """The process of the stage among those that DVC has started."""
+    """The process of the stage among those that DVC started."""
     found = []
     for process in psutil.Process(run.process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -145,7 +145,7 @@ def training_process(run: Run) -> psutil.Process:
 
 @pytest.fixture(scope="module")
 def uninterrupted(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after a training that nothing has interrupted, by DVC."""
+    """The project after training through DVC without interruption."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "project"
     project = Project(shutil.copytree(reproduced.folder, folder, symlinks=True))
     project.set(PARAMETERS)
@@ -164,7 +164,7 @@ def untrained(workspace: Project) -> Project:
 
 @pytest.fixture(scope="module")
 def killed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after a training that was killed and has left a checkpoint; tests leave it as it is."""
+    """The project after training was killed and left a checkpoint. Tests must not change it."""
     folder = tmp_path_factory.mktemp("killed") / "project"
     project = Project(shutil.copytree(reproduced.folder, folder, symlinks=True))
     project.set(PARAMETERS)
@@ -174,7 +174,7 @@ def killed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
         run.wait_for_checkpoint(EPOCHS // 2)
         run.kill()
     assert saved_epochs(project)
-    # As if it had been killed while it wrote each of these.
+    # Simulate a kill while each of these files was being written.
     for path in (*checkpoints(project), *(project.folder / name for name in WRITTEN_BY_TRAIN)):
         path.with_name(f".{path.name}.{run.process.pid}.partial").write_bytes(b"half")
     return project
@@ -182,14 +182,14 @@ def killed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 @pytest.fixture
 def interrupted(killed: Project, tmp_path: Path) -> Project:
-    """A copy of it, to resume."""
+    """A copy of the killed project, to resume from."""
     return Project(shutil.copytree(killed.folder, tmp_path / "interrupted", symlinks=True))
 
 
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
+def test_training_that_is_killed_repeatedly_ends_with_the_same_bytes(
     untrained: Project, uninterrupted: Project
 ) -> None:
-    """Killed some seconds after the start, which may be at any point, and after given epochs."""
+    """Kill it some seconds after the start, which may be at any point, and after given epochs."""
     random = Random(20)
     seconds = [0.0, *(random.uniform(0, 2) for _ in range(3))]
     first, *later = (1, *sorted(random.sample(range(2, EPOCHS), 5)), EPOCHS)
@@ -219,7 +219,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
     assert not (untrained.folder / CHECKPOINTS).exists()
 
 
-def test_with_other_parameters_data_or_code_training_starts_from_the_beginning_and_with_the_old_ones_it_resumes(
+def test_training_resumes_only_with_the_same_parameters_data_and_code(
     interrupted: Project, uninterrupted: Project
 ) -> None:
     kept, (state,) = saved_epochs(interrupted), checkpoints(interrupted)
@@ -248,7 +248,7 @@ def test_with_other_parameters_data_or_code_training_starts_from_the_beginning_a
         path.write_bytes(original)
     assert state.read_bytes() == content
     for path in state.parent.iterdir():
-        if state.name not in path.name:  # of those other runs
+        if state.name not in path.name:  # checkpoints of the other runs
             path.unlink()
 
     interrupted.set({"evaluate.importance_samples": "6", "embed.points": "50"})
@@ -268,7 +268,7 @@ def test_a_truncated_checkpoint_is_ignored_with_a_warning(interrupted: Project, 
     assert not state.parent.exists()
 
 
-def test_a_folder_of_checkpoints_that_cannot_be_written_costs_one_warning_and_no_results(
+def test_training_succeeds_with_one_warning_if_checkpoints_cannot_be_written(
     untrained: Project, uninterrupted: Project
 ) -> None:
     blocked = untrained.folder / CHECKPOINTS
@@ -279,7 +279,7 @@ def test_a_folder_of_checkpoints_that_cannot_be_written_costs_one_warning_and_no
     assert blocked.read_text() == "a file where a folder belongs"
 
 
-def test_two_trainings_at_once_in_one_folder_both_end_with_the_same_bytes(
+def test_two_simultaneous_training_runs_in_one_folder_end_with_the_same_bytes(
     untrained: Project, uninterrupted: Project
 ) -> None:
     with running(untrained, *TRAIN) as first, running(untrained, *TRAIN) as second:
@@ -289,7 +289,7 @@ def test_two_trainings_at_once_in_one_folder_both_end_with_the_same_bytes(
     assert not (untrained.folder / CHECKPOINTS).exists()
 
 
-def test_a_dvc_repro_that_was_killed_resumes_and_locks_the_same_bytes(
+def test_a_killed_dvc_repro_resumes_and_ends_with_the_same_lock_file(
     untrained: Project, uninterrupted: Project
 ) -> None:
     with running(untrained, "dvc", "repro", "train") as run:
@@ -308,10 +308,10 @@ def test_a_dvc_repro_that_was_killed_resumes_and_locks_the_same_bytes(
     assert not (untrained.folder / CHECKPOINTS).exists()
 
 
-def test_a_temporary_experiment_whose_training_was_killed_resumes_in_the_next_one(
+def test_a_temporary_experiment_resumes_the_killed_training_of_an_earlier_one(
     workspace: Project, uninterrupted: Project
 ) -> None:
-    """Each has a folder of its own, which DVC deletes when it fails."""
+    """Each runs in its own folder, which DVC deletes when the experiment fails."""
     settings = [argument for key, value in PARAMETERS.items() for argument in ("-S", f"{key}={value}")]
     command = ("dvc", "exp", "run", "--temp", "--name", "killed-once", *settings, "train")
     with running(workspace, *command) as run:

@@ -1,10 +1,10 @@
-"""What ``dvc exp run -S`` makes of params.yaml."""
+"""How ``dvc exp run -S`` changes params.yaml."""
 
 from difflib import unified_diff
 from pathlib import Path
 
 import pytest
-from dvc.utils.hydra import apply_overrides  # what -S calls
+from dvc.utils.hydra import apply_overrides  # called by -S
 
 from tests.projects import Project
 from vae.base.params import load_params
@@ -16,14 +16,14 @@ KEYS = [f"{section}.{key}" for section, values in parse_yaml(TEXT).items() for k
 
 
 def changed_lines(path: Path) -> tuple[list[str], list[str]]:
-    """The committed lines that a parameter file lacks, and those that it has in their place."""
+    """The committed lines that are missing from a parameter file, and the lines that replace them."""
     lines = list(unified_diff(TEXT.splitlines(), path.read_text(encoding="utf-8").splitlines(), n=0, lineterm=""))[2:]
     old, new = ([line[1:] for line in lines if line.startswith(sign)] for sign in "-+")
     return old, new
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key != "model.hidden_dims"])
-def test_setting_a_parameter_by_dvc_changes_its_line_and_no_other(key: str, tmp_path: Path) -> None:
+def test_setting_a_parameter_through_dvc_changes_only_its_line(key: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(TEXT, encoding="utf-8")
     apply_overrides(path, [f"{key}=4711"])
@@ -41,7 +41,7 @@ def test_setting_a_parameter_by_dvc_changes_its_line_and_no_other(key: str, tmp_
         ("[]", ["  hidden_dims:", "  - 400"], ["  hidden_dims: []"]),
     ],
 )
-def test_setting_a_list_by_dvc_changes_its_lines_and_no_others(
+def test_setting_a_list_through_dvc_changes_only_its_lines(
     value: str, old: list[str], new: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "params.yaml"
@@ -52,7 +52,7 @@ def test_setting_a_list_by_dvc_changes_its_lines_and_no_others(
 
 
 @pytest.mark.parametrize("value", ["[512, 256]", "[]", "[300]"])
-def test_tests_set_a_list_in_place_of_the_one_that_is_there(value: str, project: Project) -> None:
+def test_the_helper_of_tests_replaces_a_list_in_params_yaml(value: str, project: Project) -> None:
     project.set({"model.hidden_dims": value})
     project.set({"train.epochs": "2"})
     params = load_params(project.folder / "params.yaml")

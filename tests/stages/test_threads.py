@@ -1,4 +1,4 @@
-"""How the threads of a stage wait for work, how many there are, and what MKL is told, wherever the stage runs."""
+"""The number of threads of a stage, how they wait for work, and the settings of MKL."""
 
 import os
 import re
@@ -13,8 +13,7 @@ from vae.base.openmp import SPIN_COUNT
 
 VARIABLES = ("DVC_ROOT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_CBWR")
 
-# Imports a stage, and prints what the environment said when torch was first imported, and the number of threads that
-# the stage computes with.
+# Imports a stage, and prints the environment at the first import of torch and the number of threads of the stage.
 REPORT = """
 import os, sys
 class Watch:
@@ -34,7 +33,7 @@ print("threads:", torch.get_num_threads())
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A copy of the project, in an environment that says nothing about threads."""
+    """A copy of the project, in an environment without settings for threads."""
     with pytest.MonkeyPatch.context() as patch:
         for variable in VARIABLES:
             patch.delenv(variable, raising=False)
@@ -43,7 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @cache
 def report(project: Project, **environment: str) -> dict[str, str]:
-    """What a stage finds, by ``REPORT`` and by the OpenMP library that torch has loaded."""
+    """The settings of a stage, from ``REPORT`` and from the OpenMP library that torch loaded."""
     printed = project.run("python", "-c", REPORT, env={"OMP_DISPLAY_ENV": "verbose", **environment})
     found = dict(re.findall(r"^(\w+): (\S+)$", printed, re.MULTILINE))
     spins = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", printed)
@@ -52,46 +51,46 @@ def report(project: Project, **environment: str) -> dict[str, str]:
 
 def test_the_spin_count_and_reproducible_products_are_set_before_torch_is_imported(project: Project) -> None:
     found = report(project)
-    assert found["GOMP_SPINCOUNT"] in {"0", str(SPIN_COUNT)}  # by whether other processes use the cores
+    assert found["GOMP_SPINCOUNT"] in {"0", str(SPIN_COUNT)}  # depends on whether other processes use the cores
     assert found["MKL_CBWR"] == "AUTO"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP, with which torch comes on Linux, tells what it read")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs GNU OpenMP, which torch uses on Linux")
 def test_openmp_reads_the_spin_count(project: Project) -> None:
-    """By itself it would spin 300,000 times."""
+    """The default of GNU OpenMP is 300,000."""
     assert report(project)["spins"] == report(project)["GOMP_SPINCOUNT"]
 
 
-def test_a_stage_of_a_queued_experiment_computes_with_as_many_threads_as_in_the_workspace(project: Project) -> None:
-    """DVC runs it in another folder, and says so by ``DVC_ROOT``. Results may depend on the number of threads."""
+def test_a_queued_experiment_uses_as_many_threads_as_the_workspace(project: Project) -> None:
+    """DVC runs it in another folder and sets ``DVC_ROOT``. Results may depend on the number of threads."""
     assert report(project, DVC_ROOT=str(project.folder.parent))["threads"] == report(project)["threads"]
 
 
 @pytest.mark.parametrize(
     "setting", [{"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "passive"}, {"GOMP_SPINCOUNT": "77"}], ids=str
 )
-def test_a_wait_policy_or_spin_count_that_a_user_has_set_is_kept(setting: dict[str, str], project: Project) -> None:
+def test_a_wait_policy_or_spin_count_set_by_the_user_is_kept(setting: dict[str, str], project: Project) -> None:
     found = report(project, **setting)
     unset = {"GOMP_SPINCOUNT": "None", "OMP_WAIT_POLICY": "None"}
     assert {name: found[name] for name in unset} == {**unset, **setting}
 
 
-def test_a_reproducibility_of_mkl_that_a_user_has_set_is_kept(project: Project) -> None:
+def test_a_reproducibility_mode_of_mkl_set_by_the_user_is_kept(project: Project) -> None:
     assert report(project, MKL_CBWR="COMPATIBLE")["MKL_CBWR"] == "COMPATIBLE"
 
 
-def test_a_number_of_threads_that_a_user_has_set_is_kept(project: Project) -> None:
+def test_a_number_of_threads_set_by_the_user_is_kept(project: Project) -> None:
     assert report(project, OMP_NUM_THREADS="1")["threads"] == "1"
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
-def test_a_stage_bound_to_one_core_computes_with_one_thread(project: Project) -> None:
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind processes to cores")
+def test_a_stage_bound_to_one_core_uses_one_thread(project: Project) -> None:
     core = min(os.sched_getaffinity(0))
     bound = f"import os; os.sched_setaffinity(0, {{{core}}})\n{REPORT}"
     assert "threads: 1\n" in project.run("python", "-c", bound)
 
 
-def test_a_stage_logs_device_threads_and_versions_first(project: Project) -> None:
+def test_the_first_log_line_of_a_stage_states_device_threads_and_versions(project: Project) -> None:
     first, *_ = project.run("python", "-m", "stages.prepare").splitlines()
     assert first.startswith("prepare: device cpu, ")
     for part in ("threads", "GOMP_SPINCOUNT=", "MKL AUTO", "Python 3.", "torch 2.", "scikit-learn 1."):

@@ -1,4 +1,4 @@
-"""What the training stage says while it runs."""
+"""What the training stage logs and writes while it runs."""
 
 import logging
 from pathlib import Path
@@ -32,7 +32,7 @@ def history(epochs: int) -> list[Epoch]:
     ],
     ids=["digits by default", "MNIST by its recipe", "MNIST with the epochs of digits"],
 )
-def test_training_warns_of_epochs_that_were_meant_for_a_smaller_data_set(
+def test_training_warns_if_the_number_of_epochs_was_meant_for_a_smaller_data_set(
     images: int, epochs: int, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     warn_of_long_training(images, with_epochs(epochs))
@@ -41,7 +41,7 @@ def test_training_warns_of_epochs_that_were_meant_for_a_smaller_data_set(
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 30, 1000])
-def test_about_twenty_epochs_are_logged_the_first_and_the_last_among_them(
+def test_about_twenty_epochs_are_logged_including_the_first_and_the_last(
     epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(paths, "LOSSES", tmp_path / "losses.csv")
@@ -56,7 +56,7 @@ def test_about_twenty_epochs_are_logged_the_first_and_the_last_among_them(
     assert min(epochs, 20) <= len(lines) <= 40
 
 
-def test_the_table_of_losses_holds_every_epoch_at_the_end_however_short_the_epochs_are(
+def test_the_table_of_losses_contains_every_epoch_at_the_end_even_if_epochs_are_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "LOSSES", tmp_path / "losses.csv")
@@ -66,5 +66,5 @@ def test_the_table_of_losses_holds_every_epoch_at_the_end_however_short_the_epoc
     for number in range(1, 51):
         report(whole[:number])
         written.add((tmp_path / "losses.csv").read_text().count("\n") - 1)
-    assert 1 in written  # at once, so that a run can be watched from its first epoch
+    assert 1 in written  # written at once, so that a run can be watched from its first epoch
     assert (tmp_path / "losses.csv").read_text().count("\n") - 1 == 50

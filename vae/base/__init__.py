@@ -1,1 +1,1 @@
-"""What any pipeline needs, and nothing of VAEs: errors, parameters, the machine, files."""
+"""General code that is not specific to VAEs: errors, parameters, files, the machine."""

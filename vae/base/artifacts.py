@@ -43,7 +43,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove partial files that killed processes have left."""
+    """Remove partial files that killed processes left behind."""
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         process = partial.suffixes[-2].removeprefix(".")
         if process.isdecimal() and not _is_alive(int(process)):
@@ -52,11 +52,11 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether a process is running on this machine; True where that is not known."""
+    """Whether a process is running on this machine; True if unknown."""
     if os.name != "posix":
         return True
     try:
-        os.kill(process, 0)  # checks, and sends nothing
+        os.kill(process, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
@@ -65,7 +65,7 @@ def _is_alive(process: int) -> bool:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, flushed to the disk before it gets its name."""
+    """Write a file, and flush it to disk before it is renamed into place."""
     with whole_file(path) as partial, partial.open("wb") as file:
         file.write(content)
         file.flush()
@@ -73,16 +73,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write metrics: floats to six significant digits, no NaN or infinity, which JSON does not have.
+    """Write metrics as JSON, with floats rounded to six significant digits.
 
     Raises:
-        ValueError: a value is NaN or infinite.
+        ValueError: a value is NaN or infinite, which JSON cannot represent.
     """
     write_bytes(path, (json.dumps(_rounded(values), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table: floats to six significant digits, None as an empty cell."""
+    """Write a table as CSV, with floats rounded to six significant digits and None as an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -99,14 +99,14 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict):
-            raise TypeError("no mapping")
+            raise TypeError("not a mapping")
         return values
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}); run dvc repro to write it again") from error
 
 
 def write_png(path: Path, figure: "Figure") -> None:
-    """Write a picture, without the metadata that matplotlib would add (its version)."""
+    """Write a figure as PNG, without matplotlib's version in the metadata."""
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     write_bytes(path, content.getvalue())

@@ -1,7 +1,7 @@
-"""Environment variables to set before torch is imported: how OpenMP threads wait, and reproducible sums by MKL.
+"""Environment variables to set before torch is imported: how OpenMP threads wait, and reproducible sums in MKL.
 
-A thread of GNU OpenMP that waits for work spins, by default 300,000 times, before it sleeps. On idle cores that is
-fastest. On busy cores it slows everything down: a spinning thread takes time from other processes, and from the threads
+A GNU OpenMP thread that waits for work spins, by default 300,000 times, before it sleeps. On idle cores that is
+fastest. On busy cores it slows everything down: a spinning thread takes time from other processes and from the threads
 that it waits for. `python -m benchmarks threads` measures both.
 """
 
@@ -23,7 +23,7 @@ def configure() -> None:
 
 
 def spin_count() -> int:
-    """How often a waiting thread spins before it sleeps: 0 if other processes use the cores that this one needs.
+    """How often a waiting thread spins before it sleeps: 0 if other processes need the same cores.
 
     Results do not depend on it.
     """
@@ -33,14 +33,14 @@ def spin_count() -> int:
 
 
 def others_running() -> int:
-    """How many threads of other processes run or are ready to run: the median of a few looks, or 0 if unknown."""
+    """How many threads of other processes run or are ready to run: the median of a few readings, or 0 if unknown."""
     looks = []
     for _ in range(LOOKS):
         try:
             running = int(LOAD.read_text(encoding="ascii").split()[3].split("/")[0])
         except (OSError, ValueError, IndexError):
             return 0
-        looks.append(max(0, running - 1))  # without this one
+        looks.append(max(0, running - 1))  # not counting this thread
         _keep_running(SECONDS_BETWEEN)
     return int(median(looks))
 

@@ -1,7 +1,7 @@
-"""The typed, frozen, validated form of ``params.yaml``.
+"""Load ``params.yaml`` into typed, frozen and validated parameters.
 
-No parameter has a default here: a missing key is an error, never a silent choice. The file is read by the rules of
-YAML 1.2, as DVC reads it, so that ``1e-3`` is a number to both.
+No parameter has a default here: a missing key is an error. The file is parsed as YAML 1.2, as DVC does, so that
+``1e-3`` is a number to both.
 """
 
 from difflib import get_close_matches
@@ -28,16 +28,17 @@ class ParamsError(VAEError):
 
 
 class Section(BaseModel):
-    """A mapping of ``params.yaml``: no unknown keys, no conversion between types, no NaN or infinity."""
+    """A section of ``params.yaml``: no unknown keys, no conversion between types, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class PrepareParams(Section):
-    """Which images, how many to train on, how they are split, and whether their pixels are made black and white.
+    """The data set, its split, the number of training images, and how pixels are binarized.
 
-    ``binarize``: ``none``; ``threshold``, white from ½ on; ``static``, one draw with the intensity as the probability
-    of white; ``dynamic``, such a draw whenever a training image is used, and one for the other images.
+    ``binarize`` is one of ``none``; ``threshold``: intensities of ½ or more become white; ``static``: each pixel is
+    drawn once, with its intensity as the probability of white; ``dynamic``: the pixels of a training image are drawn
+    each time it is used, those of other images once.
     """
 
     dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist"]
@@ -48,10 +49,10 @@ class PrepareParams(Section):
 
 
 class ModelParams(Section):
-    """The networks, the size of the latent space, and the distribution of pixels that the decoder gives.
+    """The networks, the size of the latent space, and the likelihood.
 
-    Every network has dense layers of widths ``hidden_dims``, in the decoder the other way round. Those of convolutions
-    have ``channels`` of them; the autoregressive decoder has ``masked_layers``.
+    Every network has dense layers of widths ``hidden_dims``, in reverse order in the decoder. Convolutions have
+    ``channels`` channels. The autoregressive decoder has ``masked_layers`` gated convolutions.
     """
 
     network: Literal["mlp", "conv", "autoregressive"]
@@ -67,19 +68,19 @@ class ModelParams(Section):
     def _scale_belongs_to_the_likelihood(self) -> Self:
         if self.scale != "learned" and self.likelihood not in SCALED_LIKELIHOODS:
             raise ValueError(
-                f"model.scale: {self.scale} fixes the scale of gaussian and laplace, but model.likelihood is "
-                f"{self.likelihood}, which has none; set model.scale=learned or another likelihood"
+                f"model.scale: {self.scale} applies only to gaussian and laplace, but model.likelihood is "
+                f"{self.likelihood}, which has no scale; set model.scale=learned or another likelihood"
             )
         return self
 
 
 class TrainParams(Section):
-    """The objective and its optimisation by Adam.
+    """The objective and its optimization by Adam.
 
-    ``beta`` weighs the KL, after a linear rise from 0 over ``kl_warmup_epochs``. A KL below ``free_bits``, in nats per
-    latent dimension, is not penalised. More than one of ``importance_samples`` trains the importance-weighted bound of
-    as many. ``gradient_clip`` is the largest norm of a gradient, 0 for no limit. ``precision`` is that of matrix
-    products, tf32 on CUDA only.
+    ``beta`` is the weight of the KL, which rises linearly from 0 over ``kl_warmup_epochs``. KL below ``free_bits``, in
+    nats per latent dimension, is not penalized. If ``importance_samples`` is above 1, the importance-weighted bound of
+    that many samples is trained. ``gradient_clip`` is the largest norm of a gradient, 0 for no limit. ``precision`` is
+    that of matrix products; tf32 has an effect on CUDA only.
     """
 
     epochs: Count
@@ -99,8 +100,8 @@ class TrainParams(Section):
     def _objective_is_one_of_those_known(self) -> Self:
         if self.kl_warmup_epochs >= self.epochs:
             raise ValueError(
-                f"train.kl_warmup_epochs: {self.kl_warmup_epochs} leaves none of train.epochs={self.epochs} at "
-                "the full weight of the KL; lower it"
+                f"train.kl_warmup_epochs: {self.kl_warmup_epochs} must be below train.epochs={self.epochs}, or the KL "
+                "never reaches its full weight; lower it"
             )
         neutral = {"beta": 1, "kl_warmup_epochs": 0, "free_bits": 0}
         weighted = [name for name, value in neutral.items() if getattr(self, name) != value]
@@ -114,7 +115,7 @@ class TrainParams(Section):
 
 
 class EvaluateParams(Section):
-    """The measures on the test images. ``importance_samples`` is the bound's k."""
+    """Evaluation on the test images. ``importance_samples`` is k of the importance-weighted bound."""
 
     importance_samples: Count
     seed: Seed
@@ -129,7 +130,7 @@ class GenerateParams(Section):
 
 
 class EmbedParams(Section):
-    """The map of the picture and of the latent explorer, and the nearest-neighbour measures of the latent space."""
+    """The projection for the picture and the latent explorer, and nearest-neighbour measures of the latent space."""
 
     method: Literal["tsne", "pca", "umap"]
     points: Annotated[int, Field(ge=10)]
@@ -138,7 +139,7 @@ class EmbedParams(Section):
 
 
 class Params(Section):
-    """The whole of ``params.yaml``: one section a stage, and ``model``."""
+    """All of ``params.yaml``: a section for each stage, and ``model``."""
 
     prepare: PrepareParams
     model: ModelParams
@@ -152,23 +153,24 @@ class Params(Section):
         likelihood, binarize = self.model.likelihood, self.prepare.binarize
         if binarize != "none" and likelihood in CONTINUOUS_LIKELIHOODS:
             raise ValueError(
-                f"model.likelihood: {likelihood} is a density over all intensities, without limit on the black and "
-                f"white pixels of prepare.binarize={binarize}; set model.likelihood=bernoulli or prepare.binarize=none"
+                f"model.likelihood: {likelihood} is a density over all intensities, and grows without limit on the "
+                f"black and white pixels of prepare.binarize={binarize}; set model.likelihood=bernoulli or "
+                "prepare.binarize=none"
             )
         if self.model.network == "autoregressive" and likelihood == "bernoulli" and binarize == "none":
             raise ValueError(
-                "model.network: autoregressive learns pixels from those before them, grey ones here, but would draw "
-                "black and white ones from model.likelihood=bernoulli; binarise them by prepare.binarize, or set "
-                "another likelihood"
+                "model.network: autoregressive predicts each pixel from earlier ones, which are grey in training, but "
+                "model.likelihood=bernoulli would draw black and white ones; set prepare.binarize or another "
+                "model.likelihood"
             )
         return self
 
 
 def load_params(path: Path) -> Params:
-    """Read and validate the whole of a parameter file.
+    """Read and validate a parameter file.
 
     Raises:
-        ParamsError: the file is missing or no YAML, or a parameter is unknown, missing, mistyped or out of range;
+        ParamsError: the file is missing or not YAML, or a parameter is unknown, missing, mistyped or out of range;
             the message has one line for each such parameter.
     """
     try:
@@ -187,7 +189,7 @@ def load_params(path: Path) -> Params:
 
 
 def _explanations(error: ValidationError) -> list[str]:
-    """A line for each parameter; one that may be of several types has an error for each, of which one line is made."""
+    """One line for each parameter. Where it allows several types, the errors for each type are merged into one line."""
     first: dict[str, str] = {}
     for detail in error.errors():
         alternative = len(detail["loc"]) > 2 and not isinstance(detail["loc"][2], int)  # a type's name, no list index
@@ -210,17 +212,17 @@ _PLAIN_WORDS = {
 
 
 def _explain(key: str, error: ErrorDetails) -> str:
-    """One line about one parameter: its key, what is wrong with its value, the way out."""
+    """One line about one parameter: its key, what is wrong, and how to fix it."""
     match error["type"]:
         case "missing":
             return f"{key}: missing; add it"
         case "extra_forbidden":
             return f"{key}: unknown parameter; {_suggest(error['loc'])}"
         case "invalid_key":
-            return f"{key}: names are words, not {error['input']!r}"
+            return f"{key}: names must be strings, not {error['input']!r}"
         case "model_type":
             return f"{key}: expected a section with parameters, got {error['input']!r}"
-        case "value_error":  # of parameters that do not go together; the message names them
+        case "value_error":  # incompatible parameters; the message names them
             return str(error["ctx"]["error"])
         case _:
             expected = error["msg"].removeprefix("Input should be ")
@@ -234,7 +236,7 @@ def _suggest(location: tuple[int | str, ...]) -> str:
     for part in location[:-1]:
         section = section.model_fields[str(part)].annotation  # type: ignore[assignment]  # sections nest sections only
     close = get_close_matches(str(location[-1]), section.model_fields, n=1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(section.model_fields)}"
+    return f"did you mean {close[0]}?" if close else f"valid names: {', '.join(section.model_fields)}"
 
 
 def _describe(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The machine a run finds: its device, and random numbers that repeat on it."""
+"""The device, threads, reproducible computations and seeded random numbers."""
 
 import gc
 import hashlib
@@ -17,7 +17,7 @@ from vae.base.errors import VAEError
 CPU = torch.device("cpu")
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "safetensors")
-CPU_SHARE = Path("/sys/fs/cgroup/cpu.max")  # a container's, from Linux
+CPU_SHARE = Path("/sys/fs/cgroup/cpu.max")  # the CPU quota of a container, on Linux
 WAITING_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
@@ -26,7 +26,7 @@ class DeviceError(VAEError):
 
 
 def configure() -> None:
-    """Make results reproducible bit for bit on a machine, and computations fast.
+    """Make results bit-for-bit reproducible on one machine, and computations fast.
 
     Call it before any computation: threads that are already running keep their settings.
     """
@@ -34,16 +34,16 @@ def configure() -> None:
     # on how the work is split.
     torch.set_num_threads(threads())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    # What use_deterministic_algorithms(True) does for eager code, without importing the compiler for two seconds.
+    # As use_deterministic_algorithms(True) for eager code, but without importing the compiler, which takes two seconds.
     torch.set_deterministic_debug_mode("error")
-    # CUDA's convolutions would round to TF32 unasked.
+    # By default, CUDA's convolutions round to TF32.
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # not in the stubs
-    # Numbers below 1e-38 become zero. A pixel that is never white drives its probability there, and a product with
-    # such numbers takes many times as long.
+    # Treat numbers below 1e-38 as zero. The probability of a pixel that is never white becomes that small, and products
+    # with such numbers are many times slower.
     torch.set_flush_denormal(True)
-    # What imports have made stays; a garbage collector that keeps looking through it costs training a twentieth.
+    # Imported objects are never freed; scanning them in every garbage collection would slow training by 5%.
     gc.freeze()
-    # Filling memory that nobody reads would cost time only.
+    # Uninitialized memory is never read, so filling it would only cost time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # not in the stubs
 
 
@@ -60,7 +60,7 @@ def threads() -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let scikit-learn and SciPy compute with one thread within the block, or within a function that it decorates.
+    """Limit scikit-learn and SciPy to one thread, within a block or a decorated function.
 
     Otherwise the last digits of a sum depend on the number of threads and on the order in which they finish.
     """
@@ -72,10 +72,10 @@ def one_thread() -> Iterator[None]:
 
 
 def device() -> torch.device:
-    """The device to compute on: ``VAE_DEVICE`` where it is set, else the accelerator at hand, else the CPU.
+    """The device to compute on: ``VAE_DEVICE`` if set, else the accelerator if there is one, else the CPU.
 
     Raises:
-        DeviceError: ``VAE_DEVICE`` is no device of this machine.
+        DeviceError: ``VAE_DEVICE`` names a device that this machine does not have.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     requested = os.environ.get("VAE_DEVICE", "").strip()
@@ -88,13 +88,13 @@ def device() -> torch.device:
     if requested not in present:
         raise DeviceError(
             f"VAE_DEVICE={requested}: no such device on this machine; choose one of {', '.join(present)}, "
-            "or unset it to take the best"
+            "or unset it to use the default"
         )
     return torch.device(requested)
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
-    """What the last bits of a result depend on, besides code, parameters and data."""
+    """The properties of the machine that the last bits of a result depend on."""
     return {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -106,7 +106,7 @@ def machine(device: torch.device) -> dict[str, str | int]:
 
 
 def description(device: torch.device) -> str:
-    """Device, threads and versions, in one line for the log."""
+    """Device, threads and versions, as one line for the log."""
     seen = machine(device)
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     return (
@@ -122,15 +122,15 @@ def wait_settings() -> str:
 
 
 def fits(tensor: Tensor, on: torch.device) -> bool:
-    """Whether a tensor can be kept on a device and leave half of its free memory for the work on it."""
-    if tensor.device == on or on.type in {"cpu", "mps"}:  # whose memory is the machine's
+    """Whether a tensor fits in half of a device's free memory, which leaves the other half for computations."""
+    if tensor.device == on or on.type in {"cpu", "mps"}:  # these use the machine's memory
         return True
     free, _ = torch.accelerator.get_memory_info(on)
     return tensor.nbytes <= free / 2
 
 
 def derive(seed: int, purpose: str) -> int:
-    """A seed of its own for each purpose (weights, order, noise, …), so that one's draws never shift another's."""
+    """Derive a seed for each purpose (weights, data order, noise, …), so that draws for one do not affect another."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "little") >> 1
 
 
@@ -141,7 +141,7 @@ def generator(seed: int, purpose: str, on: torch.device = CPU) -> torch.Generato
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Seed PyTorch's global CPU generator within the block, for what takes no generator: initial weights."""
+    """Seed PyTorch's global CPU generator within the block, for code that takes no generator (initial weights)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, purpose))
         yield

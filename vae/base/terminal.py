@@ -1,4 +1,4 @@
-"""Printing to terminals that do not know every character."""
+"""Print to terminals that cannot show every character."""
 
 import io
 import sys

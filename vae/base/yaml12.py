@@ -1,7 +1,7 @@
-"""YAML by the core schema of YAML 1.2, as DVC reads it.
+"""Parse YAML by the core schema of YAML 1.2, as DVC does.
 
 PyYAML follows YAML 1.1, where ``1e-3`` is a string, ``no`` is false, ``012`` is ten and ``1:30`` is ninety. DVC reads
-``params.yaml`` by YAML 1.2, and so does this module. As in DVC, a mapping that has a key twice is an error.
+``params.yaml`` as YAML 1.2, and so does this module. As in DVC, a duplicate key is an error.
 """
 
 import re
@@ -13,7 +13,7 @@ from yaml.nodes import MappingNode, ScalarNode
 
 from vae.base.errors import VAEError
 
-# https://yaml.org/spec/1.2.2/#103-core-schema: a type, its values, and the characters that these begin with.
+# https://yaml.org/spec/1.2.2/#103-core-schema: each type, its values, and the characters that they start with.
 _CORE_SCHEMA = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -23,16 +23,16 @@ _CORE_SCHEMA = (
         r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
         list("-+.0123456789"),
     ),
-    ("merge", r"<<", ["<"]),  # not part of it, but DVC merges mappings too
+    ("merge", r"<<", ["<"]),  # not in the schema, but DVC supports merge keys
 )
 
 
 class YAMLError(VAEError):
-    """Text that is not YAML, or a mapping that has a key twice.
+    """A text is not YAML, or a mapping has a duplicate key.
 
     Attributes:
         problem: what is wrong.
-        line: where, counted from 1; None where that is not known.
+        line: the line number, from 1; None if unknown.
     """
 
     def __init__(self, problem: str, line: int | None = None) -> None:
@@ -66,10 +66,10 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def parse_yaml(content: str | bytes) -> Any:
-    """Return what a YAML document holds: mappings, lists, strings, numbers, booleans and None.
+    """Parse a YAML document into mappings, lists, strings, numbers, booleans and None.
 
     Raises:
-        YAMLError: the content is not YAML, or a mapping in it has a key twice.
+        YAMLError: the content is not YAML, or a mapping has a duplicate key.
     """
     try:
         return yaml.load(content, Loader=_Loader)

@@ -1,1 +1,1 @@
-"""Images: their form in memory and on disk, and where they come from."""
+"""Data sets of images: their form in memory and on disk, and their sources."""

@@ -8,7 +8,7 @@ TEST_FRACTION = 0.2
 
 
 def load(seed: int) -> Splits:
-    """Load the 1,797 digits, of 8×8 pixels with 17 grey levels, and split off a fifth as test images at random."""
+    """Load the 1,797 digits of 8×8 pixels with 17 grey levels; a random fifth are test images."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()

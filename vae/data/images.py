@@ -25,15 +25,15 @@ METADATA_KEY = "images"
 
 
 class DatasetError(VAEError):
-    """A data set cannot be loaded, or a prepared file is missing, damaged or of another kind."""
+    """A data set cannot be loaded, or a prepared file is missing, damaged or invalid."""
 
 
 class PixelKind(StrEnum):
-    """What the pixels of a data set are."""
+    """What the pixel values of a data set mean."""
 
     GREY = "grey"  # intensities
     BINARY = "binary"  # 0 or 255
-    PROBABILITIES = "probabilities"  # of white, from which black or white is drawn each time an image is used
+    PROBABILITIES = "probabilities"  # of white; black or white is drawn from them each time an image is used
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LabelledImages:
         images: uint8 (N, C, H, W).
         labels: int64 (N,), each an index into ``class_names``.
         class_names: a name for each class.
-        kind: what the pixels are.
+        kind: what the pixel values mean.
     """
 
     images: Tensor
@@ -73,14 +73,14 @@ class Splits(NamedTuple):
 
 
 def hold_out(data: LabelledImages, fraction: float, seed: int, purpose: str) -> tuple[LabelledImages, LabelledImages]:
-    """Split a data set at random into the rest and a fraction that is held out."""
+    """Hold out a random fraction of a data set; return the rest, then the held-out images."""
     order = permutation(len(data), seed, purpose)
     held_out = round(len(data) * fraction)
     return data[order[held_out:]], data[order[:held_out]]
 
 
 def draw_pixels(probabilities: Tensor, random: Generator) -> Tensor:
-    """Draw pixels of 0 or 255, white with a probability of value / 255: uint8 of any shape to the same shape."""
+    """Draw black or white pixels (0 or 255), with value / 255 as the probability of white: uint8 of any shape."""
     uniform = torch.rand(probabilities.shape, generator=random, device=probabilities.device)
     return (uniform.mul_(255) < probabilities).to(torch.uint8).mul_(255)
 
@@ -98,7 +98,7 @@ def drawn_once(data: LabelledImages, seed: int, purpose: str) -> LabelledImages:
 
 
 def at_threshold(data: LabelledImages) -> LabelledImages:
-    """Make every pixel of an intensity of ½ or more white, and every other pixel black."""
+    """Make every pixel white if its intensity is at least ½, else black."""
     return replace(data, images=(data.images >= 128).to(torch.uint8).mul_(255), kind=PixelKind.BINARY)
 
 
@@ -108,12 +108,12 @@ def pixels(images: Tensor) -> Tensor:
 
 
 def save_images(path: Path, data: LabelledImages) -> None:
-    """Write a data set as safetensors: no pickle, and the same bytes for the same images.
+    """Write a data set as safetensors; the same images give the same bytes.
 
     Raises:
         ArtifactError: the file cannot be written.
     """
-    # A single metadata key: safetensors writes several in an order that changes from run to run.
+    # A single metadata key, because safetensors writes several in an order that changes from run to run.
     metadata = {METADATA_KEY: json.dumps({"class_names": data.class_names, "pixels": data.kind})}
     write_bytes(path, save({"images": data.images.contiguous(), "labels": data.labels.contiguous()}, metadata))
 
@@ -122,7 +122,7 @@ def load_images(path: Path) -> LabelledImages:
     """Read a data set that ``save_images`` wrote.
 
     Raises:
-        DatasetError: the file is missing, damaged, or holds something else.
+        DatasetError: the file is missing, damaged or invalid.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -132,7 +132,7 @@ def load_images(path: Path) -> LabelledImages:
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; run dvc repro, or dvc pull, to get it") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: damaged or no prepared data ({error}); delete it and run dvc repro") from error
+        raise DatasetError(f"{path}: damaged, or not prepared data ({error}); delete it and run dvc repro") from error
     if not (images.dtype == torch.uint8 and images.ndim == 4 and labels.dtype == torch.int64):
         raise DatasetError(
             f"{path}: expected uint8 images N×C×H×W with int64 labels, got {images.dtype} {tuple(images.shape)} "
@@ -140,6 +140,6 @@ def load_images(path: Path) -> LabelledImages:
         )
     if labels.shape != images.shape[:1] or ((labels < 0) | (labels >= len(class_names))).any():
         raise DatasetError(
-            f"{path}: expected for each image a label of one of {len(class_names)} classes; delete it and run dvc repro"
+            f"{path}: expected a label from {len(class_names)} classes for each image; delete it and run dvc repro"
         )
     return LabelledImages(images, labels, class_names, kind)

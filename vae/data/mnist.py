@@ -23,11 +23,11 @@ TORCHVISION_NAMES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist"
 
 
 def load(dataset: str) -> Splits:
-    """Load a data set from its archives, after downloading those that are missing or damaged.
+    """Load a data set from its archives; missing or damaged ones are downloaded.
 
-    torchvision works in a temporary folder, and only complete, verified archives are moved from there to the download
-    folder. So an interrupted download leaves no partial file, runs in parallel do not interfere, and a download folder
-    that holds all archives may be read-only.
+    torchvision works in a temporary folder, and only complete, verified archives are moved to the download folder. So
+    an interrupted download leaves no partial file, parallel runs do not interfere, and a download folder that holds all
+    archives may be read-only.
 
     Raises:
         DatasetError: an archive is neither in the download folder nor on any mirror.
@@ -65,11 +65,11 @@ def data_home() -> Path:
 
 
 def _extract(source: "type[MNIST]", root: str, mirror: str) -> Splits:
-    """Read the archives under ``root``, after downloading from one mirror those that are not there."""
+    """Read the archives under ``root``; missing ones are downloaded from one mirror."""
     one_mirror = type(source.__name__, (source,), {"mirrors": [mirror]})
     with _network_timeout(NETWORK_TIMEOUT_SECONDS):
         parts = [one_mirror(root, train=train, download=True) for train in (True, False)]
-    names = tuple(label.split(" - ")[0] for label in source.classes)  # "7 - seven" is called 7
+    names = tuple(label.split(" - ")[0] for label in source.classes)  # "7 - seven" becomes "7"
     return Splits(*(LabelledImages(part.data.unsqueeze(1), part.targets, names) for part in parts))
 
 
@@ -83,16 +83,16 @@ def _keep(source: "type[MNIST]", staging: Path, folder: Path) -> None:
 
 
 def _verified(source: "type[MNIST]", folder: Path) -> list[str]:
-    """The archives in a folder whose checksums are right."""
+    """The archives in a folder whose checksums match."""
     from torchvision.datasets.utils import check_integrity
 
     return [archive for archive, md5 in source.resources if check_integrity(str(folder / archive), md5)]
 
 
 def _way_out(dataset: str, source: "type[MNIST]", folder: Path, problems: list[str]) -> str:
-    lines = [f"prepare.dataset={dataset}: its archives could not be had:"]
+    lines = [f"prepare.dataset={dataset}: its archives are not available:"]
     lines += [f"    {problem}" for problem in problems]
-    lines += [f"  Either put these files into {folder} (the environment variable VAE_DATA_HOME moves it):"]
+    lines += [f"  Either put these files into {folder} (to use another folder, set VAE_DATA_HOME):"]
     lines += [f"    {archive}, MD5 {md5}" for archive, md5 in source.resources]
     lines += ["  or choose prepare.dataset=digits, which needs no download."]
     return "\n".join(lines)
@@ -100,7 +100,7 @@ def _way_out(dataset: str, source: "type[MNIST]", folder: Path, problems: list[s
 
 @contextmanager
 def _network_timeout(seconds: float) -> Iterator[None]:
-    """Set a timeout for sockets within the block: torchvision sets none, and a silent host would block forever."""
+    """Set a timeout for sockets within the block; torchvision sets none, and would wait forever for a silent host."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

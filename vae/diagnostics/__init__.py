@@ -1,1 +1,1 @@
-"""Measures of what a VAE has learned and what went wrong: one subject a module, numbers in, numbers out."""
+"""Measures of what a VAE has learned and verdicts on what went wrong, with one module for each subject."""

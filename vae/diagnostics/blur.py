@@ -1,4 +1,4 @@
-"""Blur: the width of the Gaussian blur that makes real images as soft as a model's images."""
+"""Blur of a model's images, measured as the width of the Gaussian blur that makes real images equally soft."""
 
 from math import ceil
 from typing import NamedTuple
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae.diagnostics.verdict import Level, Verdict, grade
+from vae.diagnostics.verdict import Level, Verdict, grade, rounded
 
-COMPARED = 2000  # images; with more the result changes in the third digit
-MAX_BLUR = 4.0  # pixels, where the search ends: such images are unrecognisable
+COMPARED = 2000  # images; more would change only the third digit of the result
+MAX_BLUR = 4.0  # pixels, where the search ends: such images are unrecognizable
 TOLERANCE = 1e-3  # pixels, of the search
-KERNEL_REACH = 4  # standard deviations, beyond which lies 6e-5 of a Gaussian
+KERNEL_REACH = 4  # standard deviations; 6e-5 of a Gaussian lies beyond
 
-# Warning and failure, as a share of the sharpness of real images. No paper gives such thresholds: they are a judgement
-# of this project, from the runs of docs/failure-modes.md. Unlike pixels, a share means the same at any image size.
+# Warning and failure, as a share of the sharpness of real images. No paper gives such thresholds; they were set by this
+# project on the runs of docs/failure-modes.md. Unlike a width in pixels, a share means the same at any image size.
 RELATIVE_SHARPNESS = (0.25, 0.12)
 
 
@@ -26,7 +26,7 @@ def sharpness(images: Tensor) -> float:
 
     over the pixels that have four neighbours; colour channels are averaged first. It is a standard measure of focus
     (Pech-Pacheco, Cristóbal, Chamorro-Martínez & Fernández-Valdivia 2000). It grows with the square of contrast, so
-    compare it only between images of one kind.
+    compare it only between images of the same kind.
 
     Args:
         images: intensities in [0, 1] (N, C, H, W), H and W at least 3.
@@ -40,8 +40,8 @@ def sharpness(images: Tensor) -> float:
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Blur images with a Gaussian; border pixels are repeated beyond the border.
 
-    The kernel is exp(-k²/2σ²) at whole pixels k up to ⌈4σ⌉, normalised. Sampled like this, it has no effect for σ below
-    about 0.2.
+    The kernel is exp(-k²/2σ²) at whole pixels k up to ⌈4σ⌉, normalised. It has no effect for σ below about 0.2, because
+    it is sampled at whole pixels.
 
     Args:
         images: intensities (N, C, H, W), floating-point.
@@ -56,8 +56,8 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 def equivalent_blur(real: Tensor, images: Tensor) -> float:
     """The σ of the Gaussian blur, in pixels, that makes real images as soft as the given ones.
 
-    It is 0 where the given images are as sharp as the real ones or sharper, and ``MAX_BLUR`` where they are softer than
-    real images under that blur. Found by bisection to a thousandth of a pixel.
+    It is 0 if the given images are at least as sharp as the real ones, and ``MAX_BLUR`` if they are softer than real
+    images with that blur. Found by bisection to a thousandth of a pixel.
 
     Args:
         real: intensities in [0, 1] (N, C, H, W).
@@ -99,7 +99,7 @@ def softness(real: Tensor, images: Tensor) -> Softness:
 def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
     """Judge whether decoded images are too soft.
 
-    Not judged on black-and-white data: the expected value of an uncertain pixel is grey.
+    Black-and-white data is not judged, because the expected value of an uncertain pixel is grey.
 
     Args:
         what: ``reconstructions`` or ``samples``.
@@ -107,30 +107,29 @@ def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
         binary: whether every pixel of the data is black or white.
     """
     blur, relative_sharpness = softness
+    share = rounded(relative_sharpness, ".0%", *RELATIVE_SHARPNESS)
     if blur == 0:
-        finding = f"no softer than real images: {relative_sharpness:.0%} of their sharpness"
+        finding = f"no softer than real images: {share} of their sharpness"
     else:
         width = f"{blur:.2f} pixels" if blur < MAX_BLUR else f"{MAX_BLUR:.2f} pixels or more"
-        finding = (
-            f"as soft as real images under a Gaussian blur of {width}; {relative_sharpness:.0%} of their sharpness"
-        )
+        finding = f"as soft as real images after a Gaussian blur of {width}; {share} of their sharpness"
     if binary:
-        finding += "; not judged, as the mean of a black or white pixel is grey wherever the model is unsure"
+        finding += "; not judged, because the mean of an uncertain black or white pixel is grey"
     advice = (
         "a larger model.latent_dim, model.network=conv, wider model.hidden_dims, or a model.likelihood with a learned "
         "scale"
     )
     if what == "samples":
-        advice += "; and see holes"
+        advice += "; see also the verdict on holes"
     level = Level.NOT_JUDGED if binary else grade(relative_sharpness, *RELATIVE_SHARPNESS)
     return Verdict(
         subject=f"blur of {what}",
         level=level,
         finding=finding,
         criterion=(
-            f"at least {RELATIVE_SHARPNESS[0]:.0%} of the sharpness of real images, a failure below "
-            f"{RELATIVE_SHARPNESS[1]:.0%} (sharpness is the variance of the Laplacian, Pech-Pacheco et al. 2000; the "
-            "shares are conventions of this project)"
+            f"at least {RELATIVE_SHARPNESS[0]:.0%} of the sharpness of real images; failure below "
+            f"{RELATIVE_SHARPNESS[1]:.0%} (sharpness is the variance of the Laplacian, Pech-Pacheco et al. 2000; "
+            "thresholds set by this project)"
         ),
         advice=advice if level in {Level.WARNING, Level.FAILURE} else "",
     )

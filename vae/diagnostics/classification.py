@@ -1,4 +1,4 @@
-"""The classes of samples, according to a classifier that is trained on real images."""
+"""The classes of samples, as predicted by a classifier trained on real images."""
 
 import warnings
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 from vae.base.errors import VAEError
 from vae.base.runtime import derive, one_thread
 from vae.data.images import pixels
-from vae.diagnostics.verdict import Level, Verdict, grade, worst
+from vae.diagnostics.verdict import Level, Verdict, grade, rounded, worst
 
 if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier
@@ -22,10 +22,10 @@ Shares = NDArray[np.float64]
 
 HIDDEN_UNITS = 128
 BATCH_SIZE = 128
-PRESENTATIONS = 600_000  # of training images: ten epochs of MNIST, after which 98 % of test images are classified right
+PRESENTATIONS = 600_000  # of training images, in all: ten epochs of MNIST, which give a test accuracy of 98%
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 200
 
-# Warning and failure. No paper gives such thresholds: they are a judgement of this project.
+# Warning and failure. No paper gives such thresholds; they were set by this project.
 BALANCE = (0.8, 0.6)
 CONFIDENCE_SHARE = (0.75, 0.6)
 LOWEST_ACCURACY = 0.8  # the minimum accuracy to trust the classifier
@@ -40,8 +40,8 @@ class Classifier:
     """A trained classifier of images.
 
     Attributes:
-        network: the network, from scikit-learn.
-        classes: their number K, including those without a training image.
+        network: scikit-learn's network.
+        classes: the number of classes K, including those without training images.
     """
 
     network: "MLPClassifier"
@@ -62,7 +62,7 @@ def train_classifier(images: Tensor, labels: Tensor, classes: int, seed: int) ->
     Args:
         images: uint8 (N, C, H, W).
         labels: int64 (N,).
-        classes: K; some may have no image.
+        classes: K; some classes may have no images.
         seed: for the initial weights and the order of images.
 
     Raises:
@@ -73,8 +73,8 @@ def train_classifier(images: Tensor, labels: Tensor, classes: int, seed: int) ->
 
     if len(torch.unique(labels)) < 2:
         raise TooFewClassesError(
-            "params.yaml: prepare.validation_fraction leaves training images of a single class, on which no classifier "
-            "can be trained; lower it"
+            "params.yaml: prepare.validation_fraction leaves training images of a single class, but a classifier needs "
+            "at least two; lower it"
         )
     epochs = min(max(round(PRESENTATIONS / len(images)), FEWEST_EPOCHS), MOST_EPOCHS)
     network = MLPClassifier(
@@ -96,7 +96,7 @@ def accuracy(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:
 
 
 def class_shares(probabilities: Probabilities) -> Shares:
-    """For each class, the share of images for which it is the most probable one: (M, K) to (K,)."""
+    """The share of images for which each class is the most probable one: (M, K) to (K,)."""
     count, classes = probabilities.shape
     shares: Shares = np.bincount(probabilities.argmax(1), minlength=classes) / count
     return shares
@@ -124,36 +124,39 @@ def judge_classes(balance: float, confidence: float, real_confidence: float, acc
     """Judge whether all classes occur among samples, and whether each sample clearly belongs to one class.
 
     Args:
-        balance: of the samples' classes against those of real images.
-        confidence: the classifier's, on samples.
-        real_confidence: on real test images.
-        accuracy: the classifier's, on real test images.
+        balance: of the classes of samples and of real images.
+        confidence: the classifier's mean confidence on samples.
+        real_confidence: the same on test images.
+        accuracy: the classifier's accuracy on test images.
     """
+    confidence_share = confidence / real_confidence
     by_balance = grade(balance, *BALANCE)
-    by_confidence = grade(confidence / real_confidence, *CONFIDENCE_SHARE)
+    by_confidence = grade(confidence_share, *CONFIDENCE_SHARE)
     level = worst(by_balance, by_confidence)
     advice = []
     if by_balance is not Level.HEALTHY:
-        advice.append("against missing classes a higher train.beta or a larger model.latent_dim")
+        advice.append("for missing classes, a higher train.beta or a larger model.latent_dim")
     if by_confidence is not Level.HEALTHY:
         advice.append(
-            "against samples between classes a smaller model.latent_dim, a higher train.beta or more train.epochs"
+            "for samples between classes, a smaller model.latent_dim, a higher train.beta or more train.epochs"
         )
     finding = (
-        f"balance {balance:.2f} of 1; confidence {confidence:.2f}, on test images {real_confidence:.2f}; by a "
-        f"classifier with an accuracy of {accuracy:.1%} on test images"
+        f"class balance {rounded(balance, '.2f', *BALANCE)}; confidence {confidence:.2f}, which is "
+        f"{rounded(confidence_share, '.0%', *CONFIDENCE_SHARE)} of the {real_confidence:.2f} on test images; by a "
+        f"classifier with an accuracy of {rounded(accuracy, '.1%', LOWEST_ACCURACY)} on test images"
     )
     if accuracy < LOWEST_ACCURACY:
         level, advice = Level.NOT_JUDGED, []
-        finding += f", too low to be relied on (below {LOWEST_ACCURACY:.0%})"
+        finding += f", which is too low to trust (below {LOWEST_ACCURACY:.0%})"
     return Verdict(
         subject="classes of samples",
         level=level,
         finding=finding,
         criterion=(
-            f"balance at least {BALANCE[0]} (failure below {BALANCE[1]}; 1 is that of real images), confidence at "
-            f"least {CONFIDENCE_SHARE[0]:.0%} of that on test images (failure below {CONFIDENCE_SHARE[1]:.0%}); not "
-            f"judged by a classifier with an accuracy below {LOWEST_ACCURACY:.0%}"
+            f"balance at least {BALANCE[0]} (failure below {BALANCE[1]}; 1 means the classes of real images), "
+            f"confidence at least {CONFIDENCE_SHARE[0]:.0%} of that on test images (failure below "
+            f"{CONFIDENCE_SHARE[1]:.0%}); not judged if the classifier's accuracy is below {LOWEST_ACCURACY:.0%} "
+            "(thresholds set by this project)"
         ),
         advice="; ".join(advice),
     )

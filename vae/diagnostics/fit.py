@@ -1,4 +1,4 @@
-"""How well training went: overfitting, too short a training, and the inference gap."""
+"""How well training went: overfitting, training length and the inference gap."""
 
 from collections.abc import Sequence
 from statistics import linear_regression
@@ -6,29 +6,29 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vae.diagnostics.verdict import Level, Verdict, grade
+from vae.diagnostics.verdict import Level, Verdict, grade, rounded
 
 # Effect sizes that Cohen 1988, section 2.2, calls small and medium.
 SMALL_EFFECT = 0.2
 MEDIUM_EFFECT = 0.5
 
-# The fall of the loss that a tenth more epochs would add, as a share of its fall so far: conventions of this project.
-# A hundredth can hardly be seen in a chart of the loss.
+# By how much 10% more epochs would lower the loss, as a share of its fall so far. The thresholds were set by this
+# project: 1% can hardly be seen in a loss curve.
 WARNING_FURTHER_FALL = 0.01
 FAILURE_FURTHER_FALL = 0.03
 FURTHER_EPOCHS = 0.1  # of the epochs so far
-LEAST_EPOCHS = 5  # fewer are no curve to judge
-LEAST_END = 3  # epochs that the line through the end is fitted to: the slope through two would be mostly noise
+LEAST_EPOCHS = 5  # fewer are too few to judge
+LEAST_END = 3  # epochs at the end, to which a line is fitted; with two, its slope would be mostly noise
 
-# The inference gap as a share of the KL, which is the cost of the code: conventions of this project. Beyond about two
-# thirds, most of that cost is due to the encoder.
+# The inference gap as a share of the KL, which is the cost of the code. The thresholds were set by this project: above
+# about two thirds, most of that cost is due to the encoder.
 WARNING_INFERENCE_GAP = 0.35
 FAILURE_INFERENCE_GAP = 0.7
 LEAST_KL = 1.0  # nats; the gap as a share of a smaller KL would be mostly noise
 
 
 class OverfittingGap(NamedTuple):
-    """By how much the negative ELBO is higher on test images than on training images.
+    """How much higher the negative ELBO is on test images than on training images.
 
     Attributes:
         nats: the mean negative ELBO of test images minus that of training images.
@@ -44,7 +44,7 @@ def overfitting_gap(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -
 
         d = (mean of test - mean of training) / standard deviation of test
 
-    An effect size does not depend on the scale of the loss, and so can be compared between likelihoods (Cohen 1988,
+    An effect size does not depend on the scale of the loss, so it can be compared between likelihoods (Cohen 1988,
     section 2.2; with the standard deviation of one group as in Glass 1976).
 
     Args:
@@ -69,12 +69,13 @@ def judge_overfitting(train_negative_elbos: Tensor, test_negative_elbos: Tensor)
         subject="overfitting",
         level=level,
         finding=(
-            f"a test image costs {abs(gap.nats):.2f} nats {'more' if gap.nats > 0 else 'less'} than a training image, "
-            f"an effect size of {round(gap.effect_size, 2) + 0.0:.2f} standard deviations"  # no minus before a zero
+            f"the negative ELBO of test images is {abs(gap.nats):.2f} nats {'higher' if gap.nats > 0 else 'lower'} "
+            "than that of training images, an effect size of "
+            f"{rounded(gap.effect_size, '.2f', SMALL_EFFECT, MEDIUM_EFFECT)} standard deviations"
         ),
         criterion=(
-            f"an effect size of no more than {SMALL_EFFECT} standard deviations, called small, a failure beyond "
-            f"{MEDIUM_EFFECT}, called medium (Cohen 1988)"
+            f"an effect size of at most {SMALL_EFFECT} standard deviations (small); failure above {MEDIUM_EFFECT} "
+            "(medium; Cohen 1988)"
         ),
         advice=_unless_healthy(
             level,
@@ -97,35 +98,36 @@ def end_slope(values: Sequence[float]) -> float:
 def judge_convergence(loss_per_epoch: Sequence[float]) -> Verdict:
     """Judge whether training ended while the loss was still falling.
 
-    The measure extrapolates the slope of the last quarter of the epochs to a tenth more of them, and divides that fall
-    by the fall from the highest epoch to the last. A curve that ends flat or rising is healthy here. Not judged with
-    fewer than five epochs, or where the loss did not fall at all.
+    The slope of the last quarter of the epochs is extrapolated to 10% more epochs, and that fall is divided by the fall
+    from the highest loss to the last. A curve that ends flat or rising is healthy here. It is not judged with fewer
+    than five epochs, or if the loss did not fall at all.
 
     Args:
         loss_per_epoch: the training loss of each epoch, nats per image.
     """
     level, epochs = Level.NOT_JUDGED, len(loss_per_epoch)
     if epochs < LEAST_EPOCHS:
-        finding = f"too few epochs to judge: {epochs}, where {LEAST_EPOCHS} are needed"
+        finding = f"too few epochs to judge: {epochs}; at least {LEAST_EPOCHS} are needed"
     elif not (fall := max(loss_per_epoch) - loss_per_epoch[-1]) > 0:
-        finding = f"the loss was never higher than in the last of {epochs} epochs"
+        finding = f"the loss did not fall in {epochs} epochs"
     else:
         further = -end_slope(loss_per_epoch) * FURTHER_EPOCHS * epochs
         level = grade(further / fall, WARNING_FURTHER_FALL, FAILURE_FURTHER_FALL)
-        finding = f"the loss has fallen by {fall:.2f} nats in {epochs} epochs, and no longer falls"
+        finding = f"the loss fell by {fall:.2f} nats in {epochs} epochs and is no longer falling"
         if further > 0:
+            share = rounded(further / fall, ".1%", WARNING_FURTHER_FALL, FAILURE_FURTHER_FALL)
             finding = (
-                f"a tenth more epochs would lower the loss by about {further:.2f} nats more, "
-                f"{further / fall:.1%} of its fall of {fall:.2f} nats in {epochs} epochs"
+                f"{FURTHER_EPOCHS:.0%} more epochs would lower the loss by about {further:.2f} nats, {share} of its "
+                f"fall of {fall:.2f} nats in {epochs} epochs"
             )
     return Verdict(
         subject="training length",
         level=level,
         finding=finding,
         criterion=(
-            f"a further fall in a tenth more epochs of no more than {WARNING_FURTHER_FALL:.0%} of the fall so "
-            f"far, a failure beyond {FAILURE_FURTHER_FALL:.0%} (by the slope of the last quarter; conventions "
-            "of this project)"
+            f"{FURTHER_EPOCHS:.0%} more epochs would lower the loss by at most {WARNING_FURTHER_FALL:.0%} of its fall "
+            f"so far; failure above {FAILURE_FURTHER_FALL:.0%} (by the slope of the last quarter; thresholds set by "
+            "this project)"
         ),
         advice=_unless_healthy(level, "more train.epochs, or a higher train.learning_rate with train.schedule=cosine"),
     )
@@ -134,9 +136,9 @@ def judge_convergence(loss_per_epoch: Sequence[float]) -> Verdict:
 def judge_inference_gap(negative_elbo: float, negative_iwae_bound: float, kl: float) -> Verdict:
     """Judge how far the encoder's posteriors are from the model's true posteriors.
 
-    The gap log p(x) - ELBO = KL(q(z given x) ‖ p(z given x)) has two causes: a Gaussian cannot have the shape of the
+    The gap log p(x) - ELBO = KL(q(z|x) ‖ p(z|x)) has two causes: a Gaussian does not have the shape of the
     true posterior, and the encoder does not find the best Gaussian (Cremer, Li & Duvenaud 2018). The
-    importance-weighted bound stands in for log p(x). It does not exceed log p(x) on average, so the true gap is at
+    importance-weighted bound stands in for log p(x). On average it does not exceed log p(x), so the true gap is at
     least as large.
 
     Args:
@@ -151,16 +153,17 @@ def judge_inference_gap(negative_elbo: float, negative_iwae_bound: float, kl: fl
         subject="inference gap",
         level=level,
         finding=(
-            f"the ELBO lies {gap:.2f} nats below the importance-weighted bound, {share:.0%} of the KL of {kl:.2f} nats"
+            f"the ELBO is {gap:.2f} nats below the importance-weighted bound, "
+            f"{rounded(share, '.0%', WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)} of the KL of {kl:.2f} nats"
         ),
         criterion=(
-            f"a gap of no more than {WARNING_INFERENCE_GAP:.0%} of the KL (or of {LEAST_KL:g} nat, where that is "
-            f"more), a failure beyond {FAILURE_INFERENCE_GAP:.0%} (Cremer, Li & Duvenaud 2018 on what the gap "
-            "is made of; the shares are conventions of this project)"
+            f"a gap of at most {WARNING_INFERENCE_GAP:.0%} of the KL (of {LEAST_KL:g} nat if the KL is lower); failure "
+            f"above {FAILURE_INFERENCE_GAP:.0%} (the gap is explained in Cremer, Li & Duvenaud 2018; thresholds set by "
+            "this project)"
         ),
         advice=_unless_healthy(
             level,
-            "longer training (train.epochs), wider model.hidden_dims, which the encoder gains by, or "
+            "longer training (train.epochs), wider model.hidden_dims for a stronger encoder, or a higher "
             "train.importance_samples",
         ),
     )

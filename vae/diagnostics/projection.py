@@ -18,23 +18,23 @@ class MissingExtraError(VAEError):
 
 
 def require_method(method: str, key: str) -> None:
-    """Check, before any work, that the package of a method is installed; ``key`` is the parameter that names it.
+    """Check that the package of a method is installed. ``key`` is the parameter that names the method.
 
     Raises:
         MissingExtraError: the method is ``umap``, and the package umap-learn is not installed.
     """
     if method == "umap" and find_spec("umap") is None:
-        raise MissingExtraError(f"params.yaml: {key}: umap needs the package umap-learn; install it by: make umap")
+        raise MissingExtraError(f"params.yaml: {key}: umap needs the package umap-learn; install it with: make umap")
 
 
-@one_thread()  # t-SNE makes a rounding error visible
+@one_thread()  # t-SNE magnifies rounding errors
 def project(codes: Codes, method: str, seed: int) -> Codes:
-    """Project latent codes (N, D) to the plane (N, 2). Codes of one or two dimensions are returned as they are.
+    """Project latent codes (N, D) to two dimensions (N, 2). Codes of one or two dimensions are returned as they are.
 
     Args:
         codes: latent codes (N, D).
         method: ``tsne``, ``pca`` or ``umap``.
-        seed: for the randomness of the method. t-SNE uses it only to start its PCA, and hardly depends on it.
+        seed: for the randomness of the method. t-SNE uses it only in its initial PCA, and hardly depends on it.
     """
     if codes.shape[1] <= 2:
         return np.pad(codes, ((0, 0), (0, 2 - codes.shape[1])))
@@ -45,7 +45,7 @@ def project(codes: Codes, method: str, seed: int) -> Codes:
     random_state = derive(seed, "projection") % 2**32
     match method:
         case "tsne":
-            # Rescaled, since t-SNE divides by the spread of the codes, which float32 might round to zero. The scale
+            # Rescaled, because t-SNE divides by the spread of the codes, which float32 might round to zero. The scale
             # has no other effect.
             return _tsne(offsets / reach, random_state)
         case "umap":
@@ -61,7 +61,7 @@ def project(codes: Codes, method: str, seed: int) -> Codes:
 def axis_names(latent_dim: int, method: str) -> tuple[str, str]:
     """The names of the two axes of a projection."""
     if latent_dim <= 2:
-        return "z0", "z1" if latent_dim == 2 else "(there is no second dimension)"
+        return "z0", "z1" if latent_dim == 2 else "(no second dimension)"
     name = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal component"}[method]
     return f"{name} 1", f"{name} 2"
 
@@ -77,7 +77,7 @@ def trustworthiness(codes: Codes, projection: Codes, neighbours: int) -> float:
 
     Args:
         codes: latent codes (N, D).
-        projection: their coordinates in the plane (N, 2).
+        projection: their projected coordinates (N, 2).
         neighbours: k, below N / 2.
     """
     from sklearn import manifold

@@ -9,7 +9,7 @@ from vae.data.images import pixels
 def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
     """The squared difference of intensities in [0, 1], averaged over the pixels of each image: float64 (N,).
 
-    Unlike the reconstruction loss it is the same measure for every likelihood.
+    Unlike the reconstruction loss, it is the same measure for every likelihood.
 
     Args:
         images: uint8 (N, C, H, W).
@@ -25,7 +25,7 @@ def error_per_class(errors: Tensor, labels: Tensor, classes: int) -> Tensor:
     Args:
         errors: of each image (N,).
         labels: the class of each image, int64 (N,).
-        classes: their number K.
+        classes: the number of classes K.
     """
     labels = labels.cpu()
     sums = torch.bincount(labels, errors.cpu().double(), minlength=classes)

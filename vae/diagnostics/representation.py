@@ -5,17 +5,17 @@ from numpy.typing import NDArray
 
 from vae.base.errors import VAEError
 from vae.base.runtime import derive, one_thread
-from vae.diagnostics.verdict import Level, Verdict, grade
+from vae.diagnostics.verdict import Level, Verdict, grade, rounded
 
 Codes = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-# Warning and failure, as shares of the way from chance to 100 %: a judgement of this project.
+# Warning and failure, as shares of the way from chance to 100%, set by this project.
 ACCURACY_ABOVE_CHANCE = (0.5, 0.2)
 
 
 class TooFewPointsError(VAEError):
-    """A nearest-neighbour measure needs more points than neighbours."""
+    """There are too few images, or images of too few classes, for a measure."""
 
 
 def require_neighbours(points: int, neighbours: int) -> None:
@@ -68,8 +68,8 @@ def linear_probe_accuracy(train_codes: Codes, train_labels: Labels, test_codes: 
 
     if len(np.unique(train_labels)) < 2:
         raise TooFewPointsError(
-            "params.yaml: prepare.validation_fraction leaves training images of a single class, which a linear probe "
-            "cannot be fitted on; lower it"
+            "params.yaml: prepare.validation_fraction leaves training images of a single class, but a linear probe "
+            "needs at least two; lower it"
         )
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(train_codes, train_labels)
     return float(probe.score(test_codes, test_labels))
@@ -77,19 +77,19 @@ def linear_probe_accuracy(train_codes: Codes, train_labels: Labels, test_codes: 
 
 @one_thread()
 def class_silhouette(codes: Codes, labels: Labels) -> float:
-    """How far classes are apart, in [-1, 1]: mean over codes (N, D) of (b - a) / max(a, b) (Rousseeuw 1987).
+    """How well classes are separated, in [-1, 1]: the mean over codes (N, D) of (b - a) / max(a, b) (Rousseeuw 1987).
 
     a is a code's mean distance to its own class, b its mean distance to the nearest other class.
 
     Raises:
-        TooFewPointsError: there is a single class, or no two codes are of one class.
+        TooFewPointsError: there is a single class, or no two codes are of the same class.
     """
     from sklearn.metrics import silhouette_score
 
     if not 2 <= len(np.unique(labels)) < len(labels):
         raise TooFewPointsError(
-            f"params.yaml: embed.points: among {len(labels)} images there are no two classes with two images of one; "
-            "raise it"
+            f"params.yaml: embed.points: the silhouette needs two classes, and two images of one class, which "
+            f"{len(labels)} images do not have; raise it"
         )
     return float(silhouette_score(codes, labels))
 
@@ -99,12 +99,12 @@ def label_information(codes: Codes, labels: Labels, seed: int) -> NDArray[np.flo
     """The mutual information I(z_d; class) of each latent dimension with the class: codes (N, D) to nats (D,).
 
     Estimated from k = 3 nearest neighbours, with negative estimates set to 0 (Ross 2014). It is at most the entropy of
-    the classes, log K for K equally frequent ones. Information that only several dimensions together carry does not
-    count.
+    the classes, log K for K equally frequent ones. Information that only several dimensions carry together is not
+    counted.
 
     Args:
         codes: latent codes (N, D).
-        labels: their classes (N,), at least two codes of one class.
+        labels: their classes (N,), at least two codes of the same class.
         seed: for the tiny noise that separates equal codes.
     """
     from sklearn.feature_selection import mutual_info_classif
@@ -117,7 +117,7 @@ def label_information(codes: Codes, labels: Labels, seed: int) -> NDArray[np.flo
 def judge_representation(
     neighbour_accuracy: float, linear_probe_accuracy: float, silhouette: float, largest_class_share: float
 ) -> Verdict:
-    """Judge how well classes can be told from codes, by (accuracy - chance) / (1 - chance).
+    """Judge how well classes can be predicted from codes, by (accuracy - chance) / (1 - chance).
 
     The better of the two accuracies counts. A healthy representation does not rule out collapse: a few active
     dimensions are enough for it.
@@ -125,7 +125,7 @@ def judge_representation(
     Args:
         neighbour_accuracy: from ``neighbour_accuracy``.
         linear_probe_accuracy: from ``linear_probe_accuracy``.
-        silhouette: of the classes; reported, not judged, since classes can be separable without being far apart.
+        silhouette: of the classes; reported but not judged, because classes can be separable without being far apart.
         largest_class_share: the accuracy of always guessing the largest class, below 1.
     """
     accuracy = max(neighbour_accuracy, linear_probe_accuracy)
@@ -135,13 +135,13 @@ def judge_representation(
         subject="representation",
         level=level,
         finding=(
-            f"of test images {neighbour_accuracy:.1%} have the class of most of their nearest neighbours, and of "
-            f"{linear_probe_accuracy:.1%} a linear probe reads the class (by chance {largest_class_share:.1%}); "
-            f"silhouette {silhouette:.2f}"
+            f"nearest neighbours predict the class of {neighbour_accuracy:.1%} of test images, a linear probe that of "
+            f"{linear_probe_accuracy:.1%}; the better is {rounded(above_chance, '.0%', *ACCURACY_ABOVE_CHANCE)} of the "
+            f"way from chance ({largest_class_share:.1%}) to 100%; silhouette {silhouette:.2f}"
         ),
         criterion=(
-            f"the better accuracy at least {ACCURACY_ABOVE_CHANCE[0]:.0%} of the way from chance to 100% (failure "
-            f"below {ACCURACY_ABOVE_CHANCE[1]:.0%}); probes as in Alain & Bengio 2016"
+            f"the better accuracy at least {ACCURACY_ABOVE_CHANCE[0]:.0%} of the way from chance to 100%; failure "
+            f"below {ACCURACY_ABOVE_CHANCE[1]:.0%} (probes as in Alain & Bengio 2016; thresholds set by this project)"
         ),
         advice="" if level is Level.HEALTHY else "a larger model.latent_dim, a lower train.beta or more train.epochs",
     )

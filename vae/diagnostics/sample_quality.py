@@ -1,7 +1,7 @@
-"""Quality and diversity of samples, measured by balls around each image that reach to its k-th nearest neighbour.
+"""Quality and diversity of samples, measured by the distance of each image to its k-th nearest neighbour.
 
-Distances are Euclidean distances between intensities. On small, centred images such as digits they agree with
-perceived similarity; on photographs they would not.
+That distance is the radius of a ball around the image. Distances are Euclidean distances between intensities. On small,
+centred images such as digits they agree with perceived similarity; on photographs they would not.
 """
 
 from typing import NamedTuple
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from vae.base.errors import VAEError
-from vae.diagnostics.verdict import Level, Verdict, grade, worst
+from vae.diagnostics.verdict import Level, Verdict, grade, rounded, worst
 
 ROWS_AT_ONCE = 2000
 
 # Warning and failure, as shares of the ceiling, which is what training images reach in place of samples. No paper gives
-# such thresholds: they are a judgement of this project.
+# such thresholds; they were set by this project.
 PRECISION_SHARE = (0.8, 0.5)
 RECALL_SHARE = (0.2, 0.05)
 COVERAGE_SHARE = (0.6, 0.4)
 
 
 class TooFewImagesError(VAEError):
-    """There are no more than k images, too few for a k-th nearest neighbour."""
+    """There are too few images for a k-th nearest neighbour: k or fewer."""
 
 
 class SampleQuality(NamedTuple):
@@ -31,10 +31,10 @@ class SampleQuality(NamedTuple):
     Attributes:
         precision: share of samples within the ball of a real image (Kynkäänniemi et al. 2019, equation 3).
         recall: share of real images within the ball of a sample (the same).
-        density: the number of real images whose ball contains a sample, on average over samples and divided by k; may
-            exceed 1 (Naeem et al. 2020, equation 4). About 1 where samples and images have the same distribution.
-        coverage: share of real images whose ball contains a sample (Naeem et al. 2020, equation 6). About 1 - 2^-k
-            where samples and images have the same distribution and number.
+        density: the number of real images whose ball contains a sample, averaged over samples and divided by k; may
+            exceed 1 (Naeem et al. 2020, equation 4). About 1 if samples and images have the same distribution.
+        coverage: share of real images whose ball contains a sample (Naeem et al. 2020, equation 6). About 1 - 2^-k if
+            samples and images have the same distribution and number.
     """
 
     precision: float
@@ -53,13 +53,13 @@ class RealImages:
         neighbours: k.
 
     Raises:
-        TooFewImagesError: N is not above k.
+        TooFewImagesError: N is at most k.
     """
 
     def __init__(self, real: Tensor, neighbours: int) -> None:
         _require_more(len(real), neighbours)
         self._neighbours = neighbours
-        # Moving all points does not change distances, and makes them more precise near the origin.
+        # Shifting all points does not change distances, and they are more precise near the origin.
         self._centre = real.flatten(1).mean(0)
         self._real = real.flatten(1) - self._centre
         self._radii = _radii(self._real, neighbours)
@@ -71,7 +71,7 @@ class RealImages:
             samples: intensities (M, …), on the same device.
 
         Raises:
-            TooFewImagesError: M is not above k.
+            TooFewImagesError: M is at most k.
         """
         _require_more(len(samples), self._neighbours)
         samples = samples.flatten(1) - self._centre
@@ -96,11 +96,11 @@ class RealImages:
 
             R(x) = max_r radius(r) / ‖x - r‖
 
-        over the real images r whose radius is not above the median. The larger half of the balls, around images in
-        sparse regions, is left out. Source: Kynkäänniemi et al. 2019, the section on the quality of individual samples.
+        over the real images r whose radius is at most the median. The larger half of the balls, around images in sparse
+        regions, is left out. Source: Kynkäänniemi et al. 2019, the section on the quality of individual samples.
         """
         small = self._radii <= self._radii.median()
-        # Keeps the realism of an image that equals a real one finite.
+        # Keeps the realism finite where an image equals a real one.
         least = torch.finfo(self._radii.dtype).eps
         centres, radii = self._real[small], self._radii[small].clamp(min=least)
         images = images.flatten(1) - self._centre
@@ -110,39 +110,42 @@ class RealImages:
 
 
 def judge_samples(quality: SampleQuality, ceiling: SampleQuality) -> Verdict:
-    """Judge samples by how much of the ceiling's precision and coverage they reach.
+    """Judge samples by how much of the ceiling's precision, recall and coverage they reach.
 
     Args:
         quality: of the samples.
-        ceiling: of as many training images in place of samples.
+        ceiling: of as many training images, in place of samples.
     """
     subject = "sample quality"
     finding = ", ".join(
-        f"{name} {value:.2f} (of {best:.2f})"
+        f"{name} {value:.2f} ({_share(name, value, best)}of {best:.2f})"
         for name, value, best in zip(SampleQuality._fields, quality, ceiling, strict=True)
     )
     criterion = (
-        f"of the ceiling in brackets, which is what training images reach in place of samples, a precision of at least "
-        f"{PRECISION_SHARE[0]:.0%} (failure below {PRECISION_SHARE[1]:.0%}), a coverage of {COVERAGE_SHARE[0]:.0%} "
-        f"({COVERAGE_SHARE[1]:.0%}) and a recall of {RECALL_SHARE[0]:.0%} ({RECALL_SHARE[1]:.0%}); measures of "
-        "Kynkäänniemi et al. 2019 and Naeem et al. 2020"
+        f"at least {PRECISION_SHARE[0]:.0%} of the ceiling's precision (failure below {PRECISION_SHARE[1]:.0%}), "
+        f"{RECALL_SHARE[0]:.0%} of its recall (failure below {RECALL_SHARE[1]:.0%}) and {COVERAGE_SHARE[0]:.0%} of its "
+        f"coverage (failure below {COVERAGE_SHARE[1]:.0%}); the ceiling, in brackets, is what training images reach in "
+        "place of samples; measures of Kynkäänniemi et al. 2019 and Naeem et al. 2020 (thresholds set by this project)"
     )
     if not (ceiling.precision and ceiling.recall and ceiling.coverage):
-        return Verdict(subject, Level.NOT_JUDGED, f"{finding}; training images are no nearer", criterion)
+        finding += "; not judged, because a ceiling is zero"
+        return Verdict(subject, Level.NOT_JUDGED, finding, criterion)
     by_precision = grade(quality.precision / ceiling.precision, *PRECISION_SHARE)
     by_coverage = grade(quality.coverage / ceiling.coverage, *COVERAGE_SHARE)
     by_recall = grade(quality.recall / ceiling.recall, *RECALL_SHARE)
     advice = []
     if by_precision is not Level.HEALTHY:
-        advice.append(
-            "against low precision (holes) a higher train.beta, a smaller model.latent_dim or more train.epochs"
-        )
+        advice.append("for low precision (holes), a higher train.beta, a smaller model.latent_dim or more train.epochs")
     if worst(by_coverage, by_recall) is not Level.HEALTHY:
-        advice.append(
-            "against low coverage or recall (collapse or blur) model.network=conv or a larger model.latent_dim"
-        )
+        advice.append("for low coverage or recall (collapse or blur), model.network=conv or a larger model.latent_dim")
     level = worst(by_precision, by_coverage, by_recall)
     return Verdict(subject, level, finding, criterion, "; ".join(advice))
+
+
+def _share(name: str, value: float, ceiling: float) -> str:
+    """A measure as a share of its ceiling, followed by a space; empty if the ceiling is zero."""
+    thresholds = {"precision": PRECISION_SHARE, "recall": RECALL_SHARE, "coverage": COVERAGE_SHARE}
+    return f"{rounded(value / ceiling, '.0%', *thresholds.get(name, ()))} " if ceiling else ""
 
 
 def _require_more(images: int, neighbours: int) -> None:

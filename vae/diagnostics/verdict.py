@@ -1,4 +1,4 @@
-"""Verdicts: a level, the measurement and thresholds that it rests on, and what to try."""
+"""Verdicts: a level, the measurement and thresholds behind it, and what to try."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +36,9 @@ class Verdict:
     advice: str = ""
 
 
+MOST_DIGITS = 17  # of a number in a text: more do not change a float
+
+
 class Diagnosis(NamedTuple):
     """Measures by their names in the metrics, and the verdicts based on them."""
 
@@ -62,6 +65,27 @@ def worst(*levels: Level) -> Level:
     return max(levels, key=[Level.HEALTHY, Level.WARNING, Level.FAILURE].index)
 
 
+def rounded(value: float, form: str, *thresholds: float) -> str:
+    """Format a number that is judged by thresholds, so that the text cannot contradict the level.
+
+    Digits are added to the format where rounding would move the number to a threshold or across one: 0.797, judged by
+    0.8, becomes ``0.797`` and not ``0.80``.
+
+    Args:
+        value: the number.
+        form: such as ``.2f``, or ``.0%`` for a percentage.
+        thresholds: that the number is judged by.
+    """
+    kind, scale = form[-1], 100 if form.endswith("%") else 1
+    text = ""
+    for digits in range(int(form[1:-1]), MOST_DIGITS + 1):
+        text = f"{value:z.{digits}{kind}}"  # z: no minus before a zero
+        shown = float(text.rstrip("%")) / scale
+        if all((shown > each, shown < each) == (value > each, value < each) for each in thresholds):
+            break
+    return text
+
+
 def summary(verdicts: Sequence[Verdict]) -> str:
     """The number of failures and warnings in words: ``1 failure, 2 warnings``, or ``healthy`` if there are none."""
     counts = [(sum(verdict.level == level for verdict in verdicts), level) for level in (Level.FAILURE, Level.WARNING)]
@@ -75,7 +99,7 @@ def levels(verdicts: Sequence[Verdict]) -> dict[str, str]:
 
 
 def table(verdicts: Sequence[Verdict], width: int = 116) -> str:
-    """The verdicts as a text table: level, subject and finding; for warnings and failures criterion and advice too."""
+    """The verdicts as a text table: level, subject, finding, and for warnings and failures criterion and advice."""
     first = max((len(verdict.level) for verdict in verdicts), default=0)
     second = max((len(verdict.subject) for verdict in verdicts), default=0)
     lines = []

@@ -1,1 +1,1 @@
-"""The latent explorer: one self-contained page that maps test images and decodes latent codes in the browser."""
+"""The latent explorer: a self-contained page that maps test images and decodes latent codes in the browser."""

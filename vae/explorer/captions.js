@@ -1,8 +1,8 @@
 "use strict";
 
-// What the page shows, in words. Knows nothing of the page.
+// The texts that the page shows. Does not depend on the page.
 const captions = (() => {
-  // A coordinate to two digits with its sign, of which zero has none.
+  // A coordinate with its sign and two decimals; zero has no sign.
   function signed(value) {
     const digits = Math.abs(value).toFixed(2);
     if (Number(digits) === 0) return digits;
@@ -12,16 +12,16 @@ const captions = (() => {
   const named = ({ number, className }) => `test image ${number}, class\u00a0${className}`;
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-  // Of a code: the caption of the decoded image, that of what stands beside it, and what is said aloud.
-  //   kind     where the code is from: "image", "place", "mean" or "draw", the latter two of the prior
-  //   image    the test image that it is from, or the nearest: { number, className }
-  //   moved    dimensions that sliders have moved since
-  //   code     the code itself where the map shows the latent space, else null
-  //   mixed    whether a place's code is averaged over those of test images
-  //   decodes  whether there is a decoder at all
+  // The texts for a code: the caption of the decoded image, the caption beside it, and the text for screen readers.
+  //   kind     where the code comes from: "image", "place" on the map, or "mean" or "draw" of the prior
+  //   image    the test image that it comes from, or the nearest one: { number, className }
+  //   moved    the dimensions changed by sliders since
+  //   code     the code itself if the map shows the latent space, else null
+  //   mixed    whether the code of a place is averaged over those of test images
+  //   decodes  whether there is a decoder
   function describe({ kind, image, moved, code, mixed, decodes }) {
     const change = moved.length > 2 ? `${moved.length} dimensions` : moved.map((d) => `z${d}`).join(" and ");
-    const decoded = moved.length ? `Decoded, moved along ${change}` : `Decoded ${unmoved(kind, code)}`;
+    const decoded = moved.length ? `Decoded after changing ${change}` : `Decoded ${unmoved(kind, code)}`;
     switch (kind) {
       case "image":
         return {
@@ -32,7 +32,7 @@ const captions = (() => {
       case "place":
         return {
           decoded,
-          beside: mixed ? "Averaged over these" : "Nearest test images",
+          beside: mixed ? "Average of these codes" : "Nearest test images",
           said: `${decodes ? `${decoded}. ` : ""}Nearest: ${named(image)}`,
         };
       default:

@@ -1,10 +1,10 @@
 "use strict";
 
-// From places on the map to images and codes. Knows nothing of the page.
+// From places on the map to images and codes. A place is a pair of coordinates. Does not depend on the page.
 const coordinates = (() => {
-  const NEIGHBOURS = 9; // that a place's code is averaged over
+  const NEIGHBOURS = 9; // points whose codes are averaged for a place between them
 
-  // The `count` points nearest to a place, nearest first, of those that `counts` lets count: [{ index, distance }].
+  // The `count` points nearest to a place among those for which `counts` is true, nearest first: [{ index, distance }].
   function nearest(places, [x, y], count, counts = () => true) {
     const found = [];
     for (let index = 0; 2 * index < places.length; index++) {
@@ -19,11 +19,11 @@ const coordinates = (() => {
     return found;
   }
 
-  // Shares of the nearest points in a place, which sum to one: by inverse squared distance (Shepard 1968), and all of
-  // it the point's where the place is on one.
+  // The weights of the nearest points at a place, which sum to one: by inverse squared distance (Shepard 1968). If the
+  // place is on a point, that point has all the weight.
   function shares(neighbours) {
     if (neighbours[0].distance === 0) return [{ index: neighbours[0].index, share: 1 }];
-    // Distances relative to the nearest: squares of tiny ones would vanish.
+    // Distances relative to the nearest, because squares of tiny distances would vanish.
     const weights = neighbours.map(({ distance }) => (neighbours[0].distance / distance) ** 2);
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     return neighbours.map(({ index }, rank) => ({ index, share: weights[rank] / total }));
@@ -31,7 +31,7 @@ const coordinates = (() => {
 
   const codeOf = (codes, index, size) => codes.slice(index * size, (index + 1) * size);
 
-  // The average of the codes of a place's nearest points, by their shares.
+  // The average of the codes of the points nearest to a place, weighted by their shares.
   function mixedCode(codes, size, mixture) {
     const code = new Float64Array(size);
     for (const { index, share } of mixture) {

@@ -1,8 +1,8 @@
 "use strict";
 
-// A decoder in the browser: latent code to expected image, as PyTorch computes it. Knows nothing of the page.
+// Runs a decoder in the browser: latent code to expected image, as PyTorch computes it. Does not depend on the page.
 const decoding = (() => {
-  // Base64 to the bytes it stands for.
+  // Decodes base64 to bytes.
   function bytes(text) {
     const characters = atob(text);
     const content = new Uint8Array(characters.length);
@@ -10,7 +10,8 @@ const decoding = (() => {
     return content;
   }
 
-  // Base64 of little-endian numbers to a Float32Array: float32, or 16-bit integers in blocks after the blocks' scales.
+  // Decodes base64 to a Float32Array. The numbers are little-endian: float32, or the scales of all blocks followed by
+  // the blocks of 16-bit integers.
   const BLOCK = 64;
   function numbers(text, precision = "float32") {
     const content = bytes(text).buffer;
@@ -20,7 +21,7 @@ const decoding = (() => {
     return Float32Array.from(new Int16Array(content, 4 * count), (integer, i) => integer * scales[Math.floor(i / BLOCK)]);
   }
 
-  // 1 - erf(x), to a relative 1.2e-7: Press et al., Numerical Recipes, section 6.2.
+  // 1 - erf(x), with a relative error below 1.2e-7 (Press et al., Numerical Recipes, section 6.2).
   const ERFC = [
     -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
     0.17087277,
@@ -42,8 +43,8 @@ const decoding = (() => {
     silu: (x) => x * sigmoid(x),
   };
 
-  // The mean of a continuous Bernoulli by its logit l: 1 / (1 - exp(-l)) - 1 / l, and its Taylor series near zero,
-  // where the two terms cancel.
+  // The mean of a continuous Bernoulli with logit l: 1 / (1 - exp(-l)) - 1 / l, or its Taylor series near zero, where
+  // the two terms cancel.
   const NEAR_ZERO = 0.25;
   function continuousBernoulliMean(l) {
     const distance = Math.abs(l);
@@ -63,7 +64,7 @@ const decoding = (() => {
     laplace: identity,
   };
 
-  // Each layer takes what it needs from the row of numbers when it is made, and maps {values, shape} to the same.
+  // Each layer takes its weights from the list of numbers when it is created, and maps {values, shape} to the same.
   const LAYERS = {
     linear({ inputs, outputs }, take) {
       const weight = take(outputs * inputs); // outputs × inputs
@@ -104,7 +105,7 @@ const decoding = (() => {
         }
         return { values: result, shape: [outputs, outHeight, outWidth] };
 
-        // Adds a channel, times one weight of the kernel, to a channel of the result, at every stride from an offset.
+        // Adds an input channel, times one weight of the kernel, to an output channel, at an offset and with a stride.
         function spread(factor, source, from, target, to, top, left) {
           const first = left < 0 ? Math.ceil(-left / stride[1]) : 0;
           const end = Math.min(width, Math.floor((outWidth - 1 - left) / stride[1]) + 1);
@@ -126,8 +127,8 @@ const decoding = (() => {
     return ({ values, shape }) => ({ values: values.map((value) => formula(value)), shape });
   }
 
-  // From a description (layers, likelihood, numbers and their precision) to a function from a code, an array of D
-  // numbers, to the expected image, a Float32Array of C × H × W intensities, which may leave [0, 1].
+  // Builds a decoder from its description (layers, likelihood, weights and their precision): a function from a code, an
+  // array of D numbers, to the expected image, a Float32Array of C × H × W intensities, which may leave [0, 1].
   function decoder({ layers, likelihood, weights, precision }) {
     const row = numbers(weights, precision);
     let taken = 0;

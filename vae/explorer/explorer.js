@@ -1,6 +1,6 @@
 "use strict";
 
-// The page: what is shown of the map, of images and of the code, and what moves it.
+// The page: shows the map, the images and the code, and handles all input.
 (() => {
   const content = JSON.parse(document.getElementById("content").textContent);
   const [channels, imageHeight, imageWidth] = content.shape;
@@ -8,17 +8,17 @@
   const codes = decoding.numbers(content.codes);
   const places = decoding.numbers(content.places);
   const decode = content.decoder && decoding.decoder(content.decoder);
-  const mixes = decode && !content.place_is_code; // a place's code is averaged over those of points near it
+  const mixes = decode && !content.place_is_code; // the code of a place is averaged over nearby points
   const onLine = content.place_is_code && size === 1;
-  // Of a line's two coordinates the second only keeps classes apart.
+  // With one latent dimension, the second coordinate only separates classes.
   const compared = onLine ? places.map((value, i) => (i % 2 ? 0 : value)) : places;
   const limit = Math.ceil(10 * codes.reduce((most, value) => Math.max(most, Math.abs(value)), 3)) / 10;
   const GAP = 6; // pixels between small images
-  const PAUSE = 500; // milliseconds without a change, after which it is said aloud
+  const PAUSE = 500; // milliseconds without a change, after which screen readers announce it
 
   const byId = (id) => document.getElementById(id);
 
-  // What is shown: a code, the one that sliders have moved it from, where that came from, and the dimensions moved.
+  // What is shown: the code, the code before sliders changed it, where that came from, and the changed dimensions.
   // Origins: { kind: "image", index }, { kind: "place", place, mixture }, { kind: "mean" }, { kind: "draw" }.
   let code = new Float32Array(size);
   let start = code;
@@ -27,7 +27,7 @@
 
   const sprite = new Image();
 
-  // Draws a test image at a place of a canvas, so many pixels to each of its own.
+  // Draws a test image on a canvas at x and y, enlarged `times` times.
   function drawImage(pen, index, x, y, times) {
     const left = (index % content.columns) * imageWidth;
     const top = Math.floor(index / content.columns) * imageHeight;
@@ -35,7 +35,7 @@
     pen.drawImage(sprite, left, top, imageWidth, imageHeight, x, y, times * imageWidth, times * imageHeight);
   }
 
-  // Sets a canvas to a size in pixels, which clears it.
+  // Sets the size of a canvas in pixels, which also clears it.
   const shape = (canvas, width, height) => Object.assign(canvas, { width, height });
 
   function drawDecoded() {
@@ -47,7 +47,7 @@
     const pixels = imageWidth * imageHeight;
     for (let pixel = 0; pixel < pixels; pixel++) {
       for (let channel = 0; channel < 3; channel++) {
-        // A clamped array, which rounds and keeps within 0 and 255.
+        // The array is clamped: it rounds values and limits them to 0 to 255.
         picture.data[4 * pixel + channel] = 255 * image[(channels === 3 ? channel * pixels : 0) + pixel];
       }
       picture.data[4 * pixel + 3] = 255;
@@ -55,7 +55,7 @@
     pen.putImageData(picture, 0, 0);
   }
 
-  // The image that the code came from, or small ones of those nearest to it.
+  // Draws the image that the code came from, or the nearest images in a small grid.
   function drawSource() {
     const canvas = byId("source");
     const pen = canvas.getContext("2d");
@@ -83,7 +83,7 @@
     className: content.class_names[content.labels[index]],
   });
 
-  // Captions at once, and what is said aloud when nothing has changed for a while.
+  // Updates captions at once, and the text for screen readers after a while without changes.
   let pause = null;
   function write() {
     const nearest = origin.index ?? origin.mixture?.[0].index;
@@ -108,14 +108,14 @@
     byId(id).setAttribute("aria-label", text);
   }
 
-  // Where the map shows the latent space the crosshair is at the code, else where the code came from.
+  // If the map shows the latent space, the crosshair is at the code, otherwise where the code came from.
   function placeCrosshair() {
     const place = origin.kind === "image" ? scatter.placeOf(origin.index) : (origin.place ?? null);
     if (!decode || !content.place_is_code) map.point(place, moved.size === 0);
     else map.point([code[0], onLine ? (place?.[1] ?? 0) : code[1]], true);
   }
 
-  // Draws once a frame, however often the code changes.
+  // Draws at most once per frame, no matter how often the code changes.
   let waiting = false;
   function show() {
     placeCrosshair();
@@ -141,7 +141,7 @@
 
   const goToImage = (index) => go({ kind: "image", index }, coordinates.codeOf(codes, index, size));
 
-  // The points around a place with their shares in it.
+  // The points nearest to a place, with their shares.
   function around(place) {
     const at = onLine ? [place[0], 0] : place;
     return coordinates.shares(coordinates.nearest(compared, at, coordinates.NEIGHBOURS));
@@ -152,7 +152,7 @@
     go({ kind: "place", place, mixture }, mixes ? coordinates.mixedCode(codes, size, mixture) : place.slice(0, size));
   }
 
-  // A standard normal number, by Box and Muller's method.
+  // A standard normal number, by the Box-Muller method.
   const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 
   function element(name, properties, ...children) {
@@ -161,7 +161,7 @@
     return made;
   }
 
-  // A row of the list: the dimension with its KL, the slider, and its value.
+  // Creates a row of the list: the dimension with its KL, the slider and its value.
   function createSlider({ dimension, kl }) {
     const id = `z${dimension}`;
     const input = element("input", { type: "range", id, min: -limit, max: limit, step: 0.05 });

@@ -1,21 +1,21 @@
 "use strict";
 
-// The map: a scatter on a canvas, and a crosshair that pointer and keyboard move. It calls:
-//   onPlace(place)          when the crosshair is moved to a place between points;
-//   onPoint(index)          when it is moved to a point;
-//   onHover(index, x, y)    when a point is pointed at, which lies at these pixels; with null when none is.
+// The map: a scatter plot on a canvas, and a crosshair moved by pointer and keyboard. It calls:
+//   onPlace(place)          when the crosshair moves to a place between points;
+//   onPoint(index)          when it moves to a point;
+//   onHover(index, x, y)    when the pointer is over a point, with the point's pixel; onHover(null) when over none.
 const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
-  const REACH = { mouse: 8, pen: 12, touch: 14 }; // pixels around a point that stand for it
-  const DRAG = 4; // pixels from which on a press is no click
-  const STEP = 1 / 80; // of the map's width, that an arrow key moves the crosshair by
+  const REACH = { mouse: 8, pen: 12, touch: 14 }; // pixels around a point within which it is selected
+  const DRAG = 4; // pixels; a press that moves further is a drag, not a click
+  const STEP = 1 / 80; // by which an arrow key moves the crosshair, as a share of the map's width
   const LARGE_STEP = 1 / 12;
   const INK = "#1f2328";
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   const context = canvas.getContext("2d");
-  const picture = document.createElement("canvas"); // the scatter, which a move of the crosshair leaves as it is
+  const picture = document.createElement("canvas"); // the scatter plot, which is not redrawn when the crosshair moves
   let [width, height] = [0, 0];
-  let singled = new Set(); // labels; none means all
+  let singled = new Set(); // highlighted labels; empty means all
   let crosshair = null; // { place, exact }
   let hovered = null;
   let press = null; // { x, y, dragged } while the pointer is down
@@ -50,7 +50,7 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
     context.stroke();
   }
 
-  // White around dark stands out from any point. It is dashed where the code has left its place.
+  // Dark with a white rim, to stand out from any point. Dashed if the code has moved away from the place.
   function drawCrosshair([x, y]) {
     context.setLineDash(crosshair.exact ? [] : [3, 3]);
     for (const [colour, thickness] of [["#ffffff", 5], [INK, 2]]) {
@@ -133,12 +133,12 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
   new ResizeObserver(resize).observe(canvas);
 
   return {
-    // Puts the crosshair at a place, not exact where the code has left it; or takes it away.
+    // Puts the crosshair at a place, dashed unless it is exactly the code's; null removes the crosshair.
     point(place, exact) {
       crosshair = place && { place, exact };
       draw();
     },
-    // Singles out the classes of these labels, or none.
+    // Highlights the classes with these labels; an empty set highlights all.
     single(chosen) {
       singled = new Set(chosen);
       hover(null);

@@ -1,4 +1,4 @@
-"""The latent explorer's page, put together from its sources, a model and a map of encoded images."""
+"""Build the latent explorer's page from its sources, a model and a map of encoded images."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -25,21 +25,21 @@ SOURCES = Path(__file__).parent
 SCRIPTS = ("decoder.js", "coordinates.js", "captions.js", "scatter.js", "map.js", "explorer.js")
 
 LARGEST_PAGE = 5_000_000  # bytes
-MOST_IMAGES = 2000  # with so many of MNIST the page has 2.4 MB (mlp) or 4.3 MB (conv, in 16 bits) at the default sizes
-PRIOR_REACH = 3  # standard deviations, within which 99.7% of the prior lie in each dimension
+MOST_IMAGES = 2000  # of MNIST; they give a page of 2.4 MB (mlp) or 4.3 MB (conv, in 16 bits) with default parameters
+PRIOR_REACH = 3  # standard deviations, which hold 99.7% of the prior in each dimension
 
 
 @dataclass(frozen=True)
 class LatentMap:
-    """Encoded images and their places in a picture of the latent space.
+    """Encoded images and their coordinates on a map of the latent space.
 
     Attributes:
         images: N images with their classes.
-        indices: which of the test images they are, int64 (N,).
+        indices: their indices among the test images, int64 (N,).
         codes: their posterior means (N, D).
-        points: their places (N, 2); the codes themselves where D is one, padded with zero, or two.
+        points: their coordinates (N, 2); the codes themselves if D is two, or one (padded with zero).
         axis_names: what the two axes show.
-        colours: of the classes, as CSS has them; they start again where there are more classes.
+        colours: the classes' colours for CSS, reused from the start if there are more classes.
     """
 
     images: LabelledImages
@@ -50,7 +50,7 @@ class LatentMap:
     colours: Sequence[str]
 
     def first(self, count: int) -> "LatentMap":
-        """A map of the first images alone."""
+        """A map of only the first images."""
         return replace(
             self,
             images=self.images[:count],
@@ -66,12 +66,12 @@ class LatentMap:
 
     @property
     def place_is_code(self) -> bool:
-        """Whether the picture shows the latent space itself, and no projection of it."""
+        """Whether the map shows the latent space itself instead of a projection."""
         return self.latent_dim <= 2
 
     @property
     def places(self) -> Tensor:
-        """Where points are drawn (N, 2). On a line of one latent dimension each class has a row of its own."""
+        """The coordinates of the drawn points (N, 2). With one latent dimension, each class has its own row."""
         if self.latent_dim > 1:
             return torch.tensor(self.points)
         return torch.stack([self.codes[:, 0].cpu(), -self.images.labels.float()], 1)
@@ -79,12 +79,12 @@ class LatentMap:
 
 @dataclass(frozen=True)
 class RunningDecoder:
-    """What a page says of the decoder in it.
+    """What a page says about its decoder.
 
     Attributes:
-        precision: of its numbers.
-        size: how many there are.
-        rounding_error: the largest difference in intensity that rounding makes to the mapped codes' images.
+        precision: of its weights.
+        size: the number of weights.
+        rounding_error: the largest change in intensity that rounding makes in the images decoded from the map's codes.
     """
 
     precision: Precision
@@ -95,18 +95,18 @@ class RunningDecoder:
 def explorer_page(
     model: VAE, latent_map: LatentMap, kl: Tensor, active: Tensor, title: str, budget: int = LARGEST_PAGE
 ) -> str:
-    """A self-contained page: a map of images to point at, and a slider a latent dimension, decoded in the browser.
+    """Build a self-contained page with a map of images and a slider for each latent dimension, decoded in the browser.
 
-    The decoder's numbers are in it in float32 where the whole page keeps within the budget, else in 16 bits. Where that
-    is too large as well, or where the decoder is no sequence of layers, the page has no decoder and says why.
+    The decoder's weights are stored as float32 if the page then fits the budget, else in 16 bits. If that is too large
+    as well, or if the decoder is not a sequence of layers, the page has no decoder and says why.
 
     Args:
-        model: whose decoder the page runs.
-        latent_map: encoded images and their places; the page shows the first ``MOST_IMAGES`` of them.
+        model: the model whose decoder the page runs.
+        latent_map: encoded images and their coordinates; the page shows the first ``MOST_IMAGES`` of them.
         kl: nats per latent dimension, averaged over images (D,).
-        active: which dimensions are active, bool (D,); they get sliders, by falling KL.
-        title: of the page.
-        budget: bytes that the page may have.
+        active: which dimensions are active, bool (D,); they get sliders, sorted by KL.
+        title: the page's title.
+        budget: the largest size of the page in bytes.
 
     Returns:
         HTML, the same for the same arguments.
@@ -133,8 +133,8 @@ def explorer_page(
             return page
     length = len(description["weights"])
     reason = (
-        f"The decoder is too large for a page of {_megabytes(budget)}: its {size:,} numbers would take "
-        f"{_megabytes(length)} in {precision}, next to the images and their codes."
+        f"The decoder is too large for a page of {_megabytes(budget)}: its {size:,} weights would take "
+        f"{_megabytes(length)} in {precision}, in addition to the images and their codes."
     )
     return template.render(**labels, content=content, decoder=None, reason=reason)
 
@@ -163,9 +163,9 @@ def _content(latent_map: LatentMap, kl: Tensor, active: Tensor) -> dict[str, Any
 
 
 def _axes(latent_map: LatentMap) -> dict[str, Any]:
-    """How the map is scaled: names; which axes have numbers; whether both have one scale; how far they reach at least.
+    """The map's axes: names, which have tick labels, whether both have the same scale, and the range to show at least.
 
-    Where a place is a code, the prior lies within reach. The axes of a projection have no meaning of their own.
+    If the map shows the latent space itself, that range covers the prior. The axes of a projection have no units.
     """
     if not latent_map.place_is_code:
         return {"names": latent_map.axis_names, "ticks": [False, False], "equal": True, "rows": False, "reach": []}
@@ -180,7 +180,7 @@ def _axes(latent_map: LatentMap) -> dict[str, Any]:
 
 
 def _template() -> "Template":
-    """The page, with scripts and styles already in it."""
+    """The page's template, including scripts and styles."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -191,7 +191,7 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # These are the project's own, and do not work when escaped.
+    # These are the project's own files, and must not be escaped.
     environment.globals["styles"] = Markup(_source("explorer.css"))
     environment.globals["scripts"] = [Markup(_source(name)) for name in SCRIPTS]
     return environment.get_template("page.html")

@@ -1,21 +1,22 @@
 "use strict";
 
-// The picture of the points: scales, axes, points coloured by class, and names of the classes.
+// The scatter plot: scales, axes, points coloured by class, and the names of the classes.
 //
-// It takes x and y of each point in a row, the points' labels, names and colours of the classes, and how the axes are
-// scaled (names; which have numbers; whether both have one scale; whether classes are rows; their least reach).
+// It takes x and y of each point in a flat list, the points' labels, the names and colours of the classes, and the axes
+// (names; which have tick labels; whether both have the same scale; whether classes are rows; the range to show at
+// least).
 const createScatter = ({ places, labels, classNames, colours, axes }) => {
   const INK = "#1f2328";
   const SOFT = "#57606a";
   const GRID = "#e8eaed";
   const DIMMED = "#d8dbe0";
-  const RIM = "rgba(31, 35, 40, 0.55)"; // tells pale points from the ground
+  const RIM = "rgba(31, 35, 40, 0.55)"; // makes pale points visible on white
   const FONT = "system-ui, sans-serif";
   const NARROW = 480; // pixels, below which points are small
 
   let [width, height, radius] = [0, 0, 0];
-  let margin = null; // pixels that axes and points take at each side
-  let view = null; // { scale, centre }: pixels to a unit, and the place at the middle, each for x and y
+  let margin = null; // pixels that axes and points need on each side
+  let view = null; // { scale, centre }: pixels per unit, and the place in the middle, each for x and y
 
   const placeOf = (index) => [places[2 * index], places[2 * index + 1]];
 
@@ -29,7 +30,7 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
     view.centre[1] - (y - height / 2) / view.scale[1],
   ];
 
-  // Scales everything to a size in pixels, so that all points are in view, and what the axes have to reach.
+  // Scales everything to a size in pixels, so that all points and the range of the axes are in view.
   function fit(newWidth, newHeight) {
     [width, height] = [newWidth, newHeight];
     radius = width < NARROW ? 3 : 4.5;
@@ -69,7 +70,7 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
     return [low, high];
   }
 
-  // Draws it all; points of classes that do not count are grey.
+  // Draws everything; points of classes that are not highlighted are grey.
   function draw(pen, counts) {
     drawAxes(pen);
     drawPoints(pen, counts);
@@ -142,7 +143,7 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
     });
   }
 
-  // The name of each class where its points lie closest, or before its row, unless another name is there already.
+  // Draws the name of each class where its points lie closest, or at the start of its row, unless a name is there.
   function drawNames(pen, counts) {
     pen.font = `600 14px ${FONT}`;
     const taken = [];
@@ -167,14 +168,14 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
     });
   }
 
-  // Left, top, width and height of a name around a pixel, within the picture and beside the name of the axis.
+  // Left, top, width and height of a name around a pixel, within the plot and clear of the axis label.
   function nameBox(length, x, y) {
     const [across, down] = [length + 12, 22];
     const left = Math.max(24, Math.min(x - across / 2, width - across - 2));
     return [left, Math.max(2, Math.min(y - down / 2, height - down - 2)), across, down];
   }
 
-  // The point of a class around which a quarter of the class lies closest; null where it has no points.
+  // The point of a class whose nearest quarter of the class lies closest; null if the class has no points.
   const densest = classNames.map((_, label) => {
     const own = labels.flatMap((other, index) => (other === label ? [index] : []));
     const spread = (index) => {
@@ -190,7 +191,7 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
   });
   const densestPoint = (label) => densest[label];
 
-  // The nearest point that counts within so many pixels of a pixel, or null.
+  // The nearest point within `reach` pixels of a pixel, among those for which `counts` is true, or null.
   function pointAt(x, y, reach, counts) {
     let [best, least] = [null, reach];
     labels.forEach((_, index) => {

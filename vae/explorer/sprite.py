@@ -1,4 +1,4 @@
-"""Many small images in one picture."""
+"""Pack many small images into one picture."""
 
 import io
 from math import ceil, sqrt
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def columns(count: int) -> int:
-    """How many images lie side by side, so that they make about a square."""
+    """The number of images side by side, so that the picture is about square."""
     return ceil(sqrt(count))
 
 
 def sprite(images: Tensor) -> bytes:
-    """Images in rows, in reading order, as a PNG: uint8 (N, C, H, W), grey with one channel, RGB with three."""
+    """Images in reading order as a PNG: uint8 (N, C, H, W), grey with one channel, RGB with three."""
     from PIL import Image
 
     count, channels, height, width = images.shape

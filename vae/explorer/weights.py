@@ -1,4 +1,4 @@
-"""A decoder for the browser: a description of its layers, and their numbers as text."""
+"""Describe a decoder for the browser: its layers, and their weights as text."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from vae.model.vae import VAE
 Layer = dict[str, Any]
 Layers = Sequence[nn.Module]
 
-ANY_SEED = 0  # of an expected image, for which nothing is drawn
+ANY_SEED = 0  # has no effect: nothing is drawn for an expected image
 
 BLOCK = 64  # numbers that share a scale
-LARGEST = 32_767  # of 16 bits with a sign
+LARGEST = 32_767  # the largest signed 16-bit integer
 
 
 class Precision(StrEnum):
-    """How a page stores numbers: in float32, or in half the space as blocks of 16-bit integers, each with a scale."""
+    """How a page stores numbers: as float32, or in half the space as blocks of 16-bit integers, each with a scale."""
 
     FLOAT32 = "float32"
     BLOCKS = "16-bit blocks"
 
 
 def encoded(numbers: Tensor, precision: Precision = Precision.FLOAT32) -> str:
-    """Numbers in row-major order as base64, little-endian; of blocks all scales come first."""
+    """Encode numbers as base64: row-major, little-endian; for blocks, the scales of all blocks come first."""
     if precision == Precision.FLOAT32:
         return b64encode(_little_endian(numbers, "<f4")).decode()
     integers, scales = blocks(numbers)
@@ -39,10 +39,10 @@ def encoded(numbers: Tensor, precision: Precision = Precision.FLOAT32) -> str:
 
 
 def blocks(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Block floating point: integers (B, BLOCK), of which the last are zeros that fill up, and scales (B, 1).
+    """Convert numbers to block floating point: integers (B, BLOCK), padded with zeros, and scales (B, 1).
 
-    A number is its integer times the scale, off by half a scale at most, a 65,534th of the largest of its block.
-    Float16 takes as much room and is off by a 4,096th of each number itself, which adds up to some ten times as much.
+    A number is its integer times the scale. Its error is at most half the scale, 1/65,534 of the largest number in the
+    block. Float16 takes as much space, but has errors of up to 1/4,096 of each number, about ten times as much in all.
     """
     flat = numbers.detach().flatten()
     rows = F.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
@@ -55,10 +55,10 @@ def _little_endian(numbers: Tensor, kind: str) -> bytes:
 
 
 def described(module: nn.Module) -> Layer:
-    """A module as ``decoder.js`` knows it: its kind and sizes.
+    """Describe a module for ``decoder.js``: its kind and sizes.
 
     Raises:
-        ValueError: ``decoder.js`` knows no such layer.
+        ValueError: ``decoder.js`` does not support the module.
     """
     match module:
         case nn.Linear(bias=Tensor()):
@@ -82,12 +82,12 @@ def described(module: nn.Module) -> Layer:
 
 
 def numbers(layers: Layers) -> Tensor:
-    """Weights and biases of one layer after the other, as PyTorch lays them out: (P,)."""
+    """The weights and biases of all layers in order, in PyTorch's memory layout: (P,)."""
     return torch.cat([weight.detach().flatten() for module in layers for weight in module.parameters()])
 
 
 def description(layers: Layers, likelihood: str, precision: Precision) -> dict[str, Any]:
-    """All that ``decoder.js`` needs to turn a code into the expected image, as JSON has it."""
+    """All that ``decoder.js`` needs to turn a code into the expected image, in a form for JSON."""
     return {
         "layers": [described(module) for module in layers],
         "likelihood": likelihood,
@@ -97,7 +97,7 @@ def description(layers: Layers, likelihood: str, precision: Precision) -> dict[s
 
 
 def rounded(model: VAE) -> VAE:
-    """A copy of a model whose decoder has the numbers that blocks decode to."""
+    """A copy of a model whose decoder's weights are rounded to blocks."""
     copy = deepcopy(model)
     layers = copy.decoder.layers or []
     integers, scales = blocks(numbers(layers))
@@ -109,6 +109,6 @@ def rounded(model: VAE) -> VAE:
 
 
 def rounding_error(model: VAE, codes: Tensor) -> float:
-    """The largest difference in intensity that blocks make to the images of codes (N, D)."""
+    """The largest change in intensity that rounding to blocks makes in the images decoded from codes (N, D)."""
     exact, approximate = (inference.decode(version, codes, ANY_SEED) for version in (model, rounded(model)))
     return float((exact - approximate).abs().max())

@@ -1,1 +1,1 @@
-"""Pictures from plain arrays, drawn by matplotlib without its global state."""
+"""Draw pictures from plain arrays with matplotlib, without its global state."""

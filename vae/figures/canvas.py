@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 120
 
-# Okabe & Ito's colours, which colour-blind readers can distinguish.
+# The colours of Okabe & Ito, which colour-blind readers can distinguish.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
 GREEN, AMBER = "#009E73", "#E69F00"  # with ORANGE the colours of a traffic light
 
@@ -28,7 +28,7 @@ CLASS_COLOURS = (
 
 
 def canvas(width: float, height: float, title: str, explanation: str) -> "Figure":
-    """An empty figure with a bold title and a line below it that says how to read the picture. Sizes in inches."""
+    """Create an empty figure with a bold title and, below it, a line on how to read the picture. Sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")

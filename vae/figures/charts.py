@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 
-# Title, columns of training and validation, unit. The norm is of the gradient of a batch, averaged over an epoch.
+MOST_MARKED_EPOCHS = 50  # with more epochs, markers would merge into a thick band
+
+# Title, columns of training and validation, unit. The norm is that of a batch's gradient, averaged over an epoch.
 LOSS_PANELS = (
     ("Loss", "train_loss", "validation_loss", "nats per image"),
     ("Reconstruction", "train_reconstruction", "validation_reconstruction", "nats per image"),
@@ -35,15 +37,15 @@ def loss_curves(history: dict[str, Values], best_epoch: int) -> "Figure":
         13.6,
         4.2,
         "Losses during training",
-        "Healthy: loss and reconstruction fall and level off, the KL settles, validation stays near training, "
-        "the gradient norm settles. A sudden jump of the gradient norm warns of divergence.",
+        "Healthy: loss and reconstruction fall and level off, KL and gradient norm settle, validation stays near "
+        "training. A sudden jump in the gradient norm is a sign of divergence.",
     )
     panels = figure.subplots(1, 4)
+    style = {"marker": "."} if len(history["epoch"]) <= MOST_MARKED_EPOCHS else {"linewidth": 1}
     for axes, (title, train, validation, unit) in zip(panels, LOSS_PANELS, strict=True):
-        axes.plot(history["epoch"], history[train], color=BLUE, marker=".", label="training")
+        axes.plot(history["epoch"], history[train], color=BLUE, label="training", **style)
         if validation and not np.isnan(history[validation]).all():
-            style = {"color": ORANGE, "linestyle": "--", "marker": "."}
-            axes.plot(history["epoch"], history[validation], label="validation", **style)
+            axes.plot(history["epoch"], history[validation], color=ORANGE, linestyle="--", label="validation", **style)
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"weights kept (epoch {best_epoch})")
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("epoch")
@@ -55,7 +57,7 @@ def loss_curves(history: dict[str, Values], best_epoch: int) -> "Figure":
 
 
 def latent_spectrum(kl: Values, variances: Values, threshold: float) -> "Figure":
-    """KL and activity of every latent dimension, in falling order of the KL.
+    """KL and activity of every latent dimension, sorted by KL.
 
     Args:
         kl: nats per latent dimension, averaged over images (D,).
@@ -68,7 +70,7 @@ def latent_spectrum(kl: Values, variances: Values, threshold: float) -> "Figure"
     figure = canvas(
         min(max(8.0, 2.5 + 0.32 * len(kl)), 13.0),
         6.2,
-        f"What each latent dimension carries: {active.sum()} of {len(kl)} active",
+        f"KL and variance per latent dimension: {active.sum()} of {len(kl)} active",
         "Healthy: every bar stands out. Collapsed dimensions (orange) have no KL and a variance near zero.",
     )
     top, bottom = figure.subplots(2, 1, sharex=True)
@@ -81,7 +83,7 @@ def latent_spectrum(kl: Values, variances: Values, threshold: float) -> "Figure"
     lowest = max(variances.min(), 1e-6)  # the axis is logarithmic
     bottom.set_ylim(min(threshold, lowest) / 3, max(1.0, variances.max()) * 3)
     bottom.set_ylabel("variance of the posterior mean")
-    bottom.set_xlabel("latent dimension, by falling KL")
+    bottom.set_xlabel("latent dimension (sorted by KL)")
     step = -(-len(kl) // 40)
     bottom.set_xticks(positions[::step], [str(dimension) for dimension in order[::step]], fontsize=9)
     bottom.legend(fontsize=9, loc="upper right")
@@ -126,7 +128,7 @@ def class_scatter(
 
 
 def _densest(points: NDArray[np.float32]) -> tuple[float, float]:
-    """The point of (N, 2) around which a quarter of all lies closest: a class in two clusters has no middle."""
+    """The point whose nearest quarter of all points (N, 2) lies closest. A mean could fall between two clusters."""
     distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
     quarter = len(points) // 4
     x, y = points[np.partition(distances, quarter, axis=1)[:, quarter].argmin()]

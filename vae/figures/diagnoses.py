@@ -1,4 +1,4 @@
-"""Charts of single diagnoses, which show what a verdict is based on."""
+"""Charts that show what the verdicts are based on."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ Values = NDArray[np.float64]
 
 COLOURS = (BLUE, ORANGE)  # of the two histograms in a panel
 BINS = 60
-LABEL_INCHES = 0.09  # width of a letter of a tick label
+LABEL_INCHES = 0.09  # width of a letter in a tick label
 
 
 def error_per_class(errors: Values, class_names: Sequence[str], overall: float) -> "Figure":
@@ -57,15 +57,13 @@ def bounds(train: Values, test: Values, unit: str) -> "Figure":
     Args:
         train: nats per image (N,).
         test: nats per image (M,).
-        unit: the unit of both, with what they are bounds on.
+        unit: the unit of both, and what they are bounds on.
     """
     gap = _mean(test) - _mean(train)
-    explanation = "Healthy: the two lie on one another."
+    explanation = "Healthy: the two distributions coincide. A higher mean on test images is overfitting."
     if np.isfinite(gap):
-        explanation += (
-            f" Here test images cost {abs(gap):.2f} nats {'more' if gap >= 0 else 'less'} than training images."
-        )
-    figure = canvas(10, 4.8, "Bounds on training and test images: the gap between them is overfitting", explanation)
+        explanation += f" Here it is {abs(gap):.2f} nats {'higher' if gap >= 0 else 'lower'}."
+    figure = canvas(10, 4.8, "Negative ELBO of training and test images", explanation)
     axes = figure.subplots()
     axes.set_xlabel(f"negative ELBO, {unit}")
     groups = {"training images": train, "test images": test}
@@ -84,37 +82,37 @@ def holes(
     realism_linear: Values,
     realism_spherical: Values,
 ) -> "Figure":
-    """Distances to the nearest code, and the realism of images on the way between two codes.
+    """Distances to the nearest code, and the realism of interpolations between two codes.
 
     Args:
-        prior_distances: from draws of the prior to the nearest code (N,).
+        prior_distances: from draws from the prior to the nearest code (N,).
         held_out_distances: from codes of held-out images to the nearest code (M,).
-        shares: of the way between two codes, from 0 to 1 (S,).
-        realism_linear: median realism of the images decoded at these shares on straight lines (S,).
+        shares: positions between two codes, from 0 to 1 (S,).
+        realism_linear: median realism of the images decoded at these positions on straight lines (S,).
         realism_spherical: the same on arcs (S,).
     """
     figure = canvas(
         12,
         4.8,
         "Holes in the latent space",
-        "Healthy: left, the two lie on one another; right, both curves stay near the line or above it, "
-        "also in the middle.",
+        "Healthy: on the left, the two distributions coincide; on the right, both curves stay near the dotted line "
+        "or above it, even in the middle.",
     )
     left, right = figure.subplots(1, 2)
-    left.set_title("How far the nearest code is", fontsize=11)
+    left.set_title("Distance to the nearest code", fontsize=11)
     left.set_xlabel("distance to the nearest code (prior standard deviations)")
-    groups = {"held-out codes": held_out_distances, "prior draws": prior_distances}
+    groups = {"codes of held-out images": held_out_distances, "draws from the prior": prior_distances}
     if _histograms(left, groups, "share per unit of distance"):
         left.legend(fontsize=9)
 
-    right.set_title("Images on the way from one code to another", fontsize=11)
-    right.set_xlabel("share of the way between the two codes")
-    right.set_ylabel("realism (median of interpolations)")
+    right.set_title("Realism of interpolations between two codes", fontsize=11)
+    right.set_xlabel("position between the two codes")
+    right.set_ylabel("realism (median over interpolations)")
     if not np.isfinite([realism_linear, realism_spherical]).any():
         leave_empty(right, "no finite realism")
         return figure
     right.axhline(
-        1, color="black", linewidth=1, linestyle=":", label="as near to real images as these are to one another"
+        1, color="black", linewidth=1, linestyle=":", label="as close to real images as they are to each other"
     )
     right.plot(shares, realism_linear, color=BLUE, marker="o", label="linear")
     right.plot(shares, realism_spherical, color=ORANGE, marker="s", linestyle="--", label="spherical")
@@ -138,19 +136,19 @@ def class_balance(
 
     Args:
         sample_shares: share of samples that are classified as each class (K,).
-        real_shares: share of test images of each class (K,).
+        real_shares: the same for test images (K,).
         class_names: the names of the K classes.
         accuracy: of the classifier, as a share of test images.
         confidence: mean probability of the predicted class, over samples.
         real_confidence: the same over test images.
     """
-    explanation = "Healthy: pairs of equal height."
+    explanation = "Healthy: equal bars in each class."
     if np.isfinite([accuracy, confidence, real_confidence]).all():
         explanation += (
-            f" The classifier is right on {accuracy:.1%} of test images; "
-            f"its mean confidence: {confidence:.1%} on samples, {real_confidence:.1%} on test images."
+            f" Classifier: accuracy {accuracy:.1%} on test images; "
+            f"mean confidence {confidence:.1%} on samples, {real_confidence:.1%} on test images."
         )
-    figure = canvas(11, 4.8, "Classes among samples and among test images", explanation)
+    figure = canvas(11, 4.8, "Classes of samples and of test images", explanation)
     axes = figure.subplots()
     axes.set_ylabel("share of images (%)")
     if not np.isfinite([sample_shares, real_shares]).any():
@@ -167,7 +165,7 @@ def class_balance(
 
 
 def label_information(information: Values, kl: Values) -> "Figure":
-    """How much each latent dimension tells about the class, in falling order of the KL.
+    """How much information each latent dimension carries about the class, sorted by KL.
 
     Args:
         information: mutual information of each latent dimension with the class, nats (D,).
@@ -177,12 +175,12 @@ def label_information(information: Values, kl: Values) -> "Figure":
     figure = canvas(
         min(max(9.0, 2.5 + 0.32 * len(kl)), 13.0),
         4.4,
-        "What each latent dimension tells of the class",
-        "A high bar: the dimension tells classes apart. A low bar far left: much KL, but not on the class.",
+        "Class information per latent dimension",
+        "A high bar: the dimension tells classes apart. A low bar on the left: high KL, but little about the class.",
     )
     axes = figure.subplots()
-    axes.set_ylabel("mutual information (nats)")
-    axes.set_xlabel("latent dimension, by falling KL")
+    axes.set_ylabel("mutual information with the class (nats)")
+    axes.set_xlabel("latent dimension (sorted by KL)")
     if not len(finite):
         leave_empty(axes, "no finite mutual information")
         return figure
@@ -192,7 +190,7 @@ def label_information(information: Values, kl: Values) -> "Figure":
     step = -(-len(kl) // 40)
     axes.set_xticks(places[::step], [str(dimension) for dimension in order[::step]], fontsize=9)
     axes.set_xlim(-0.8, len(kl) - 0.2)
-    # Up to 0.1 at least, so that very little information looks like very little.
+    # Up to at least 0.1, so that very little information looks like very little.
     axes.set_ylim(1.05 * min(finite.min(), 0), 1.05 * max(finite.max(), 0.1))
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
@@ -200,7 +198,7 @@ def label_information(information: Values, kl: Values) -> "Figure":
 
 
 def _histograms(axes: "Axes", groups: dict[str, Values], ylabel: str) -> bool:
-    """Draw the densities of two groups over common bins. Where no value is finite, say so and return False."""
+    """Draw the densities of two groups over common bins. If no value is finite, say so and return False."""
     axes.set_ylabel(ylabel)
     finite = {name: values[np.isfinite(values)].astype(np.float64) for name, values in groups.items()}
     together = np.concatenate(list(finite.values()))
@@ -224,7 +222,7 @@ def _histograms(axes: "Axes", groups: dict[str, Values], ylabel: str) -> bool:
 
 
 def _mean(values: Values) -> float:
-    """The mean of the finite values; NaN where there are none."""
+    """The mean of the finite values; NaN if there are none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean(dtype=np.float64)) if len(finite) else float("nan")
 
@@ -243,5 +241,5 @@ def _name_classes(axes: "Axes", class_names: Sequence[str]) -> None:
 
 
 def _legend_above(axes: "Axes") -> None:
-    """A legend above the axes, where it hides no bar."""
+    """Draw the legend above the axes, where it hides no bars."""
     axes.legend(fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0.2)

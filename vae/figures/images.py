@@ -29,10 +29,10 @@ def image_grid(
     column_axis: str = "",
     cell: float = CELL_INCHES,
 ) -> "Figure":
-    """Images in labelled rows and columns.
+    """Draw images in labelled rows and columns.
 
     Args:
-        rows: the images of each row, all rows equally long: a list of arrays (N, C, H, W), or one array of them.
+        rows: the images of each row, as arrays (N, C, H, W) with the same N.
         title: what the picture shows.
         explanation: how to read it.
         row_labels: a label for each row, or none.
@@ -57,7 +57,7 @@ def image_grid(
 
 
 def _tile(rows: Sequence[Images] | Images) -> tuple[NDArray[np.float32], tuple[int, int], tuple[float, float]]:
-    """All images on a white background, with the step from image to image and half an image's size, in pixels."""
+    """All images on a white background; also the step between images and half an image's size, in pixels."""
     channels, height, width = rows[0].shape[1:]
     # Small images are enlarged, so that the gap between them can be narrower than one of their pixels.
     scale = max(1, round(28 / height))

@@ -1,4 +1,4 @@
-"""Verdicts on a model as a table, with a traffic light in each row."""
+"""A table of the verdicts on a model, with a traffic light in each row."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -45,7 +45,7 @@ class Judged(Protocol):
 
 
 class Paragraph(NamedTuple):
-    """Wrapped text with its upper left corner, in inches from the left and from the top of the table."""
+    """Wrapped text and its upper left corner, in inches from the left and the top of the table."""
 
     x: float
     y: float
@@ -54,7 +54,7 @@ class Paragraph(NamedTuple):
 
 
 def verdict_table(verdicts: Sequence[Judged], title: str) -> "Figure":
-    """A table with a row for each verdict: level, subject, finding, and below it what is healthy and what to try.
+    """Draw a table with a row for each verdict: level, subject, finding, and below it what is healthy and what to try.
 
     Args:
         verdicts: such as ``vae.diagnostics.verdict.Verdict``, in the order of the rows.
@@ -90,7 +90,7 @@ def verdict_table(verdicts: Sequence[Judged], title: str) -> "Figure":
 
 
 def _lay_out(verdicts: Sequence[Judged]) -> tuple[list[Paragraph], list[float]]:
-    """All text of the table with its position, and where each row starts, and where the last one ends."""
+    """All text of the table with its position; also where each row starts, and where the last one ends."""
     paragraphs = []
     tops = [0.0]
     for verdict in verdicts:
@@ -122,7 +122,7 @@ def _wrap(text: str, width: float, style: dict[str, Any]) -> tuple[str, float]:
     drawn = figure.text(0, 0, " ".join(text.split()), parse_math=False, **style)
     extent = drawn.get_window_extent()
     room = width * DOTS_PER_INCH
-    # Letters differ in width, so start with too many.
+    # Letters differ in width, so start with too many characters.
     characters = round(1.2 * len(text) * room / max(extent.width, room))
     while extent.width > room and characters > 0:
         drawn.set_text("\n".join(wrap(text, characters, break_on_hyphens=False)))

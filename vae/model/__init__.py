@@ -1,1 +1,1 @@
-"""The model: networks, likelihoods, the objective, inference over a data set, the model file."""
+"""The model: networks, likelihoods, objective, inference over a data set, and the model file."""

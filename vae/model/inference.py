@@ -1,6 +1,6 @@
-"""Evaluate a model on a whole data set: every image once, with the same result in any batch size.
+"""Evaluate a model on a whole data set: every image once, with the same result for any batch size.
 
-Noise is drawn for all images before they are cut into batches, and averages are taken over all images at the end, in
+Noise is drawn for all images before they are split into batches, and averages are taken over all images at the end, in
 float64.
 """
 
@@ -22,7 +22,7 @@ SAMPLES_AT_ONCE = 10  # per image, in the importance-weighted bound
 
 
 class Posterior(NamedTuple):
-    """q(z given x) = N(μ, diag σ²) of each image: ``mean`` μ (N, D) and ``log_variance`` log σ² (N, D)."""
+    """q(z|x) = N(μ, diag σ²) of each image: ``mean`` μ (N, D) and ``log_variance`` log σ² (N, D)."""
 
     mean: Tensor
     log_variance: Tensor
@@ -47,13 +47,13 @@ def importance_weighted_bound(
 ) -> Tensor:
     """The importance-weighted bound log 1/k Σ w_i of every image: uint8 (N, C, H, W) to float64 (N,), in nats.
 
-    k is ``samples``, drawn from the posterior. Memory does not grow with k: the noise of ``SAMPLES_AT_ONCE`` samples is
-    held at a time.
+    k is ``samples``. Memory does not grow with k, because only the noise of ``SAMPLES_AT_ONCE`` samples is held at a
+    time.
     """
-    images = images.to(model.device)  # once, not once a sample
+    images = images.to(model.device)  # once, not for each sample
     posterior = encode(model, images, batch_size=batch_size)
     random = generator(seed, "importance noise", model.device)
-    # In float64: in float32 the next weight would be rounded away once the sum is large.
+    # In float64; in float32, a large sum would round the next weight away.
     total = torch.full((len(images),), -torch.inf, dtype=torch.float64)
     with tqdm(total=samples, desc="importance samples", leave=False, disable=None if progress else True) as bar:
         for start in range(0, samples, SAMPLES_AT_ONCE):
@@ -80,7 +80,7 @@ def encode(model: VAE, images: Tensor, *, batch_size: int | None = None) -> Post
 def decode(model: VAE, z: Tensor, seed: int, *, batch_size: int | None = None, progress: bool = False) -> Tensor:
     """Decode every latent code to an image: (N, D) to intensities (N, C, H, W), on the model's device.
 
-    It is the expected image, except with an autoregressive decoder, which draws it pixel by pixel and is slow.
+    It is the expected image, except that an autoregressive decoder draws it pixel by pixel, which is slow.
     """
     random = generator(seed, "drawn pixels", model.device)
     return model.decoder.images(z.to(model.device), model.likelihood, random, batch_size=batch_size, progress=progress)

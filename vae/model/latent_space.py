@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-NEARLY_PARALLEL = 1e-3  # sine of the angle; below it an arc and a straight line are equal in float32
+NEARLY_PARALLEL = 1e-3  # sine of the angle; below it, an arc and a straight line are equal in float32
 
 
 def most_active(kl: Tensor, count: int) -> list[int]:
-    """The ``count`` latent dimensions of highest KL, highest first, from nats per dimension (D,); at most D."""
+    """The ``count`` latent dimensions with the highest KL (D,), highest first; at most D."""
     return [int(dimension) for dimension in kl.argsort(descending=True, stable=True)[:count]]
 
 
 def pairs_of_different_classes(labels: Tensor, order: Tensor, count: int) -> list[tuple[int, int]]:
-    """Pairs of images of different classes, by their indices. No image is in two pairs.
+    """Pairs of images of different classes, as indices. No image is in two pairs.
 
     Args:
         labels: classes (N,).
@@ -45,7 +45,7 @@ def spherical_interpolations(starts: Tensor, ends: Tensor, shares: Tensor) -> Te
 
         sin((1 - t)·Ω) / sin Ω · start + sin(t·Ω) / sin Ω · end
 
-    with Ω the angle between the two codes. Where Ω is nearly 0 or π, or a code is zero, the line is straight.
+    with Ω the angle between the two codes. If Ω is nearly 0 or π, or a code is zero, interpolation is linear.
     Source: Shoemake 1985, for unit vectors; White 2016, for codes of any length.
 
     Args:
@@ -57,14 +57,14 @@ def spherical_interpolations(starts: Tensor, ends: Tensor, shares: Tensor) -> Te
         (P, S, D).
     """
     from_directions, to_directions = (codes / codes.norm(dim=1, keepdim=True) for codes in (starts, ends))
-    # Keeps its digits at small angles, unlike the arc cosine of the dot product.
+    # Precise at small angles, unlike the arc cosine of the dot product.
     difference, total = (from_directions - to_directions).norm(dim=1), (from_directions + to_directions).norm(dim=1)
     angle = (2 * torch.atan2(difference, total)).view(-1, 1, 1)
     t = shares.view(-1, 1)
     sine = torch.sin(angle)
     from_start, from_end = torch.sin((1 - t) * angle) / sine, torch.sin(t * angle) / sine
     arcs = from_start * starts.unsqueeze(1) + from_end * ends.unsqueeze(1)
-    # The direction of a zero code is NaN, for which the comparison is false.
+    # The direction of a zero code is NaN, so the comparison is false.
     return torch.where(sine > NEARLY_PARALLEL, arcs, interpolations(starts, ends, shares))
 
 
@@ -86,7 +86,7 @@ def prior_grid(quantiles: Tensor, dimensions: Sequence[int], latent_dim: int) ->
     """A grid of codes over two dimensions, with all others at zero (Kingma & Welling 2013, figure 4).
 
     Args:
-        quantiles: the values along each dimension, rising (S,).
+        quantiles: the values along each dimension, in ascending order (S,).
         dimensions: the horizontal and the vertical dimension; a single one gives a single row.
         latent_dim: D.
 

@@ -1,4 +1,4 @@
-"""The decoder's distributions p(x given z): log-density, mean and sample of each family."""
+"""The decoder's distributions p(x|z): log-density, mean and sample of each family."""
 
 from abc import ABC, abstractmethod
 from math import log, pi
@@ -8,23 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-# About the standard deviation of intensities around each pixel's mean, 0.26 on MNIST and 0.27 on the digits: the error
-# of a decoder that has learned nothing but the mean image. Starting from 1, the reconstruction would at first have a
-# tenth of this weight against the KL.
+# About the standard deviation of intensities around each pixel's mean (0.26 on MNIST, 0.27 on the digits): the error of
+# a decoder that has learned only the mean image. Starting from 1 would give the reconstruction a tenth of this weight
+# relative to the KL at first.
 INITIAL_SCALE = 0.3
 
-# Below this |l| the mean of the continuous Bernoulli is computed by its Taylor series, Σ B_2n / (2n)!·l^(2n - 1) with
-# Bernoulli numbers B, whose remainder is below 2e-16. Above it the closed form loses at most one digit to cancellation.
+# Below this |l|, the mean of the continuous Bernoulli is computed by its Taylor series, Σ B_2n / (2n)!·l^(2n - 1) with
+# Bernoulli numbers B, whose remainder is below 2e-16. Above it, the closed form loses at most a digit to cancellation.
 NEAR_ZERO = 0.25
 MEAN_SERIES = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160)
 
 
 class Likelihood(nn.Module, ABC):
-    """A distribution p(x given z) over images, whose parameters are the decoder's output for each pixel."""
+    """A distribution p(x|z) over images, whose parameters are the decoder's output for each pixel."""
 
     @abstractmethod
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x given z) in nats per image, summed over pixels: images and outputs (B, C, H, W) to (B,)."""
+        """log p(x|z) in nats per image, summed over pixels: images and outputs (B, C, H, W) to (B,)."""
 
     @abstractmethod
     def mean(self, output: Tensor) -> Tensor:
@@ -38,14 +38,14 @@ class Likelihood(nn.Module, ABC):
 class Bernoulli(Likelihood):
     """Independent pixels in {0, 1}; the decoder's output is their logits l.
 
-    log p(x given z) = Σ x·log sigmoid(l) + (1 - x)·log sigmoid(-l) = Σ x·l - softplus(l)
+    log p(x|z) = Σ x·log sigmoid(l) + (1 - x)·log sigmoid(-l) = Σ x·l - softplus(l)
 
-    On grey pixels in [0, 1] this is the tutorial's cross-entropy and not a log-likelihood, since the density does not
-    integrate to one over [0, 1]. A bound made of it can be compared with other such bounds only.
+    On grey pixels in [0, 1] this is the tutorial's cross-entropy and not a log-likelihood, because the density does not
+    integrate to one over [0, 1]. Compare a bound on it only with other bounds on it.
     """
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x given z) in nats per image, from logits, since a sigmoid before the logarithm would saturate."""
+        """log p(x|z) in nats per image, from logits, because a sigmoid before the logarithm would saturate."""
         return F.softplus(output).addcmul_(x, output, value=-1).flatten(1).sum(1).neg_()
 
     def mean(self, output: Tensor) -> Tensor:
@@ -60,23 +60,23 @@ class Bernoulli(Likelihood):
 class ContinuousBernoulli(Likelihood):
     """Independent pixels in [0, 1]; the decoder's output is the logits l of λ = sigmoid(l).
 
-        log p(x given z) = Σ x·l - softplus(l) + log C(λ),   C(λ) = 2·artanh(1 - 2λ) / (1 - 2λ), and 2 at λ = ½
+        log p(x|z) = Σ x·l - softplus(l) + log C(λ),   C(λ) = 2·artanh(1 - 2λ) / (1 - 2λ), and 2 at λ = ½
 
     This is the Bernoulli's cross-entropy with the normalising constant that it lacks on grey pixels: the density
     integrates to one (Loaiza-Ganem & Cunningham 2019, section 3). In terms of logits C = l / tanh(½·l), and the
     distribution is an exponential family:
 
-        log p(x given z) = Σ x·l - A(l),   A(l) = log ((exp(l) - 1) / l),   E[x] = A'(l)
+        log p(x|z) = Σ x·l - A(l),   A(l) = log ((exp(l) - 1) / l),   E[x] = A'(l)
     """
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x given z) in nats per image, from logits, since λ would saturate."""
+        """log p(x|z) in nats per image, from logits, because λ would saturate."""
         return torch.mul(x, output).sub_(_LogPartition.apply(output)).flatten(1).sum(1)
 
     def mean(self, output: Tensor) -> Tensor:
         """The expected intensity λ / (2λ - 1) + 1 / (2·artanh(1 - 2λ)) = 1 / (1 - exp(-l)) - 1/l, which is not λ."""
         distance = output.abs()
-        # Clamped so that both formulas and their gradients are finite everywhere, also where the other one is used.
+        # Clamped so that both formulas and their gradients are finite everywhere, even where the other one is used.
         inside, outside = output.clamp(-NEAR_ZERO, NEAR_ZERO), distance.clamp(min=NEAR_ZERO)
         square, series = inside.square(), torch.full_like(inside, MEAN_SERIES[-1])
         for coefficient in reversed(MEAN_SERIES[:-1]):
@@ -137,7 +137,7 @@ class _LocationScale(Likelihood):
 class Gaussian(_LocationScale):
     """Independent pixels N(μ, σ²); the decoder's output is the means μ, and all pixels have the same σ.
 
-    log p(x given z) = -Σ (x - μ)² / (2σ²) + log σ + ½·log 2π
+    log p(x|z) = -Σ (x - μ)² / (2σ²) + log σ + ½·log 2π
 
     A fixed σ acts like β: 2σ² times the negative ELBO is squared error + 2σ²·KL plus a constant, so the choice of σ
     sets the weight between reconstruction and KL. A learned σ² converges to the mean squared error instead (Rybkin,
@@ -145,7 +145,7 @@ class Gaussian(_LocationScale):
     """
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x given z) in nats per image."""
+        """log p(x|z) in nats per image."""
         squares = ((x - output) * torch.exp(-self.log_scale)).square().flatten(1)
         return -0.5 * squares.sum(1) - squares.shape[1] * (self.log_scale + 0.5 * log(2 * pi))
 
@@ -158,14 +158,14 @@ class Gaussian(_LocationScale):
 class Laplace(_LocationScale):
     """Independent pixels with density exp(-|x - μ| / b) / 2b; the decoder's output is the locations μ.
 
-    log p(x given z) = -Σ |x - μ| / b + log 2b
+    log p(x|z) = -Σ |x - μ| / b + log 2b
 
     A fixed b acts like β, as the Gaussian's σ does: b times the negative ELBO is absolute error + b·KL plus a constant.
     A learned b converges to the mean absolute error.
     """
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x given z) in nats per image."""
+        """log p(x|z) in nats per image."""
         distances = ((x - output) * torch.exp(-self.log_scale)).abs().flatten(1)
         return -distances.sum(1) - distances.shape[1] * (self.log_scale + log(2))
 
@@ -177,7 +177,7 @@ class Laplace(_LocationScale):
 
 
 def likelihood(name: str, scale: float | None) -> Likelihood:
-    """Make the likelihood of a name.
+    """Create a likelihood by its name.
 
     Args:
         name: bernoulli, continuous_bernoulli, gaussian or laplace.
@@ -196,4 +196,4 @@ def likelihood(name: str, scale: float | None) -> Likelihood:
         case "laplace":
             return Laplace(scale)
         case _:
-            raise ValueError(f"no likelihood is called {name!r}")
+            raise ValueError(f"unknown likelihood {name!r}")

@@ -1,6 +1,6 @@
-"""The objective: what training minimises and evaluation measures, in nats per image.
+"""The objective: what training minimizes and evaluation measures, in nats per image.
 
-Every term is summed over pixels and latent dimensions, never averaged over them.
+Every term is summed, never averaged, over pixels and latent dimensions.
 """
 
 from math import log
@@ -18,9 +18,9 @@ class Losses(NamedTuple, Generic[T]):
     """The loss and its two terms in nats per image: for each image, or averaged over a batch, an epoch or a data set.
 
     Attributes:
-        loss: what is minimised. By default the negative ELBO, the sum of the other two terms.
-        reconstruction: -log p(x given z).
-        kl: KL(q(z given x) ‖ p(z)), without any weight.
+        loss: what is minimized. By default the negative ELBO, the sum of the other two terms.
+        reconstruction: -log p(x|z).
+        kl: KL(q(z|x) ‖ p(z)), without any weight.
     """
 
     loss: T
@@ -38,18 +38,18 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     Returns:
         nats per latent dimension (…, D).
     """
-    # expm1 keeps the digits that exp(·) - 1 loses where σ² is close to 1, as in every collapsed dimension.
+    # expm1 is precise where σ² is close to 1, as in every collapsed dimension; exp(·) - 1 is not.
     return 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance)
 
 
 def total_loss(reconstruction: Tensor, kl: Tensor, kl_weight: Tensor | float = 1.0, free_bits: float = 0.0) -> Tensor:
-    """The loss made of its two terms, -log p(x given z) + β Σ_d max(λ, KL_d).
+    """The loss from its two terms, -log p(x|z) + β Σ_d max(λ, KL_d).
 
-    KL below λ in a latent dimension is not penalised: there the term is constant and has no gradient (free bits;
+    KL below λ in a latent dimension is not penalized: there the term is constant and has no gradient (free bits;
     Kingma et al. 2016, section C.8).
 
     Args:
-        reconstruction: -log p(x given z), nats per image (…).
+        reconstruction: -log p(x|z), nats per image (…).
         kl: nats per latent dimension (…, D).
         kl_weight: β.
         free_bits: λ, nats per latent dimension.
@@ -61,9 +61,9 @@ def total_loss(reconstruction: Tensor, kl: Tensor, kl_weight: Tensor | float = 1
 
 
 def negative_elbo(model: VAE, x: Tensor, noise: Tensor) -> Losses[Tensor]:
-    """The negative evidence lower bound of each image of a batch (Kingma & Welling 2013, equation 10).
+    """The negative evidence lower bound (ELBO) of each image in a batch (Kingma & Welling 2013, equation 10).
 
-        -ELBO(x) = -log p(x given z) + KL(q(z given x) ‖ p(z)),   z = μ + σ·ε
+        -ELBO(x) = -log p(x|z) + KL(q(z|x) ‖ p(z)),   z = μ + σ·ε
 
     Args:
         model: the VAE.
@@ -82,7 +82,7 @@ def negative_elbo(model: VAE, x: Tensor, noise: Tensor) -> Losses[Tensor]:
 def average_loss(elbo: Losses[Tensor], kl_weight: Tensor | float = 1.0, free_bits: float = 0.0) -> Losses[Tensor]:
     """The loss of a batch or of a data set, from the negative ELBO of each of its images.
 
-        L = E[-log p(x given z)] + β Σ_d max(λ, E[KL_d])
+        L = E[-log p(x|z)] + β Σ_d max(λ, E[KL_d])
 
     The KL is averaged over images before the maximum is taken.
 
@@ -101,10 +101,10 @@ def average_loss(elbo: Losses[Tensor], kl_weight: Tensor | float = 1.0, free_bit
 def log_importance_weight(
     model: VAE, x: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """log w = log p(x given z) + log p(z) - log q(z given x), where E[w] = p(x) under z ~ q.
+    """log w = log p(x|z) + log p(z) - log q(z|x), where E[w] = p(x) under z ~ q.
 
     The mean of k such weights gives the importance-weighted bound, log p(x) ≥ E[log 1/k Σ w_i], which tightens
-    with k (Burda, Grosse & Salakhutdinov 2015, equation 8). With z = μ + σ·ε the quadratic term of log q(z given x)
+    with k (Burda, Grosse & Salakhutdinov 2015, equation 8). With z = μ + σ·ε the quadratic term of log q(z|x)
     is -½·ε², and the constants ½·log 2π cancel.
 
     Args:
@@ -115,7 +115,7 @@ def log_importance_weight(
         noise: ε, standard normal (B, D).
 
     Returns:
-        log w, and log p(x given z) alone, each in nats per image (B,).
+        log w, and log p(x|z) alone, each in nats per image (B,).
     """
     z = reparameterize(mean, log_variance, noise)
     log_likelihood = model.log_likelihood(x, z)
@@ -126,9 +126,9 @@ def log_importance_weight(
 def training_loss(
     model: VAE, x: Tensor, noise: Tensor, kl_weight: Tensor | float = 1.0, free_bits: float = 0.0
 ) -> Losses[Tensor]:
-    """The loss of a batch: what training minimises.
+    """The loss of a batch, which training minimizes.
 
-        L = E[-log p(x given z)] + β Σ_d max(λ, E[KL_d])     or     L = -E[log 1/k Σ w_i]
+        L = E[-log p(x|z)] + β Σ_d max(λ, E[KL_d])     or     L = -E[log 1/k Σ w_i]
 
     Args:
         model: the VAE.

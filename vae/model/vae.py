@@ -23,9 +23,9 @@ class VAE(nn.Module):
     """A Variational Autoencoder (Kingma & Welling 2013) with a standard normal prior.
 
     Attributes:
-        encoder: intensities (B, C, H, W) to μ and log σ² of q(z given x), each (B, D).
+        encoder: intensities (B, C, H, W) to μ and log σ² of q(z|x), each (B, D).
         decoder: codes (B, D) to the likelihood's parameters (B, C, H, W); takes the images too if it ``needs_pixels``.
-        likelihood: p(x given z), with the decoder's output as its parameters.
+        likelihood: p(x|z), with the decoder's output as its parameters.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -47,12 +47,12 @@ class VAE(nn.Module):
         return next(self.parameters()).device
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and log σ² of q(z given x): intensities (B, C, H, W) to (B, D) each."""
+        """μ and log σ² of q(z|x): intensities (B, C, H, W) to (B, D) each."""
         mean, log_variance = self.encoder(x)
         return _single(mean), _single(log_variance)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x given z) in nats per image: intensities (B, C, H, W) and codes (B, D) to (B,)."""
+        """log p(x|z) in nats per image: intensities (B, C, H, W) and codes (B, D) to (B,)."""
         output = self.decoder(z, x) if self.decoder.needs_pixels else self.decoder(z)
         return self.likelihood.log_density(x, _single(output))
 

@@ -1,1 +1,1 @@
-"""Training: the loop over epochs, the step, the optimizer, schedules, checkpoints."""
+"""Training: the loop over epochs, the step, the optimizer, schedules and checkpoints."""

@@ -1,7 +1,7 @@
 """Faster ways to compute the gradient, each used only if it agrees with automatic differentiation.
 
-``vae.model.objective`` says what is minimised. An accelerator computes the same gradient by other means, and is
-therefore a second copy of the formulas. When a training starts, the copy is compared with the original. To remove an
+``vae.model.objective`` defines what is minimized. An accelerator computes the same gradient in another way, which makes
+it a second copy of the formulas. When training starts, the copy is compared with the original. To remove an
 accelerator, delete its module and its line in ``ACCELERATORS``: training gets slower, and nothing else changes.
 """
 
@@ -22,16 +22,16 @@ from vae.training.weights import Weights
 
 log = logging.getLogger(__name__)
 
-# Modules with a function ``backward(model, weights, params, dtype)`` that returns None where it does not apply.
+# Modules with a function ``backward(model, weights, params, dtype)`` that returns None if it does not apply.
 ACCELERATORS: Sequence[ModuleType] = [
     import_module("vae.training.handwritten_gradient"),
 ]
 
 # Factors by which the weights are scaled for the comparison. The codes, log-variances and logits of an untrained
-# network are small, so a formula that was changed for large values only, such as by a clamp, would not show.
+# network are small, so a formula that differs only for large values, such as by a clamp, would go unnoticed.
 ENLARGEMENTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
-# Above rounding, at most 6e-6, and below the effect of small changes, 1e-2 for a factor of 1.01 in one term. Calibrated
-# in tests/vae/training/test_accelerators.py.
+# Above rounding (at most 6e-6), and below the effect of small changes (1e-2 for a factor of 1.01 in one term).
+# Calibrated in tests/vae/training/test_accelerators.py.
 TOLERANCE = 2e-5
 TIMED_CALLS = 5
 
@@ -40,7 +40,7 @@ def accelerate(step: Step, model: VAE, params: TrainParams, images: Tensor, nois
     """Use an accelerator from now on, if one applies and agrees with automatic differentiation on a batch.
 
     Args:
-        step: whose ``backward`` may be replaced.
+        step: the step, whose ``backward`` may be replaced.
         model: the VAE.
         params: the objective.
         images: a batch, uint8 (B, pixels).
@@ -59,8 +59,8 @@ def accelerate(step: Step, model: VAE, params: TrainParams, images: Tensor, nois
             return
         beta = torch.tensor(params.beta, device=images.device)
         log.warning(
-            "%s is not used: its gradient differs from that of vae.model.objective by %.2g (relative; %.0g is "
-            "tolerated). Training follows the objective by automatic differentiation%s.",
+            "%s is not used: its gradient differs from that of vae.model.objective by %.2g (relative; the tolerance is "
+            "%.0g). Training falls back to automatic differentiation of the objective%s.",
             accelerator.__name__,
             difference,
             TOLERANCE,
@@ -74,12 +74,12 @@ def largest_difference(
 ) -> float:
     """The largest relative difference between two ways to compute the losses and each parameter's gradient.
 
-    They are compared on one batch, at β with the weights scaled by each of ``ENLARGEMENTS``, and at β/2 with the
-    weights as they are. Where the reference overflows or is close to it, nothing is compared: a sum over the batch may
+    They are compared on one batch, at β with the weights scaled by each of ``ENLARGEMENTS``, and at β/2 with unscaled
+    weights. Nothing is compared where the reference overflows or is close to it, because a sum over the batch may
     overflow in one order of its terms and not in another.
 
     Returns:
-        ‖g - g′‖ / ‖g‖ at its largest; infinity where the candidate fails or nothing could be compared.
+        the largest ‖g - g′‖ / ‖g‖; infinity if the candidate fails or nothing could be compared.
     """
     original = weights.vector.clone()
     largest = torch.finfo(torch.float32).max / (8 * len(images))
@@ -92,7 +92,7 @@ def largest_difference(
             if all((values.abs() <= largest).all() for values in expected):
                 outcome = _outcome(candidate, weights, images, noise, at)
                 differences += [_relative(*values) for values in zip(outcome, expected, strict=True)]
-    except RuntimeError:  # such as shapes that do not match, after an edit of the network
+    except RuntimeError:  # such as shapes that no longer match because the network was edited
         return torch.inf
     finally:
         weights.vector.copy_(original)
@@ -100,22 +100,22 @@ def largest_difference(
 
 
 def _outcome(backward: Backward, weights: Weights, images: Tensor, noise: Tensor, kl_weight: Tensor) -> list[Tensor]:
-    """The losses and the gradient by each parameter."""
+    """The losses and the gradient of each parameter."""
     losses = backward(images, noise, kl_weight)
     gradients = [weights.gradient[part].clone() for part in weights.slices.values()]
     return [term.double() for term in (*losses, *gradients)]
 
 
 def _relative(ours: Tensor, theirs: Tensor) -> float:
-    """‖ours - theirs‖ / ‖theirs‖, and infinity where ours is not finite."""
+    """‖ours - theirs‖ / ‖theirs‖; infinity if ours is not finite."""
     size = theirs.norm().clamp(min=torch.finfo(torch.float32).tiny)
     return float(((ours - theirs).norm() / size).nan_to_num(torch.inf))
 
 
 def _cost(used: Backward, refused: Backward, images: Tensor, noise: Tensor, kl_weight: Tensor) -> str:
-    """How long a step's gradient takes now, and how long it would have taken, in words."""
+    """How long a step's gradient takes, and how long it would take with the accelerator, in words."""
     slow, fast = (1000 * _seconds(backward, images, noise, kl_weight) for backward in (used, refused))
-    return f", which takes {slow:.2f} ms a step in place of {fast:.2f} ms"
+    return f", which takes {slow:.2f} ms per step instead of {fast:.2f} ms"
 
 
 def _seconds(backward: Backward, images: Tensor, noise: Tensor, kl_weight: Tensor) -> float:

@@ -12,27 +12,27 @@ class Adam:
         m ← β₁·m + (1 - β₁)·g         v ← β₂·v + (1 - β₂)·g²
         θ ← θ - α·(m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε)
 
-    Before it the gradient may be shortened to a largest norm c, g ← g·min(1, c / ‖g‖) (Pascanu et al. 2013, section
-    3.2), and weights, but neither biases nor scales, may decay by themselves, θ ← θ - α·λ·θ (Loshchilov & Hutter 2019,
-    algorithm 2, with the decay proportional to the learning rate, as in PyTorch).
+    Optionally, the gradient is first clipped to a norm of at most c, g ← g·min(1, c / ‖g‖) (Pascanu et al. 2013,
+    section 3.2), and parameters decay, θ ← θ - α·λ·θ (Loshchilov & Hutter 2019, algorithm 2, with the decay
+    proportional to the learning rate, as in PyTorch).
 
-    One pass over memory: the kernel is that of ``torch.optim.Adam(fused=True)``, called without the optimiser around
-    it, which takes 1.7 s to import and as long a step as the kernel itself. Nothing in a step waits for the device,
-    so it can be captured in a CUDA graph.
+    The update is a single pass over memory, by the kernel of ``torch.optim.Adam(fused=True)``. The kernel is called
+    directly, because the optimizer class takes 1.7 s to import and doubles the time of a step. A step never waits for
+    the device, so it can be captured in a CUDA graph.
 
     Attributes:
         parameters: θ, float32 (P,).
         first_moment: m (P,).
         second_moment: v (P,).
-        steps: t, the steps made so far, on θ's device.
+        steps: t, the number of steps so far, on θ's device.
     """
 
     def __init__(self, parameters: Tensor, decay: Tensor | None = None, largest_norm: float | None = None) -> None:
-        """Start with moments of zero.
+        """Start with zero moments.
 
         Args:
             parameters: θ (P,).
-            decay: λ of each parameter (P,), or None for none.
+            decay: λ of each parameter (P,), or None for no decay.
             largest_norm: c, or None for no limit.
         """
         self.parameters = parameters
@@ -43,10 +43,10 @@ class Adam:
         self.steps = torch.zeros((), device=parameters.device)
 
     def step(self, gradient: Tensor, learning_rate: Tensor) -> Tensor:
-        """Move θ by one step of rate α, 0-dimensional, against the gradient (P,), which may be shortened in place.
+        """Update θ by a gradient (P,), which may be clipped in place, at a learning rate α, 0-dimensional.
 
         Returns:
-            ‖g‖ before it is shortened, 0-dimensional.
+            ‖g‖ before clipping, 0-dimensional.
         """
         self.steps.add_(1)
         norm: Tensor = torch.linalg.vector_norm(gradient)

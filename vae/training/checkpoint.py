@@ -1,8 +1,8 @@
-"""The state that a training resumes from.
+"""Save the state of a training run, and resume from it after an interruption.
 
-A state is saved under a digest of everything that the outcome depends on, so that no run resumes from the state of
-other parameters, data or code. A state that is damaged or cannot be read is ignored, with a warning, and training
-starts from the beginning.
+A state is saved under a digest of everything that the result depends on, so no run resumes from the state of other
+parameters, data or code. A state that is damaged or cannot be read is ignored with a warning, and training starts from
+the beginning.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from vae.base.artifacts import ArtifactError, whole_file
 
 log = logging.getLogger(__name__)
 
-SHARE_OF_TIME = 0.015  # of a run, that saving may take: where epochs are short, not every one is saved
+SHARE_OF_TIME = 0.015  # of a run, that saving may take; if epochs are short, some are not saved
 VALUES = "values"  # the name of the tensor that holds the values, as JSON
 CHECKSUM_BYTES = 4
 
@@ -53,7 +53,7 @@ class Checkpoint:
         self._given_up = False
 
     def load(self) -> State | None:
-        """The state that this run saved last, or None; a state that cannot be used is ignored, with a warning."""
+        """Load the last saved state of this run, or None. A state that cannot be used is ignored with a warning."""
         try:
             return _read(self.path.read_bytes(), self.path.stem)
         except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +73,7 @@ class Checkpoint:
             return
         try:
             content = _written(State(tensors, values), self.path.stem)
-            # Not flushed to the disk, which can take longer than an epoch: after a power cut the checksum tells.
+            # Not flushed to disk, which can take longer than an epoch. The checksum detects damage by a power cut.
             with whole_file(self.path) as partial:
                 partial.write_bytes(content)
         except ArtifactError as error:
@@ -113,7 +113,7 @@ def _written(state: State, run: str) -> bytes:
 def _read(written: bytes, run: str) -> State:
     checksum, content = written[:CHECKSUM_BYTES], written[CHECKSUM_BYTES:]
     if checksum != _checksum(content, run):
-        raise ValueError("damaged, or of another run")
+        raise ValueError("damaged, or from another run")
     tensors = load(content)
     return State(tensors, json.loads(tensors.pop(VALUES).numpy().tobytes()))
 

@@ -1,4 +1,4 @@
-"""Run the optimisation steps of an epoch: every training image once, in random order."""
+"""Run the optimization steps of an epoch: every training image once, in random order."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from vae.training.cuda_graphs import CapturedFunction
 from vae.training.schedules import epoch_schedule
 from vae.training.step import Step
 
-CHUNK = 16  # steps: their images and noise are gathered together, and on CUDA they are one graph
+CHUNK = 16  # steps whose images and noise are gathered together, and which are one graph on CUDA
 
 
 class EpochResult(NamedTuple):
@@ -33,17 +33,17 @@ class EpochResult(NamedTuple):
 
 
 class TrainingEngine:
-    """Runs the optimisation steps: gathers images and noise, and applies the schedules, a chunk of steps at a time.
+    """Runs the optimization steps: gathers images and noise, and applies the schedules, a chunk of steps at a time.
 
     Images stay uint8; each batch is converted to float32. If the images do not fit on the device, they stay where they
-    are, memory-mapped if they were loaded so, and one chunk is moved to the device at a time.
+    are (possibly memory-mapped), and one chunk at a time is moved to the device.
 
     Attributes:
-        step: the optimisation step, with the weights and the optimizer.
+        step: the optimization step, with the weights and the optimizer.
     """
 
     def __init__(self, model: VAE, images: Tensor, params: TrainParams, kind: PixelKind = PixelKind.GREY) -> None:
-        """Prepare to train a model on images, uint8 (N, C, H, W), whose pixels are of a kind.
+        """Prepare to train a model on images, uint8 (N, C, H, W), with pixels of the given kind.
 
         The model's parameters become views of ``step.weights.vector``.
         """
@@ -70,11 +70,11 @@ class TrainingEngine:
 
         Args:
             number: the epoch's number, from 1; learning rate and KL weight may depend on it.
-            advance: called after each chunk with the number of its steps.
+            advance: called after each chunk with its number of steps.
         """
         order = torch.randperm(len(self.images), generator=self._order_random).to(self.images.device)
         # Allocated once: a small tensor for each chunk would keep the allocator from reusing the memory of the chunk's
-        # images, and memory would grow to that of the whole data set.
+        # images, and memory use would grow to the size of the whole data set.
         results = torch.empty(-(-len(order) // self.batch_size), 4, device=self.device)
         schedule = epoch_schedule(self.params, number, len(results)).to(self.device)
         done = 0
@@ -100,7 +100,7 @@ class TrainingEngine:
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from where a ``state`` was taken."""
+        """Restore a ``state``, to continue from there."""
         own = self.state()
         for name in ("parameters", "first_moment", "second_moment", "steps"):
             own[name].copy_(state[name])
@@ -133,7 +133,7 @@ class TrainingEngine:
             accelerate(self.step, self.model, self.params, images, noise)
 
     def _chunk(self, images: Tensor, noise: Tensor, schedule: Tensor) -> Tensor:
-        """The steps of a chunk: their losses and gradient norms, float32 (steps, 4)."""
+        """Run the steps of a chunk, and return their losses and gradient norms, float32 (steps, 4)."""
         if len(images) in self._captured:
             return self._captured[len(images)](images, noise, schedule)
         results = self._steps(images, noise, schedule)
@@ -150,7 +150,7 @@ class TrainingEngine:
         return results
 
     def _averages(self, results: Tensor) -> EpochResult:
-        """Of the steps of an epoch (steps, 4); the last batch may be smaller than the others."""
+        """Average over the steps of an epoch (steps, 4). The last batch may be smaller than the others."""
         sizes = torch.full((len(results), 1), self.batch_size, dtype=torch.float64)
         sizes[-1] = len(self.images) - self.batch_size * (len(results) - 1)
         losses = (results[:, :3] * sizes).sum(0) / len(self.images)

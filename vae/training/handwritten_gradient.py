@@ -1,8 +1,8 @@
 """An accelerator: the gradient of the negative ELBO, derived by hand, for MLPs with ReLU and Bernoulli pixels.
 
-Automatic differentiation gives the same numbers. But on small networks matrix products take less time than what it
-does around them: recording, allocating, a kernel for each term of each formula. Here matrix products write to memory
-that is allocated once, and the formulas are those that remain when the chain rule has been applied on paper.
+Automatic differentiation gives the same numbers. On small networks, however, its overhead takes longer than the matrix
+products: it records a graph, allocates memory, and runs a kernel for each term of each formula. Here matrix products
+write to memory that is allocated once, and the chain rule has been applied on paper.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from vae.training.weights import Weights
 
 
 def backward(model: VAE, weights: Weights, params: TrainParams, dtype: torch.dtype) -> "NegativeElboGradient | None":
-    """The handwritten gradient, with matrix products in ``dtype``; None if the network or objective is another one."""
+    """The handwritten gradient, with matrix products in ``dtype``; None if it does not fit the network or objective."""
     layers = [*_leaves(model.encoder), *_leaves(model.decoder)]
     known_network = all(isinstance(layer, nn.Linear | nn.ReLU | nn.Unflatten | nn.Sequential) for layer in layers)
     known_objective = params.importance_samples == 1 and params.free_bits == 0
@@ -28,9 +28,9 @@ def backward(model: VAE, weights: Weights, params: TrainParams, dtype: torch.dty
 
 
 class AffineLayer:
-    """y = x·Wᵀ + b, or its positive part, for batches of one size; δ is the gradient by what the ReLU takes.
+    """An affine layer y = x·Wᵀ + b, optionally followed by a ReLU, for batches of one size.
 
-    ∂/∂W = δᵀ·x     ∂/∂b = Σ δ over the batch     ∂/∂x = δ·W
+    With δ = ∂L/∂y, before the ReLU: ∂L/∂W = δᵀ·x, ∂L/∂b = Σ δ over the batch, and ∂L/∂x = δ·W.
     """
 
     def __init__(self, linear: nn.Linear, products: "ProductWeights", batch_size: int, *, relu: bool) -> None:
@@ -38,7 +38,7 @@ class AffineLayer:
         self.bias, self.bias_gradient = products.of(linear.bias)
         self.relu = relu
         self.output = self.weight.new_empty(batch_size, linear.out_features)
-        self.input_gradient = self.weight.new_empty(0)  # set aside by the first product that is written to it
+        self.input_gradient = self.weight.new_empty(0)  # allocated by the first product that is written to it
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) to (B, outputs)."""
@@ -47,14 +47,14 @@ class AffineLayer:
         return self.output.relu_() if self.relu else self.output
 
     def backward(self, gradient: Tensor) -> None:
-        """Write the gradients of weight and bias, from that by the output (B, outputs), which is overwritten."""
+        """Compute the gradients of weight and bias from that of the output (B, outputs), which is overwritten."""
         if self.relu:
             torch.ops.aten.threshold_backward.grad_input(gradient, self.output, 0, grad_input=gradient)
         torch.mm(gradient.t(), self.input, out=self.weight_gradient)
         torch.sum(gradient, 0, out=self.bias_gradient)
 
     def backward_to_input(self, gradient: Tensor) -> Tensor:
-        """The same, and the gradient by the input (B, inputs)."""
+        """The same, and also return the gradient of the input (B, inputs)."""
         self.backward(gradient)
         return torch.mm(gradient, self.weight, out=self.input_gradient)
 
@@ -62,8 +62,8 @@ class AffineLayer:
 class ProductWeights:
     """The weights and their gradient in the precision of the matrix products.
 
-    In float32 they are those of ``Weights``. In a lower precision they are copies, while the optimizer updates float32
-    weights, in which small steps do not vanish (Micikevicius et al. 2018, section 3.1).
+    In float32 they are those of ``Weights``. In a lower precision they are copies: the optimizer updates float32
+    weights, so that small steps are not rounded away (Micikevicius et al. 2018, section 3.1).
     """
 
     def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
@@ -76,7 +76,7 @@ class ProductWeights:
         return self.vector[part].view_as(parameter), self.gradient[part].view_as(parameter)
 
     def read(self) -> None:
-        """Copy the current weights."""
+        """Copy the current weights from ``Weights.vector``."""
         self.vector.copy_(self.weights.vector)
 
     def write(self) -> None:
@@ -85,12 +85,12 @@ class ProductWeights:
 
 
 class NegativeElboGradient:
-    """The loss of a batch and its gradient by all weights.
+    """The loss of a batch and its gradient with respect to all weights.
 
-        L = 1/B Σ -log p(x given z) + β·KL(q(z given x) ‖ p(z)),   z = μ + σ·ε
+        L = 1/B Σ -log p(x|z) + β·KL(q(z|x) ‖ p(z)),   z = μ + σ·ε
         ∂L/∂μ = ∂L/∂z + β·μ/B     ∂L/∂log σ² = ½·(∂L/∂z·σ·ε + β·(σ² - 1)/B)
 
-    ∂L/∂logits has a closed form, and each affine layer passes the gradient on. Matrix products are computed in
+    ∂L/∂logits has a closed form, and each affine layer propagates the gradient. Matrix products are computed in
     ``dtype``; likelihood, KL and their gradients in float32.
     """
 
@@ -101,7 +101,7 @@ class NegativeElboGradient:
         self._layers: dict[int, tuple[list[AffineLayer], list[AffineLayer]]] = {}
 
     def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor) -> Losses[Tensor]:
-        """Compute the loss of a batch, and its gradient into ``Weights.gradient``."""
+        """Compute the loss of a batch, and write its gradient to ``Weights.gradient``."""
         self.products.read()
         encoder, decoder = self._layers_for(len(images))
         x = torch.div(images, 255)
@@ -113,7 +113,7 @@ class NegativeElboGradient:
         by_z = self._backward(decoder, by_logits)
         kl, by_posterior = self._posterior(mean, log_variance, scaled_noise, by_z, kl_weight)
         gradient = self._backward(encoder[1:], by_posterior)
-        encoder[0].backward(gradient.to(self.dtype))  # the gradient by the image is not needed
+        encoder[0].backward(gradient.to(self.dtype))  # the gradient of the image is not needed
         self.products.write()
         return Losses(torch.addcmul(reconstruction, kl, kl_weight), reconstruction, kl)
 
@@ -140,7 +140,7 @@ class NegativeElboGradient:
         return gradient.to(torch.float32)
 
     def _likelihood(self, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The reconstruction (), and its gradient by the logits, sigmoid(l) - x over B: (B, pixels)."""
+        """The reconstruction, 0-dimensional, and its gradient of the logits l, (sigmoid(l) - x) / B: (B, pixels)."""
         shape = (len(x), *self.model.architecture.image_shape)
         reconstruction = -self.model.likelihood.log_density(x.view(shape), logits.view(shape)).mean()
         return reconstruction, torch.sub(x, torch.sigmoid(logits)).mul_(-1 / len(x))
@@ -148,7 +148,7 @@ class NegativeElboGradient:
     def _posterior(
         self, mean: Tensor, log_variance: Tensor, scaled_noise: Tensor, by_z: Tensor, kl_weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The KL, and the gradient of both terms by μ and log σ²: () and (B, 2·D)."""
+        """The KL, 0-dimensional, and the gradient of both terms with respect to μ and log σ² (B, 2·D)."""
         variance_less_one = torch.expm1(log_variance)
         kl = mean.square().add_(variance_less_one).sub_(log_variance).sum().mul_(0.5 / len(mean))
         share = kl_weight / len(mean)

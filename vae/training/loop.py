@@ -45,7 +45,7 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """The result of a training, besides the weights in the model: every epoch, and the one whose weights were kept."""
+    """The result of training, besides the model's weights: every epoch, and the one whose weights were kept."""
 
     history: Sequence[Epoch]
     best: Epoch
@@ -59,17 +59,17 @@ def train(
     report: Callable[[Sequence[Epoch]], None],
     checkpoint: Checkpoint | None = None,
 ) -> Training:
-    """Minimise the objective by Adam, and leave the best epoch's weights in the model.
+    """Minimize the objective by Adam, and leave the best epoch's weights in the model.
 
-    The best epoch is that of the lowest validation negative ELBO, whatever weight the KL has in training, or of the
-    highest importance-weighted bound where that is trained; without validation images it is the last. The training
-    losses of an epoch are averages over its steps, so they lag behind the weights at its end.
+    The best epoch has the lowest validation negative ELBO, regardless of the KL's weight in training, or the highest
+    importance-weighted bound if that is trained. Without validation images, it is the last epoch. The training losses
+    of an epoch are averages over its steps, so they lag behind the weights at its end.
 
     Args:
         model: the VAE, on the device to train on.
         data: the training images.
         validation: the validation images; there may be none.
-        params: the objective, and its optimisation.
+        params: the objective and its optimization.
         report: called after each epoch with the history so far.
         checkpoint: saves the state after each epoch. An interrupted run resumes from it and ends with the same weights
             and losses, bit for bit. The caller discards it once the results are saved.
@@ -110,7 +110,7 @@ def train(
 
 @dataclass
 class _Progress:
-    """The epochs so far and the best weights: with the engine's state, everything that the other epochs depend on."""
+    """The epochs so far and the best weights; the remaining epochs depend on these and the engine's state."""
 
     engine: TrainingEngine
     history: list[Epoch]
@@ -123,7 +123,7 @@ class _Progress:
 
     @classmethod
     def resume(cls, engine: TrainingEngine, checkpoint: Checkpoint) -> "_Progress":
-        """Resume from the checkpoint; start from the beginning where there is none."""
+        """Resume from the checkpoint, or start from the beginning if there is none."""
         progress = cls.start(engine)
         state = checkpoint.load()
         if state is not None:
@@ -133,7 +133,7 @@ class _Progress:
             for number, train, gradient_norm, validation in state.values["history"]:
                 epoch = Epoch(number, Losses(*train), gradient_norm, validation and Losses(*validation))
                 progress.history.append(epoch)
-            log.info("an earlier run was interrupted; resuming after its epoch %d", len(progress.history))
+            log.info("resuming an interrupted run after epoch %d", len(progress.history))
         return progress
 
     @property
@@ -157,7 +157,7 @@ class _Progress:
 
 
 def _evaluate(model: VAE, images: Tensor, params: TrainParams, epoch: int) -> Losses[float]:
-    """The losses at the current weights. The noise is the same in every epoch, so only the weights differ."""
+    """The losses at the current weights. The noise is the same in every epoch, so that only the weights differ."""
     elbo = inference.negative_elbo(model, images, params.seed)
     losses = average_loss(elbo, kl_weight(params, epoch), params.free_bits)
     if params.importance_samples > 1:
@@ -173,7 +173,7 @@ def _is_better(epoch: Epoch, best: Epoch, params: TrainParams) -> bool:
 
 
 def _criterion(losses: Losses[float], params: TrainParams) -> float:
-    """The lowest is best: the negative ELBO, or minus the importance-weighted bound if that is trained."""
+    """What selects the best epoch, by its lowest value: negative ELBO, or negative importance-weighted bound."""
     if params.importance_samples > 1:
         return losses.loss
     reconstruction, kl = torch.tensor([losses.reconstruction, losses.kl], dtype=torch.float64).split(1)
@@ -185,8 +185,8 @@ def _require_finite(epoch: Epoch) -> None:
         if losses is not None and not all(map(isfinite, (*losses, epoch.gradient_norm))):
             raise DivergedError(
                 f"training diverged in epoch {epoch.number}: the {name} loss is {losses.loss} "
-                f"(reconstruction {losses.reconstruction}, KL {losses.kl}), the gradient's norm {epoch.gradient_norm}; "
-                "no model is written. "
+                f"(reconstruction {losses.reconstruction}, KL {losses.kl}), the gradient norm is "
+                f"{epoch.gradient_norm}; no model is written. "
                 "Try a lower train.learning_rate, a larger train.batch_size or train.gradient_clip"
             )
 

@@ -11,7 +11,7 @@ STAGES = 8  # of the importance-weighted autoencoder paper
 
 
 def epoch_schedule(params: TrainParams, epoch: int, steps: int) -> Tensor:
-    """The learning rate α and the KL weight β at each step of an epoch, counted from 1: float32 (steps, 2)."""
+    """The learning rate α and the KL weight β at each step of an epoch (numbered from 1): float32 (steps, 2)."""
     done = [epoch - 1 + step / steps for step in range(steps)]
     return torch.tensor([(learning_rate(params, epochs), kl_weight(params, epochs)) for epochs in done])
 

@@ -1,4 +1,4 @@
-"""One optimisation step: the loss of a batch, its gradient, and a move of the weights against it."""
+"""One optimization step: the loss of a batch, its gradient, and the update of the weights."""
 
 from typing import NamedTuple, Protocol
 
@@ -18,7 +18,7 @@ class StepResult(NamedTuple):
 
     Attributes:
         losses: averages over the batch, each 0-dimensional.
-        gradient_norm: ‖∂L/∂θ‖ over all weights, before it is clipped, 0-dimensional.
+        gradient_norm: ‖∂L/∂θ‖ over all weights, before clipping, 0-dimensional.
     """
 
     losses: Losses[Tensor]
@@ -38,8 +38,8 @@ class Step:
     Attributes:
         weights: the model's parameters and their gradient.
         optimizer: Adam, on those weights.
-        backward: what computes the loss and its gradient: automatic differentiation, unless an accelerator that was
-            found to agree with it has taken its place (``vae.training.accelerators``).
+        backward: computes the loss and its gradient: automatic differentiation, or an accelerator that agrees with it
+            (``vae.training.accelerators``).
     """
 
     def __init__(self, model: VAE, params: TrainParams) -> None:
@@ -50,7 +50,7 @@ class Step:
         self.backward: Backward = AutomaticDifferentiation(model, self.weights, params.free_bits, dtype)
 
     def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor, learning_rate: Tensor) -> StepResult:
-        """Make a step on a batch: uint8 images (B, pixels), noise ε (B, D) or (B, k, D); β and α, 0-dimensional."""
+        """Take a step on a batch: uint8 images (B, pixels), noise ε (B, D) or (B, k, D); β and α, 0-dimensional."""
         losses = self.backward(images, noise, kl_weight)
         gradient_norm = self.optimizer.step(self.weights.gradient, learning_rate)
         return StepResult(losses, gradient_norm)
@@ -59,7 +59,7 @@ class Step:
 class AutomaticDifferentiation:
     """The loss of a batch and its gradient, by automatic differentiation of ``training_loss``.
 
-    In bfloat16 PyTorch's autocast computes matrix products and convolutions in that precision and leaves the rest in
+    In bfloat16, PyTorch's autocast computes matrix products and convolutions in that precision and everything else in
     float32; weights and gradients stay in float32.
     """
 
@@ -70,7 +70,7 @@ class AutomaticDifferentiation:
         self.dtype = dtype
 
     def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor) -> Losses[Tensor]:
-        """Forward and backward through the model."""
+        """Run the forward and backward pass."""
         x = pixels(images).view(len(images), *self.model.architecture.image_shape)
         self.weights.gradient.zero_()
         with torch.enable_grad():
@@ -81,6 +81,6 @@ class AutomaticDifferentiation:
 
 
 def decay_of_each(model: VAE, weight_decay: float) -> Tensor:
-    """The weight decay of each parameter (P,), ordered as ``Weights.vector``; zero except for matrices and kernels."""
+    """The weight decay of each parameter (P,), ordered as ``Weights.vector``; zero for biases and scales."""
     parts = [torch.full_like(each, weight_decay if each.ndim > 1 else 0.0).flatten() for each in model.parameters()]
     return torch.cat(parts).detach()

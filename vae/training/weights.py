@@ -10,11 +10,11 @@ from vae.model.vae import VAE
 class Weights:
     """A model's parameters θ as one vector in float32, and their gradient as another.
 
-    The optimizer then makes one pass over memory, and a training's state is a few tensors.
+    The optimizer then needs one pass over memory, and the state of training is a few tensors.
 
     Attributes:
-        vector: θ (P,); the model's parameters are views of it from now on.
-        gradient: ∂/∂θ of the loss (P,); the parameters' ``grad`` are views of it.
+        vector: θ (P,); the model's parameters become views of it.
+        gradient: ∂L/∂θ of the loss L (P,); the parameters' ``grad`` are views of it.
         slices: the part of both vectors that belongs to each parameter.
     """
 

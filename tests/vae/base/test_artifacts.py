@@ -27,13 +27,13 @@ from vae.base.artifacts import (
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a test may put a file, in a folder that is not there yet."""
+    """A path for a test's file, in a folder that does not exist yet."""
     return tmp_path / "outputs" / "file"
 
 
 @contextmanager
 def room_for_100_bytes() -> Iterator[None]:
-    """Let the operating system refuse to write more than 100 bytes to a file, as on a full disk."""
+    """Make the operating system refuse to write more than 100 bytes to a file, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
@@ -137,7 +137,7 @@ class TestUnwritable:
 
 @pytest.fixture(scope="module")
 def dead() -> int:
-    """The number of a process that has ended."""
+    """The ID of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     assert process.wait() == 0
     return process.pid

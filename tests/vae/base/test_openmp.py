@@ -9,7 +9,7 @@ from vae.base.openmp import SPIN_COUNT, others_running, spin_count
 
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file in which Linux says how many threads run, on a machine with four cores that this process may use."""
+    """The file in which Linux counts running threads, on a machine with four cores that this process may use."""
     path = tmp_path / "loadavg"
     monkeypatch.setattr(openmp, "LOAD", path)
     monkeypatch.setattr(openmp, "SECONDS_BETWEEN", 0.0)

@@ -15,12 +15,12 @@ COMMITTED = Path(__file__).parents[3] / "params.yaml"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a test may put a parameter file."""
+    """A path for a test's parameter file."""
     return tmp_path / "params.yaml"
 
 
 def changed(changes: Mapping[str, str | None]) -> str:
-    """The committed parameters with other values, each YAML as it stands; None takes a key away."""
+    """The committed parameters with changed values, each as YAML text; None removes a key."""
     values = parse_yaml(COMMITTED.read_bytes())
     sections = {section: {key: json.dumps(value) for key, value in keys.items()} for section, keys in values.items()}
     for dotted, value in changes.items():
@@ -36,13 +36,13 @@ def changed(changes: Mapping[str, str | None]) -> str:
 
 
 def load_changed(path: Path, **changes: str | None) -> Params:
-    """Load the committed parameters with other values; two underscores stand for the dot."""
+    """Load the committed parameters with changed values; two underscores stand for a dot."""
     path.write_text(changed({name.replace("__", "."): value for name, value in changes.items()}))
     return load_params(path)
 
 
 def refusal(path: Path, text: str) -> str:
-    """The message that a parameter file is refused with."""
+    """The error message for an invalid parameter file."""
     path.write_text(text)
     with pytest.raises(ParamsError) as caught:
         load_params(path)
@@ -264,7 +264,7 @@ COMBINATIONS: list[tuple[dict[str, str], dict[str, str], str]] = [
     (
         {"model.network": "autoregressive", "model.likelihood": "bernoulli"},
         {"prepare.binarize": "dynamic"},
-        "binarise them by prepare.binarize",
+        "set prepare.binarize",
     ),
 ]
 
@@ -345,7 +345,7 @@ def test_an_unknown_parameter_is_refused_with_the_name_that_was_meant(path: Path
 
 def test_an_unknown_parameter_like_no_other_is_refused_with_all_that_are_known(path: Path) -> None:
     message = refusal(path, changed({"evaluate.zzz": "1"}))
-    assert message == f"{path}: evaluate.zzz: unknown parameter; known here: importance_samples, seed"
+    assert message == f"{path}: evaluate.zzz: unknown parameter; valid names: importance_samples, seed"
 
 
 def test_an_unknown_section_is_refused_with_the_name_that_was_meant(path: Path) -> None:

@@ -19,7 +19,7 @@ SEEDS = [0, 1, 2, 10, 2**31, 2**63 - 1]
 
 
 def pretend_accelerators(monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int = 0) -> None:
-    """Make PyTorch believe in a number of accelerators of a kind, or in none."""
+    """Make PyTorch see a number of accelerators of one kind, or none."""
     accelerator = torch.device(kind) if kind else None
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: accelerator)  # noqa: ARG005
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
@@ -198,7 +198,7 @@ class TestFits:
 
     @pytest.fixture
     def free(self, monkeypatch: pytest.MonkeyPatch) -> dict[torch.device, int]:
-        """The free memory of each device, in bytes, of a total of a million."""
+        """The free and total memory of each device, in bytes; the total is a million."""
         free: dict[torch.device, int] = {}
         monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (free[device], 1_000_000))
         return free

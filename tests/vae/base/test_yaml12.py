@@ -1,4 +1,4 @@
-"""YAML 1.2, compared with ruamel.yaml, by which DVC reads ``params.yaml``."""
+"""YAML 1.2, compared with ruamel.yaml, with which DVC reads ``params.yaml``."""
 
 import math
 import re

@@ -17,7 +17,7 @@ def images(lowest: int, highest: int) -> Tensor:
 
 
 def reconstruction(images: Tensor, logits: Tensor) -> float:
-    """The Bernoulli reconstruction of a decoder that puts out these logits, in nats per image."""
+    """The Bernoulli reconstruction of a decoder that outputs these logits, in nats per image."""
     return float(-Bernoulli().log_density(pixels(images).double(), logits).mean())
 
 
@@ -27,7 +27,7 @@ def test_entropy_floor_of_black_and_white_images_is_zero() -> None:
 
 @pytest.mark.parametrize("level", [127, 128])
 def test_entropy_floor_of_middle_grey_is_one_bit_per_pixel(level: int) -> None:
-    """The levels next to ½ miss it by 1/510, which takes 2/510² = 8e-6 off the entropy."""
+    """The levels next to ½ differ from it by 1/510, which lowers the entropy by 2/510² = 8e-6."""
     assert entropy_floor(images(level, level)) == pytest.approx(12 * (log(2) - 2 / 510**2), rel=1e-6)
 
 

@@ -33,7 +33,7 @@ CLASSES = ("T-shirt/top", "su", 'the "σ"')
 
 
 def some_images(count: int = 5, shape: tuple[int, int, int] = (1, 8, 8)) -> LabelledImages:
-    """Images of many grey levels, with labels in no order."""
+    """Images with many grey levels and labels in random order."""
     values = torch.arange(count * shape[0] * shape[1] * shape[2]).remainder(251).to(torch.uint8)
     return LabelledImages(values.view(count, *shape), torch.arange(count).mul(2).remainder(3), CLASSES)
 
@@ -53,14 +53,14 @@ def metadata(**values: object) -> dict[str, str]:
 
 
 def grey_levels(count: int) -> LabelledImages:
-    """Images of 256 pixels, one of each grey level from black to white."""
+    """Images of 256 pixels, one for each grey level from black to white."""
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     return LabelledImages(levels.expand(count, 1, 16, 16), torch.zeros(count).long(), CLASSES)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a test may put a data set."""
+    """A path for a test's data set."""
     return tmp_path / "train.safetensors"
 
 
@@ -122,7 +122,7 @@ class TestBlackAndWhite:
 
     @pytest.mark.parametrize("level", [0, 255])
     def test_drawn_pixels_of_black_are_black_and_of_white_are_white(self, level: int) -> None:
-        """Also where the uniform number is the lowest or the highest possible one, which this seed draws."""
+        """Even for the lowest and the highest possible uniform number, which this seed draws."""
         numbers = torch.rand(1_000_000, generator=torch.Generator().manual_seed(391))
         assert (numbers.min().item(), numbers.max().item()) == (0, 1 - 2**-24)
         images = torch.full((1_000_000,), level, dtype=torch.uint8)

@@ -67,7 +67,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def dropped_answers() -> Iterator[None]:
-    """Close the connections that torchvision left open now, and not during another module's tests."""
+    """Close the connections that torchvision left open here, instead of during another module's tests."""
     yield
     gc.collect()
 
@@ -99,7 +99,7 @@ def serve() -> Iterator[Serve]:
 
             class Server(ThreadingHTTPServer):
                 def handle_error(self, *_: Any) -> None:
-                    """torchvision first looks for redirections, and hangs up once the answer begins."""
+                    """torchvision first checks for redirects, and closes the connection when the answer begins."""
 
             server = running.enter_context(Server(("127.0.0.1", 0), Handler))
             thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -67,7 +67,7 @@ def test_sharpness_falls_as_the_blur_gets_wider() -> None:
 @pytest.mark.parametrize("sigma", [0.1, 0.3, 0.62, 1.0, 2.5, 4.0])
 @pytest.mark.parametrize("shape", [(1, 7, 9), (3, 12, 5)], ids=str)
 def test_gaussian_blur_agrees_with_scipy(shape: tuple[int, int, int], sigma: float) -> None:
-    """The kernel of SciPy is given the same reach, which may exceed the image."""
+    """SciPy's kernel has the same reach, which may exceed the image."""
     batch = images(2, *shape)
     radius = max(1, ceil(4 * sigma))
     expected = gaussian_filter(batch.numpy(), (0, 0, sigma, sigma), mode="nearest", radius=(0, 0, radius, radius))
@@ -125,12 +125,12 @@ def test_blur_verdict_is_graded_by_relative_sharpness(what: str, relative_sharpn
     assert bool(verdict.advice) is (level is not Level.HEALTHY)
     assert "25%" in verdict.criterion
     assert "12%" in verdict.criterion
-    assert ("see holes" in verdict.advice) is (what == "samples" and level is not Level.HEALTHY)
+    assert ("verdict on holes" in verdict.advice) is (what == "samples" and level is not Level.HEALTHY)
 
 
 def test_blur_finding_names_the_width_and_the_relative_sharpness() -> None:
     finding = judge_blur("samples", Softness(0.62, 0.478), binary=False).finding
-    assert finding == "as soft as real images under a Gaussian blur of 0.62 pixels; 48% of their sharpness"
+    assert finding == "as soft as real images after a Gaussian blur of 0.62 pixels; 48% of their sharpness"
     assert judge_blur("samples", Softness(0.0, 1.03), binary=False).finding.endswith("103% of their sharpness")
     assert f"{MAX_BLUR:.2f} pixels or more" in judge_blur("samples", Softness(MAX_BLUR, 0.0), binary=False).finding
 

@@ -99,9 +99,9 @@ def test_balance_is_the_overlap_of_two_distributions_over_classes(
     [
         (0.95, 0.9, Level.HEALTHY, []),
         (0.75, 0.9, Level.WARNING, ["missing classes"]),
-        (0.95, 0.67, Level.WARNING, ["between classes"]),
-        (0.55, 0.67, Level.FAILURE, ["missing classes", "between classes"]),
-        (0.95, 0.5, Level.FAILURE, ["between classes"]),
+        (0.95, 0.67, Level.WARNING, ["samples between classes"]),
+        (0.55, 0.67, Level.FAILURE, ["missing classes", "samples between classes"]),
+        (0.95, 0.5, Level.FAILURE, ["samples between classes"]),
     ],
 )
 def test_classes_verdict_is_graded_by_balance_and_by_confidence_relative_to_test_images(
@@ -110,10 +110,17 @@ def test_classes_verdict_is_graded_by_balance_and_by_confidence_relative_to_test
     verdict = judge_classes(balance, confidence, real_confidence=0.91, accuracy=0.876)
     assert verdict.subject == "classes of samples"
     assert verdict.level is level
-    assert verdict.advice.count("against") == len(advice)
-    assert all(words in verdict.advice for words in advice)
-    for figure in (f"{balance:.2f}", f"{confidence:.2f}", "0.91", "87.6%"):
+    assert verdict.advice.count("for ") == len(advice)
+    assert all(f"for {words}" in verdict.advice for words in advice)
+    for figure in (f"{balance:.2f}", f"{confidence:.2f}", f"{confidence / 0.91:.0%} of the 0.91", "87.6%"):
         assert figure in verdict.finding
+
+
+def test_classes_finding_does_not_round_a_balance_or_a_confidence_up_to_the_threshold_that_it_misses() -> None:
+    verdict = judge_classes(0.797, 0.7474, real_confidence=1.0, accuracy=0.9)
+    assert verdict.level is Level.WARNING
+    assert "balance 0.797;" in verdict.finding
+    assert "74.7% of the 1.00" in verdict.finding
 
 
 def test_classes_are_not_judged_where_the_classifier_is_inaccurate() -> None:

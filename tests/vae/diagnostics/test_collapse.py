@@ -60,7 +60,7 @@ def test_mean_variances_of_a_single_image_are_zero() -> None:
 
 @pytest.mark.parametrize(("images", "dimensions"), [(1, 1), (2, 3), (40, 3), (30, 8)])
 def test_mutual_information_agrees_with_a_loop_over_its_definition(images: int, dimensions: int) -> None:
-    """A loop over every pair, densities by torch.distributions."""
+    """The loop runs over every pair, with densities from torch.distributions."""
     mean, log_variance = 2 + normal(images, dimensions, seed=1), normal(images, dimensions, seed=2) - 1
     noise = normal(images, dimensions, seed=3)
     expected = 0.0
@@ -76,12 +76,12 @@ def test_mutual_information_agrees_with_a_loop_over_its_definition(images: int, 
 
 @pytest.mark.parametrize("signal", [0.3, 1.0, 3.0])
 def test_mutual_information_of_a_gaussian_channel_is_shannons_formula(signal: float) -> None:
-    """μ = a·s with s standard normal and σ² = ½: ½·log(1 + a²/σ²) nats a dimension, far below log N here."""
+    """μ = a·s with s standard normal and σ² = ½: ½·log(1 + a²/σ²) nats per dimension, far below log N here."""
     images, dimensions = 3000, 2
     mean = signal * normal(images, dimensions, seed=1)
     information = mutual_information(mean, torch.full_like(mean, 0.5).log(), normal(images, dimensions, seed=2))
     expected = dimensions * 0.5 * log(1 + signal**2 / 0.5)
-    variance = dimensions * signal**2 / (signal**2 + 0.5)  # of log q(z given x) - log q(z)
+    variance = dimensions * signal**2 / (signal**2 + 0.5)  # of log q(z|x) - log q(z)
     assert information == pytest.approx(expected, abs=4 * sqrt(variance / images))
     assert expected < log(images) / 2
 
@@ -112,7 +112,7 @@ def test_mutual_information_never_exceeds_the_logarithm_of_the_number_of_images(
 
 
 def test_mutual_information_is_below_the_kl_to_the_prior_and_does_not_change_when_all_means_move() -> None:
-    """The KL is the information and KL(q(z) ‖ p(z)) together; means far from the prior add to the latter alone."""
+    """The KL is the information plus KL(q(z) ‖ p(z)); means far from the prior increase only the latter."""
     mean, log_variance, noise = normal(500, 2, seed=1), torch.full((500, 2), -1.0), normal(500, 2, seed=2)
     information = mutual_information(mean, log_variance, noise)
     assert information < float(kl_divergence(mean, log_variance).sum(1).mean())
@@ -177,11 +177,11 @@ def test_collapse_verdict_is_graded_by_mutual_information_and_active_dimensions(
 
 def test_collapse_finding_names_the_active_counts_at_both_thresholds_and_the_mutual_information() -> None:
     verdict = judge_collapse(torch.tensor([1.0, 0.5, 0.05, 0.001]), 3.456, [20.0], classes=10)
-    for words in ("3 of 4 ", "0.01", "2 clearly", "0.1)", "3.46 nats"):
+    for words in ("3 of 4 ", "0.01", "2 of them clearly", "0.1)", "3.46 nats"):
         assert words in verdict.finding
     assert "KL" not in verdict.finding
     assert "Burda" in verdict.criterion
-    assert "2.30 nats" in verdict.criterion
+    assert "2.303 nats" in verdict.criterion
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,9 @@ def test_collapse_finding_of_a_failure_names_its_onset(kl_per_epoch: list[float]
     [
         ((0.0, 0.0, 0.0), 0.0, {"free_bits", "kl_warmup_epochs", "beta", "network"}, {"latent_dim"}),
         ((1.0, 0.0, 0.0), 5.0, {"latent_dim", "free_bits"}, {"beta", "epochs"}),
-        ((1.0, 1.0, 1.0), 1.0, {"epochs", "beta"}, {"latent_dim", "free_bits"}),
-        ((1.0, 0.0, 0.0), 1.0, {"latent_dim", "free_bits", "epochs", "beta"}, {"network"}),
+        ((1.0, 1.0, 0.0), 1.0, {"epochs", "beta"}, {"latent_dim", "free_bits"}),
+        ((1.0, 0.0, 0.0), 1.0, {"smaller model.latent_dim", "free_bits", "epochs", "beta"}, {"network", "larger"}),
+        ((1.0, 1.0), 1.0, {"larger model.latent_dim", "epochs", "beta"}, {"smaller", "free_bits"}),
     ],
 )
 def test_collapse_advice_names_parameters_that_act_on_the_finding(
@@ -209,3 +210,23 @@ def test_collapse_advice_names_parameters_that_act_on_the_finding(
     advice = judge_collapse(torch.tensor(variances), information, [20.0], classes=10).advice
     assert all(name in advice for name in tried)
     assert not any(name in advice for name in untried)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 20])
+def test_collapse_advice_starts_with_a_larger_latent_space_where_all_dimensions_are_active_and_carry_too_little(
+    dimensions: int,
+) -> None:
+    verdict = judge_collapse(torch.ones(dimensions), 2.0, [20.0], classes=10)
+    assert verdict.level is Level.WARNING
+    assert verdict.advice.startswith("a larger model.latent_dim")
+
+
+@pytest.mark.parametrize(("information", "level"), [(2.3025, Level.WARNING), (2.3026, Level.HEALTHY)])
+def test_collapse_finding_shows_on_which_side_of_the_threshold_the_information_is(
+    information: float, level: Level
+) -> None:
+    """The threshold is log 10 = 2.302585…, 2.303 in the criterion."""
+    verdict = judge_collapse(torch.ones(4), information, [20.0], classes=10)
+    assert verdict.level is level
+    shown = float(verdict.finding.removesuffix(" nats about its image").rpartition(" ")[2])
+    assert (shown < 2.303) is (level is Level.WARNING)

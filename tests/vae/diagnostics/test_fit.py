@@ -46,9 +46,13 @@ def test_overfitting_verdict_is_graded_by_effect_size(effect: float, level: Leve
 
 
 def test_overfitting_finding_names_the_gap_and_the_effect_size() -> None:
-    assert "3.00 nats more" in (finding := judge_overfitting(losses(100, 3), losses(103, 20)).finding)
+    assert "3.00 nats higher" in (finding := judge_overfitting(losses(100, 3), losses(103, 20)).finding)
     assert "0.15 standard deviations" in finding
-    assert "3.00 nats less" in judge_overfitting(losses(103, 3), losses(100, 20)).finding
+    assert "3.00 nats lower" in judge_overfitting(losses(103, 3), losses(100, 20)).finding
+
+
+def test_overfitting_finding_has_no_minus_before_an_effect_size_of_zero() -> None:
+    assert " 0.00 standard deviations" in judge_overfitting(losses(100.01, 3), losses(100, 20)).finding
 
 
 @pytest.mark.parametrize(("epochs", "last"), [(3, 3), (5, 3), (12, 3), (15, 3), (16, 4), (40, 10), (2, 2)])
@@ -64,7 +68,7 @@ def test_end_slope_of_a_single_epoch_is_refused() -> None:
 
 
 def curve(further_fall: float) -> list[float]:
-    """A loss that falls by 100 nats in 40 epochs, and at its final slope by this share of them in 4 more."""
+    """A loss that falls by 100 nats in 40 epochs, and by this share of them in 4 more epochs at its final slope."""
     end = [further_fall * 100 / 4 * epoch for epoch in range(9, -1, -1)]
     fall_before = 100 - end[0]
     return [100 + fall_before * (1 - epoch / 30) + end[0] for epoch in range(30)] + [100 + value for value in end]
@@ -91,12 +95,12 @@ def test_training_length_verdict_is_graded_by_the_expected_further_fall_of_the_l
     assert verdict.subject == "training length"
     assert verdict.level is level
     assert ("train.epochs" in verdict.advice) is (level is not Level.HEALTHY)
-    assert ("no longer falls" in verdict.finding) is (further_fall <= 0)
+    assert ("no longer falling" in verdict.finding) is (further_fall <= 0)
 
 
 def test_training_length_finding_names_the_expected_further_fall_of_the_loss() -> None:
     finding = judge_convergence(curve(0.02)).finding
-    for words in ("2.00 nats more", "2.0%", "100.00 nats", "40 epochs"):
+    for words in ("10% more epochs", "about 2.00 nats", "2.0%", "100.00 nats", "40 epochs"):
         assert words in finding
 
 
@@ -112,9 +116,9 @@ def test_training_length_is_healthy_after_ten_time_constants_of_an_exponential_f
     [
         ([], "too few epochs to judge: 0"),
         ([9.0, 5.0, 3.0, 1.0], "too few epochs to judge: 4"),
-        ([5.0, 4.0, 3.0, 4.0, 5.0], "never higher"),
-        ([5.0, 5.0, 5.0, 5.0, 6.0], "never higher"),
-        ([5.0, 5.0, 5.0, 5.0, float("nan")], "never higher"),
+        ([5.0, 4.0, 3.0, 4.0, 5.0], "did not fall in 5 epochs"),
+        ([5.0, 5.0, 5.0, 5.0, 6.0], "did not fall in 5 epochs"),
+        ([5.0, 5.0, 5.0, 5.0, float("nan")], "did not fall in 5 epochs"),
     ],
 )
 def test_training_length_is_not_judged_without_five_epochs_in_which_the_loss_fell(
@@ -138,7 +142,7 @@ def test_training_length_is_judged_from_five_epochs_on() -> None:
         (7.01, 20.0, Level.WARNING),
         (13.99, 20.0, Level.WARNING),
         (14.01, 20.0, Level.FAILURE),
-        (0.349, 0.01, Level.HEALTHY),  # a KL of next to nothing counts as one nat
+        (0.349, 0.01, Level.HEALTHY),  # a KL below one nat counts as one nat
         (0.351, 0.01, Level.WARNING),
         (0.701, 0.01, Level.FAILURE),
     ],

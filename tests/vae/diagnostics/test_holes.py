@@ -22,7 +22,7 @@ def normal(count: int, dimensions: int, seed: int) -> Tensor:
 
 
 def by_definition(codes: Tensor, prior: Tensor, bandwidth: float | None) -> float:
-    """The unbiased MMD² by loops over pairs, the bandwidth the median of a sorted list."""
+    """The unbiased MMD² by loops over pairs, with the median of a sorted list as the bandwidth."""
     z, p = codes.double().tolist(), prior.double().tolist()
 
     def squared(a: list[float], b: list[float]) -> float:
@@ -182,9 +182,9 @@ def test_interpolation_dip_is_the_lowest_inner_realism_over_the_mean_of_the_ends
         (0.001, 0.5, 1.0, Level.HEALTHY),
         (0.05, 0.005, 1.0, Level.WARNING),
         (0.1, 0.005, 1.3, Level.FAILURE),
-        (0.1, 0.02, 1.0, Level.HEALTHY),  # chance may have made it
+        (0.1, 0.02, 1.0, Level.HEALTHY),  # not significant
         (0.1, 0.02, 1.4, Level.WARNING),
-        (0.01, 0.005, 1.0, Level.HEALTHY),  # certain, and small
+        (0.01, 0.005, 1.0, Level.HEALTHY),  # significant, but small
         (0.03, 0.005, 1.9, Level.FAILURE),
         (-0.001, 0.9, 0.8, Level.HEALTHY),
     ],

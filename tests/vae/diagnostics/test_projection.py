@@ -82,7 +82,7 @@ def test_projection_methods_whose_package_is_installed_are_accepted(
 @pytest.mark.parametrize(
     ("dimensions", "method", "expected"),
     [
-        (1, "tsne", ("z0", "(there is no second dimension)")),
+        (1, "tsne", ("z0", "(no second dimension)")),
         (2, "pca", ("z0", "z1")),
         (3, "tsne", ("t-SNE 1", "t-SNE 2")),
         (3, "umap", ("UMAP 1", "UMAP 2")),
@@ -121,7 +121,7 @@ def test_trustworthiness_of_a_projection_with_the_same_neighbours_is_one(move: C
 
 
 def test_trustworthiness_of_a_random_projection_is_about_one_half() -> None:
-    """A neighbour in it has a uniform rank r in the latent space, so Σ max(0, r - k) is about half its maximum."""
+    """A projected neighbour has a uniform rank r in the latent space, so Σ max(0, r - k) is about half its maximum."""
     trustworthiness = projection.trustworthiness(gaussian(200, 4, seed=1), gaussian(200, 2, seed=2), neighbours=5)
     assert trustworthiness == pytest.approx(0.5, abs=0.05)
 

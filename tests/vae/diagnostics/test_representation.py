@@ -33,7 +33,7 @@ def blobs(count: int, spread: float, seed: int) -> tuple[Codes, Labels]:
 
 
 def exclusive_or(count: int, seed: int) -> tuple[Codes, Labels]:
-    """Four blobs at the corners of a square, opposite corners of one class: no straight cut tells the classes apart."""
+    """Four blobs at the corners of a square, opposite corners of one class: no straight line separates the classes."""
     random = np.random.default_rng(seed)
     corners = random.integers(0, 2, (count, 2))
     codes = corners + 0.05 * random.standard_normal((count, 2))
@@ -172,7 +172,7 @@ def test_label_information_of_codes_that_tell_all_half_or_nothing_of_the_class_i
 
 
 def test_label_information_of_two_gaussians_agrees_with_numerical_integration() -> None:
-    """I = log 2 - E[H(class given z)], the classes being N(-1, 1) and N(1, 1): P(class given z) is a sigmoid of 2z."""
+    """I = log 2 - E[H(class|z)], the classes being N(-1, 1) and N(1, 1): P(class|z) is a sigmoid of 2z."""
     grid = np.linspace(-9, 9, 20_001)
     density = (np.exp(-((grid - 1) ** 2) / 2) + np.exp(-((grid + 1) ** 2) / 2)) / sqrt(8 * np.pi)
     p = 1 / (1 + np.exp(-2 * grid))
@@ -197,7 +197,7 @@ def test_label_information_repeats_bit_for_bit() -> None:
         ((0.3, 0.6), 0.1, Level.HEALTHY),  # the better of the two counts
         ((0.5, 0.54), 0.1, Level.WARNING),
         ((0.27, 0.2), 0.1, Level.FAILURE),
-        ((0.65, 0.54), 0.5, Level.WARNING),  # chance being high
+        ((0.65, 0.54), 0.5, Level.WARNING),  # chance is high
         ((0.1, 0.05), 0.1, Level.FAILURE),
     ],
 )
@@ -210,4 +210,5 @@ def test_representation_verdict_is_graded_by_the_better_accuracy_above_chance(
     assert bool(verdict.advice) == (level is not Level.HEALTHY)
     for figure in (*accuracies, chance):
         assert f"{figure:.1%}" in verdict.finding
+    assert f"{(max(accuracies) - chance) / (1 - chance):.0%} of the way" in verdict.finding
     assert "0.12" in verdict.finding

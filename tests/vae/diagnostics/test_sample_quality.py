@@ -12,7 +12,7 @@ from vae.diagnostics.verdict import Level
 
 
 def gaussian(count: int, *shape: int, seed: int) -> Tensor:
-    """Standard normal points in float64, so that rounding does not decide which of two points is nearer."""
+    """Standard normal points, in float64 so that rounding does not decide which of two points is nearer."""
     return torch.randn(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
@@ -108,7 +108,7 @@ def test_sample_quality_does_not_change_when_all_points_are_moved() -> None:
 
 
 def test_sample_quality_of_images_is_the_same_in_float32_and_float64() -> None:
-    """Intensities of 28×28 pixels, some of them nearly the same: what the pipeline compares."""
+    """Intensities of 28×28 pixels, some of them nearly the same, as the pipeline compares them."""
     real = torch.sigmoid(gaussian(200, 1, 28, 28, seed=1))
     generated = torch.cat([torch.sigmoid(gaussian(150, 1, 28, 28, seed=2)), real[:50] + 0.01])
     expected = sample_quality(real, generated, 5)
@@ -158,7 +158,7 @@ def test_realism_agrees_with_a_loop_over_its_definition(count: int) -> None:
 
 
 def test_realism_is_the_radius_over_the_distance_to_the_centre_of_a_small_ball() -> None:
-    """Five images on a line at steps of 1 have radii of 1; the one at 100 has a large one, and does not count."""
+    """Five images on a line at steps of 1 have radii of 1; the image at 100 has a large radius and does not count."""
     real = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0], [100.0]], dtype=torch.float64)
     images = torch.tensor([[-0.5], [-1.0], [-2.0], [2.5], [54.0]], dtype=torch.float64)
     assert RealImages(real, 1).realism(images).tolist() == pytest.approx([2, 1, 0.5, 2, 1 / 50])
@@ -203,19 +203,31 @@ def test_samples_verdict_is_graded_by_the_shares_of_the_ceiling_that_they_reach(
     verdict = judge_samples(quality, CEILING)
     assert verdict.subject == "sample quality"
     assert verdict.level is level
-    assert verdict.advice.count("against low") == len(advice)
+    assert verdict.advice.count("for low") == len(advice)
     assert all(f"low {measure}" in verdict.advice for measure in advice)
 
 
-def test_samples_finding_names_each_measure_with_its_ceiling() -> None:
+def test_samples_finding_names_each_measure_with_its_share_of_the_ceiling() -> None:
     finding = judge_samples(SampleQuality(0.51, 0.52, 0.53, 0.54), CEILING).finding
-    for words in ("precision 0.51 (of 0.80)", "recall 0.52 (of 0.75)", "density 0.53 (of 0.90)"):
-        assert words in finding
-    assert "coverage 0.54 (of 0.95)" in finding
+    assert finding.split(", ") == [
+        "precision 0.51 (64% of 0.80)",
+        "recall 0.52 (69% of 0.75)",
+        "density 0.53 (59% of 0.90)",
+        "coverage 0.54 (57% of 0.95)",
+    ]
+
+
+def test_samples_finding_does_not_round_a_share_up_to_the_threshold_that_it_misses() -> None:
+    verdict = judge_samples(CEILING._replace(precision=0.6397), CEILING)
+    assert verdict.level is Level.WARNING
+    assert "precision 0.64 (79.96% of 0.80)" in verdict.finding
 
 
 @pytest.mark.parametrize(
     "ceiling", [CEILING._replace(**{measure: 0.0}) for measure in ("precision", "recall", "coverage")]
 )
 def test_samples_are_not_judged_where_a_measure_of_the_ceiling_is_zero(ceiling: SampleQuality) -> None:
-    assert judge_samples(CEILING, ceiling).level is Level.NOT_JUDGED
+    verdict = judge_samples(CEILING, ceiling)
+    assert verdict.level is Level.NOT_JUDGED
+    assert "(of 0.00)" in verdict.finding
+    assert "a ceiling is zero" in verdict.finding

@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from vae.diagnostics.verdict import Level, Verdict, grade, levels, summary, table
+from vae.diagnostics.verdict import Level, Verdict, grade, levels, rounded, summary, table
 
 HEALTHY = Verdict("overfitting", Level.HEALTHY, "a gap of 0.1 nats", "no more than 0.2", "more data")
 WARNING = Verdict("blur of samples", Level.WARNING, "as soft as fog", "no more than 0.8 pixels", "model.network conv")
@@ -38,6 +38,40 @@ def test_grade_of_a_low_value_is_worse_where_failure_lies_below_warning(value: f
 @pytest.mark.parametrize(("warning", "failure"), [(0.2, 0.5), (0.5, 0.2)])
 def test_grade_of_nan_is_not_judged(warning: float, failure: float) -> None:
     assert grade(float("nan"), warning, failure) is Level.NOT_JUDGED
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (0.757, ".2f", "0.76"),
+        (0.797, ".2f", "0.797"),
+        (0.7997, ".2f", "0.7997"),
+        (0.8, ".2f", "0.80"),
+        (0.8003, ".2f", "0.8003"),
+        (0.604, ".2f", "0.604"),
+        (0.596, ".2f", "0.596"),
+        (0.797, ".0%", "79.7%"),
+        (0.8, ".0%", "80%"),
+        (0.757, ".0%", "76%"),
+        (-0.001, ".2f", "0.00"),
+        (float("nan"), ".2f", "nan"),
+        (float("inf"), ".0%", "inf%"),
+    ],
+)
+def test_rounded_adds_digits_only_where_rounding_would_move_a_number_to_a_threshold_or_across(
+    value: float, form: str, text: str
+) -> None:
+    assert rounded(value, form, 0.8, 0.6) == text
+
+
+def test_rounded_never_contradicts_the_grade() -> None:
+    steps = [sign * 4 * 10.0**-digits for sign in (-1, 1) for digits in range(9)]
+    for value in (threshold + step for threshold in (0.8, 0.6) for step in steps):
+        assert grade(float(rounded(value, ".2f", 0.8, 0.6)), 0.8, 0.6) is grade(value, 0.8, 0.6)
+
+
+def test_rounded_without_thresholds_is_the_plain_format() -> None:
+    assert rounded(0.797, ".2f") == "0.80"
 
 
 def test_levels_maps_subjects_as_metric_names_to_plain_strings() -> None:

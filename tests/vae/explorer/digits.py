@@ -1,4 +1,4 @@
-"""Models of scikit-learn's digits, and explorer pages of them."""
+"""Models trained on scikit-learn's digits, and explorer pages for them."""
 
 from functools import cache
 from pathlib import Path
@@ -29,19 +29,19 @@ def digits() -> LabelledImages:
 
 
 def enlarged(data: LabelledImages) -> LabelledImages:
-    """Images of 28×28: the same, three times as large within a black frame."""
+    """The same images at 28×28: three times as large, in a black frame."""
     images = F.pad(data.images.repeat_interleave(3, 2).repeat_interleave(3, 3), (2, 2, 2, 2))
     return LabelledImages(images, data.labels, data.class_names, data.kind)
 
 
 def coloured(data: LabelledImages) -> LabelledImages:
-    """Images of three channels: the same, upside down, and mirrored."""
+    """Images with three channels: the same images, upside down, and mirrored."""
     grey = data.images
     return LabelledImages(torch.cat([grey, grey.flip(2), grey.flip(3)], 1), data.labels, data.class_names, data.kind)
 
 
 def trained(data: LabelledImages, steps: int = 60, **changes: Any) -> VAE:
-    """A model after a few steps, or what the changes make of it."""
+    """A model after a few steps, with a changed architecture if requested."""
     sizes = {"image_shape": data.shape, "hidden_dims": (24,), "latent_dim": 5}
     with seeded(0, "weights"):
         model = VAE(architecture(**{**sizes, **changes}))
@@ -76,7 +76,7 @@ def page_of(model: VAE, data: LabelledImages, **changes: Any) -> str:
 
 
 def write_page(folder: Path, page: str) -> Path:
-    """A file that holds a page."""
+    """Write a page to a file."""
     path = folder / "explorer.html"
     path.write_bytes(page.encode())
     return path

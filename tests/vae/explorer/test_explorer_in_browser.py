@@ -84,7 +84,7 @@ LOW_CONTRAST = """() => {
 
 
 class Explorer:
-    """An explorer's page in the browser, with the model and images that it was made of."""
+    """An explorer's page in the browser, with the model and images that it was built from."""
 
     def __init__(self, page: Page, model: VAE, data: LabelledImages) -> None:
         self.page, self.model, self.data = page, model, data
@@ -101,7 +101,7 @@ class Explorer:
         return torch.tensor(colours).view(height, width, 4)[:, :, :3] / 255
 
     def expected(self, code: Tensor) -> Tensor:
-        """What PyTorch makes of a code (D,), as it can be shown: (H, W, 3)."""
+        """The image that PyTorch decodes from a code (D,), as it can be shown: (H, W, 3)."""
         image = inference.decode(self.model, code.float().unsqueeze(0), 0)[0]
         return image.clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0)
 
@@ -156,7 +156,7 @@ Open = Callable[..., AbstractContextManager[Explorer]]
 
 @pytest.fixture
 def explore(browser: Browser, tmp_path: Path) -> Open:
-    """Open an explorer's page; when it is closed it has asked for nothing and complained of nothing."""
+    """Open an explorer's page; check at the end that it has made no requests and logged no errors."""
 
     @contextmanager
     def open_page(model: VAE, data: LabelledImages, size: tuple[int, int] = WIDE, **changes: Any) -> Iterator[Explorer]:
@@ -176,7 +176,7 @@ def model() -> VAE:
 
 @pytest.fixture(scope="module")
 def any_page(browser: Browser, model: VAE, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page whose scripts decode whatever they are given."""
+    """A page whose scripts decode any description."""
     with opened(browser, write_page(tmp_path_factory.mktemp("page"), page_of(model, digits()))) as seen:
         yield seen.page
 
@@ -265,7 +265,7 @@ def test_a_page_of_the_default_model_of_28_by_28_pixels_decodes_as_pytorch_does(
     data = enlarged(digits())
     model = trained(data, steps=8, network=network, **DEFAULTS)
     with explore(model, data) as explorer:
-        assert f"numbers in {precision}" in explorer.page.locator("footer").inner_text()
+        assert f"weights in {precision}" in explorer.page.locator("footer").inner_text()
         images = torch.tensor(explorer.page.evaluate(DECODE_BY_PAGE, explorer.codes.tolist())).view(-1, *data.shape)
         torch.testing.assert_close(images, inference.decode(model, explorer.codes, 0), rtol=0, atol=1e-3)
 
@@ -309,10 +309,10 @@ def test_a_slider_moved_by_keyboard_changes_its_dimension_and_no_other(explore: 
         assert code[3].item() == pytest.approx(before + 1)
         explorer.assert_decoded(code)
         assert (explorer.expected(code) - explorer.expected(explorer.codes[0])).abs().max() > 5 * ONE_GREY_LEVEL
-        assert explorer["decoded-caption"].text_content() == "Decoded, moved along z3"
+        assert explorer["decoded-caption"].text_content() == "Decoded after changing z3"
         assert explorer["source-caption"].text_content() == f"From test image 100, class\u00a0{explorer.name(0)}"
 
-        explorer.page.get_by_role("button", name="Undo moves").click()
+        explorer.page.get_by_role("button", name="Reset sliders").click()
         explorer.assert_decoded(explorer.codes[0])
 
 
@@ -341,7 +341,7 @@ def test_pressing_a_place_between_points_decodes_the_average_of_the_nearest_code
         x, y = explorer.empty_pixel()
         explorer.page.mouse.click(x, y)
         explorer.assert_decoded(mixed_code(explorer.places, explorer.codes, explorer.place(x, y)))
-        assert explorer["source-caption"].text_content() == "Averaged over these"
+        assert explorer["source-caption"].text_content() == "Average of these codes"
 
 
 def test_dragging_over_the_map_decodes_on_the_way(explore: Open, model: VAE) -> None:
@@ -488,7 +488,7 @@ def test_without_active_dimensions_nothing_can_be_moved_but_all_is_shown(explore
 
 
 def test_where_all_codes_are_the_same_every_place_decodes_to_that_code(explore: Open) -> None:
-    """After a complete collapse, of which the projection is one place."""
+    """After a complete collapse, where all points are projected to one place."""
     collapsed = trained(digits(), steps=0)
     with torch.no_grad():
         for weight in collapsed.encoder.parameters():

@@ -31,7 +31,7 @@ from tests.vae.explorer.digits import digits, page_of, trained, write_page
 write_page(Path(sys.argv[1]), page_of(trained(digits()), digits()))
 print(codecs.lookup(locale.getencoding()).name, end="")
 """
-FLOAT32, BLOCKS = "numbers in float32", "numbers in 16-bit blocks"
+FLOAT32, BLOCKS = "weights in float32", "weights in 16-bit blocks"
 
 
 class Parsed(HTMLParser):
@@ -61,7 +61,7 @@ class Parsed(HTMLParser):
 
 
 def content(page: str) -> dict[str, Any]:
-    """What the scripts are given."""
+    """The data for the scripts."""
     values: dict[str, Any] = json.loads(Parsed(page).scripts[0])
     return values
 
@@ -139,7 +139,7 @@ def test_colours_repeat_where_there_are_more_classes_than_colours(page: str) -> 
     assert content(page)["colours"] == [COLOURS[label % 3] for label in range(10)]
 
 
-def test_active_dimensions_have_sliders_by_falling_kl(model: VAE) -> None:
+def test_active_dimensions_have_sliders_sorted_by_kl(model: VAE) -> None:
     kl, active = torch.tensor([0.5, 2.0, 0.001, 3.0, 0.5]), torch.tensor([True, True, False, True, True])
     page = page_of(model, digits(), kl=kl, active=active)
     assert [(entry["dimension"], entry["kl"]) for entry in content(page)["dimensions"]] == [
@@ -148,7 +148,7 @@ def test_active_dimensions_have_sliders_by_falling_kl(model: VAE) -> None:
         (0, 0.5),
         (4, 0.5),
     ]
-    assert "4 of 5 latent dimensions active" in Parsed(page).text
+    assert "4 of 5 latent dimensions are active, sorted by KL" in Parsed(page).text
 
 
 def test_without_active_dimensions_the_page_says_that_the_posterior_has_collapsed(model: VAE) -> None:
@@ -182,11 +182,11 @@ def test_the_precision_is_the_highest_that_keeps_the_page_within_its_budget(page
     assert content(none)["decoder"] is None
 
 
-def test_a_page_with_16_bit_numbers_says_how_much_rounding_changes_images(page: str, model: VAE) -> None:
+def test_a_page_with_16_bit_weights_says_how_much_rounding_changes_images(page: str, model: VAE) -> None:
     half = page_of(model, digits(), budget=len(page.encode()) - 1)
     error = rounding_error(model, codes(model, digits()))
-    assert f"by {error:.2g} at most" in Parsed(half).text
-    assert "at most" not in Parsed(page).text
+    assert f"Rounding changes intensities (0 to 1) by at most {error:.2g}." in Parsed(half).text
+    assert "Rounding" not in Parsed(page).text
 
 
 def test_a_decoder_that_is_too_large_is_left_out_with_its_size(model: VAE) -> None:
@@ -194,7 +194,7 @@ def test_a_decoder_that_is_too_large_is_left_out_with_its_size(model: VAE) -> No
     assert content(page)["decoder"] is None
     size = 5 * 24 + 24 + 24 * 64 + 64
     length = 4 * -(-132 * -(-size // 64) // 3) / 1e6
-    words = f"too large for a page of 0.001 MB: its {size:,} numbers would take {length:.3g} MB in 16-bit blocks"
+    words = f"too large for a page of 0.001 MB: its {size:,} weights would take {length:.3g} MB in 16-bit blocks"
     assert words in Parsed(page).text
 
 
@@ -206,7 +206,7 @@ def test_an_autoregressive_decoder_is_left_out_with_the_reason() -> None:
 
 @pytest.mark.parametrize(
     ("latent_dim", "words"),
-    [(1, "left to right the map is the latent space"), (2, "The map is the latent space"), (3, "nine nearest dots")],
+    [(1, "horizontal axis is the latent space"), (2, "The map is the latent space"), (3, "nine nearest dots")],
 )
 def test_the_page_says_how_a_place_becomes_a_code(latent_dim: int, words: str) -> None:
     page = page_of(trained(digits(), steps=0, latent_dim=latent_dim), digits())

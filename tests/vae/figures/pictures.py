@@ -1,4 +1,4 @@
-"""Pictures for tests, and what can be read from a picture once it is drawn."""
+"""Pictures for tests, and functions that read texts and values from a picture."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ def losses(epochs: int, *, validated: bool = True) -> dict[str, Floats]:
 
 
 def spectrum(dimensions: int) -> tuple[Floats, Floats]:
-    """KL and variance of latent dimensions in no order, every second of them active."""
+    """KL and variance of latent dimensions in random order, every second of them active."""
     random = np.random.default_rng(0)
     active = np.arange(dimensions) % 2 == 0
     return random.uniform(0.001, 0.01, dimensions) + active, np.where(active, 0.9, 1e-5)
@@ -72,7 +72,7 @@ def scattered(class_names: Sequence[str], points: int = 5) -> Figure:
 
 
 def constant(*intensities: float, shape: tuple[int, int, int] = (1, 8, 8)) -> NDArray[np.float32]:
-    """Images each of one intensity."""
+    """Images, each of one intensity."""
     return np.stack([np.full(shape, intensity, np.float32) for intensity in intensities])
 
 

@@ -43,6 +43,13 @@ class TestLossCurves:
             assert [line.get_label() for line in axes.get_lines()] == labels
         assert legend(figure.axes[0]) == labels
 
+    @pytest.mark.parametrize(("epochs", "marked"), [(1, True), (50, True), (51, False), (1000, False)])
+    def test_loss_curves_mark_single_epochs_only_where_there_are_at_most_fifty(self, epochs: int, marked: bool) -> None:
+        for axes in loss_curves(losses(epochs), 1).axes:
+            for line in axes.get_lines():
+                if line.get_label() in {"training", "validation"}:
+                    assert (line.get_marker() == ".") is marked
+
     @pytest.mark.parametrize("epochs", [1, 2, 30, 1000])
     def test_loss_curves_have_ticks_at_whole_epochs(self, epochs: int) -> None:
         for axes in loss_curves(losses(epochs), 1).axes:
@@ -73,7 +80,7 @@ class TestLatentSpectrum:
 
     @pytest.mark.parametrize("lowest", [0.0, 1e-5, 0.5])
     def test_variance_axis_of_the_latent_spectrum_shows_every_variance_and_the_threshold(self, lowest: float) -> None:
-        """The axis is logarithmic, where a variance of zero has no place."""
+        """The axis is logarithmic, and cannot show a variance of zero."""
         _, bottom = latent_spectrum(np.array([0.0, 2.0]), np.array([lowest, 0.9]), 0.01).axes
         low, high = bottom.get_ylim()
         assert 0 < low < min(0.01, lowest or 1)

@@ -24,7 +24,7 @@ UNIT = "nats per image"
 
 
 def outlines(axes: Axes) -> dict[str, StepPatch]:
-    """The histograms' outlines by their labels, without what fills them."""
+    """The histograms' outlines by their labels, without the filled areas."""
     return {
         str(patch.get_label()): patch for patch in axes.patches if isinstance(patch, StepPatch) and patch.get_label()
     }
@@ -70,9 +70,10 @@ class TestBounds:
         (axes,) = figure.axes
         assert [float(np.asarray(line.get_xdata())[0]) for line in axes.lines] == [100, 103.5]
         assert legend(axes)[2:] == ["mean of training images: 100.00", "mean of test images: 103.50"]
-        assert "overfitting" in title(figure)
-        assert "test images cost 3.50 nats more" in explanation(figure)
-        assert "test images cost 3.50 nats less" in explanation(bounds(high, low, UNIT))
+        assert "Negative ELBO" in title(figure)
+        assert "overfitting" in explanation(figure)
+        assert "Here it is 3.50 nats higher" in explanation(figure)
+        assert "Here it is 3.50 nats lower" in explanation(bounds(high, low, UNIT))
         assert UNIT in axes.get_xlabel()
 
     def test_bounds_leave_out_and_count_values_that_are_not_finite(self) -> None:
@@ -89,16 +90,16 @@ class TestHoles:
         left, right = holes(normal(100), normal(60), SHARES, self.LINEAR, self.SPHERICAL).axes
         return left, right
 
-    def test_holes_show_the_distances_of_prior_draws_and_of_held_out_codes(self) -> None:
+    def test_holes_show_the_distances_of_draws_from_the_prior_and_of_codes_of_held_out_images(self) -> None:
         left, _ = self.panels()
         drawn = outlines(left)
-        assert set(drawn) == {"held-out codes", "prior draws"}
-        for name, mean in (("held-out codes", 60), ("prior draws", 100)):
+        assert set(drawn) == {"codes of held-out images", "draws from the prior"}
+        for name, mean in (("codes of held-out images", 60), ("draws from the prior", 100)):
             values, edges, _ = drawn[name].get_data()
             middles = (np.asarray(edges)[1:] + np.asarray(edges)[:-1]) / 2
             assert np.average(middles, weights=np.asarray(values)) == pytest.approx(mean, abs=2)
 
-    def test_holes_show_linear_and_spherical_realism_over_the_way_and_a_line_at_one(self) -> None:
+    def test_holes_show_linear_and_spherical_realism_between_two_codes_and_a_line_at_one(self) -> None:
         _, right = self.panels()
         lines = {str(line.get_label()): line for line in right.lines}
         for name, values in (("linear", self.LINEAR), ("spherical", self.SPHERICAL)):
@@ -134,7 +135,7 @@ class TestClassBalance:
 
     def test_the_explanation_of_class_balance_names_accuracy_and_both_confidences(self) -> None:
         words = explanation(balanced())
-        assert "right on 97.3% of test images" in words
+        assert "accuracy 97.3% on test images" in words
         assert "91.4% on samples, 96.6% on test images" in words
 
 

@@ -1,4 +1,4 @@
-"""What holds for every picture: nothing overlaps or is cut off, also at the extremes that parameters lead to."""
+"""Every picture: nothing overlaps or is cut off, even with extreme parameters."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -51,7 +51,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
         row_labels=["T-shirt/top to Ankle boot"] * 8,
         column_labels=["test\nimage", *(f"{step / 8:.3g}" for step in range(9)), "test\nimage"],
         row_axis="classes",
-        column_axis="share of the way between the two codes",
+        column_axis="position between the two codes",
     ),
     "a long explanation of few images": lambda: grid(2, 2, explanation="Healthy: " + "as it should be, " * 5),
     "one short verdict": lambda: verdict_table(verdicts(1, 20, 20, 0), "Verdicts"),
@@ -127,7 +127,7 @@ def test_texts_within_a_picture_do_not_overlap(picture: Figure) -> None:
             "spectrum of one dimension",
             [
                 ("", "KL (nats per image)"),
-                ("latent dimension, by falling KL", "variance of the posterior mean"),
+                ("latent dimension (sorted by KL)", "variance of the posterior mean"),
             ],
         ),
         ("errors of garments", [("class", "mean squared error per pixel")]),
@@ -136,11 +136,14 @@ def test_texts_within_a_picture_do_not_overlap(picture: Figure) -> None:
             "holes",
             [
                 ("distance to the nearest code (prior standard deviations)", "share per unit of distance"),
-                ("share of the way between the two codes", "realism (median of interpolations)"),
+                ("position between the two codes", "realism (median over interpolations)"),
             ],
         ),
         ("balance of garments", [("class", "share of images (%)")]),
-        ("information of a hundred dimensions", [("latent dimension, by falling KL", "mutual information (nats)")]),
+        (
+            "information of a hundred dimensions",
+            [("latent dimension (sorted by KL)", "mutual information with the class (nats)")],
+        ),
     ],
 )
 def test_axes_name_what_they_show_with_its_unit(name: str, labels: list[tuple[str, str]]) -> None:

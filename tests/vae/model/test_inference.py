@@ -25,7 +25,7 @@ IMAGES = 50
 
 
 class LinearGaussian(NamedTuple):
-    """p(z) = N(0, I) and p(x given z) = N(Wz + b, s²I), so p(x) = N(b, WWᵀ + s²I) (Tipping & Bishop 1999).
+    """p(z) = N(0, I) and p(x|z) = N(Wz + b, s²I), so p(x) = N(b, WWᵀ + s²I) (Tipping & Bishop 1999).
 
     The columns of W are orthogonal, so an encoder can be the exact posterior N(μ(x), diag σ²): μ(x) is linear, and
     the covariance is diagonal.
@@ -120,7 +120,7 @@ def linear_gaussian() -> LinearGaussian:
 def relative_variance_of_weights(shift: float, factor: float) -> float:
     """Var(w)/p(x)² under q, for a q whose mean is off by ``shift`` and whose variance is ``factor`` times too large.
 
-    E_q[w²]/p(x)² = ∫ p(z given x)²/q(z) dz, which is f/√(2f - 1)·exp(δ²/(2f - 1)) in each dimension, with δ the shift
+    E_q[w²]/p(x)² = ∫ p(z|x)²/q(z) dz, which is f/√(2f - 1)·exp(δ²/(2f - 1)) in each dimension, with δ the shift
     in posterior standard deviations and f the factor.
     """
     narrowness = 2 * factor - 1
@@ -139,7 +139,7 @@ def test_negative_elbo_does_not_depend_on_the_batch_size(any_model: VAE, batch_s
 
 @BATCH_SIZES
 def test_negative_elbo_counts_every_image_once(model: VAE, batch_size: int | None) -> None:
-    """Without noise, a plain loop over images comes to the same numbers."""
+    """Without noise, a plain loop over images gives the same numbers."""
     remove_noise(model)
     reconstructions, kls = [], []
     for image in some_images():
@@ -174,7 +174,7 @@ def test_negative_elbo_gives_float64_terms_for_each_image_on_the_cpu(any_model: 
 
 
 def test_negative_elbo_is_the_objective_of_all_images(any_model: VAE) -> None:
-    """Without noise any draw of it will do."""
+    """Without noise, any draw gives the same result."""
     remove_noise(any_model)
     with torch.no_grad():
         expected = objective.negative_elbo(any_model, pixels(images_of(any_model)), torch.zeros(IMAGES, LATENT_DIM))
@@ -247,19 +247,19 @@ def test_importance_weighted_bound_tightens_with_the_number_of_samples(any_model
 def test_importance_weighted_bound_of_the_exact_posterior_is_the_log_likelihood(
     linear_gaussian: LinearGaussian, samples: int
 ) -> None:
-    """w = p(x, z)/p(z given x) = p(x), whatever z."""
+    """w = p(x, z)/p(z|x) = p(x), whatever z."""
     bound = inference.importance_weighted_bound(linear_gaussian.model, some_images(), samples, seed=0)
     # float32: terms of some tens, each rounded by 6e-8 of itself.
     torch.testing.assert_close(bound, linear_gaussian.log_likelihood, rtol=0, atol=3e-5)
 
 
 def test_elbo_of_the_exact_posterior_averages_to_the_log_likelihood(linear_gaussian: LinearGaussian) -> None:
-    """In expectation: with the KL in closed form, the posterior sample in the reconstruction still counts."""
+    """In expectation only, because the reconstruction still depends on the posterior sample."""
     model, images = linear_gaussian.model, some_images()
     seeds = range(40)
     elbos = -torch.stack([inference.negative_elbo(model, images, seed).loss.mean() for seed in seeds])
     expected = linear_gaussian.log_likelihood.mean()
-    # A sample's log p(x given z) varies as ½(z² - ε²) with z = μ + σε does: by μ²σ² + ½(σ² - 1)² in each dimension.
+    # A sample's log p(x|z) varies as ½(z² - ε²) with z = μ + σε does: by μ²σ² + ½(σ² - 1)² in each dimension.
     variance = linear_gaussian.posterior_variance
     mean = inference.encode(model, images).mean.double()
     spread = (mean.square() * variance + 0.5 * (variance - 1).square()).sum(1).mean().sqrt()
@@ -307,7 +307,7 @@ def test_importance_weighted_bound_decodes_no_more_images_at_once_with_more_samp
 
 @pytest.mark.parametrize("samples", [1, 13])
 def test_bounds_of_an_autoregressive_decoder_that_ignores_the_code_are_its_log_likelihood(samples: int) -> None:
-    """An autoregressive decoder can do without; with q the prior every weight is p(x)."""
+    """An autoregressive decoder does not need the code; if q is the prior, every weight is p(x)."""
     model = build(0.4, network="autoregressive", image_shape=CONVOLVED_SHAPE)
     assert isinstance(model.decoder, autoregressive.Decoder)
     with torch.no_grad():
@@ -379,7 +379,7 @@ class TestDecodeOfAnAutoregressiveModel:
         assert len(drawn.unique(dim=0)) == 8
 
     def test_each_pixel_is_drawn_given_the_pixels_before_it(self) -> None:
-        """With hardly any spread each pixel is the mean that the finished image gives."""
+        """With a tiny scale, each pixel equals the mean that the finished image gives."""
         shape = (2, 4, 8)
         model = build(0.3, network="autoregressive", image_shape=shape, likelihood="gaussian", scale=1e-6)
         z = some_codes(20)
@@ -407,7 +407,7 @@ class Constant(Bernoulli):
 
 
 def test_importance_weighted_bound_keeps_its_digits_over_many_samples(model: VAE) -> None:
-    """With q the prior and one likelihood for all, every weight is the same, and so is their average."""
+    """If q is the prior and all likelihoods are equal, every weight is the same, and so is their average."""
     model.likelihood = Constant()
     with torch.no_grad():
         for weight in model.encoder.parameters():

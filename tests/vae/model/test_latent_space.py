@@ -79,7 +79,7 @@ def test_spherical_interpolations_begin_and_end_with_the_codes() -> None:
 
 
 def test_spherical_interpolations_of_codes_of_different_lengths_follow_the_formula() -> None:
-    """Halfway between orthogonal codes both weigh sin 45°."""
+    """Halfway between orthogonal codes, both have a weight of sin 45°."""
     between = spherical_interpolations(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]]), torch.tensor([0.5]))
     torch.testing.assert_close(between, torch.tensor([[[sqrt(2), 2 * sqrt(2)]]]))
 
@@ -92,7 +92,7 @@ def test_spherical_interpolations_between_parallel_opposite_or_zero_codes_are_st
 
 
 def test_spherical_interpolations_become_straight_lines_without_a_jump_as_the_angle_vanishes() -> None:
-    """On either side of the threshold; near half a turn too the arc is a unit vector's."""
+    """On either side of the threshold; near half a turn, too, the arc keeps unit length."""
     angles = torch.tensor([0.0009, 0.0011, pi - 0.0011], dtype=torch.float64)
     starts = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(3, 2)
     ends = torch.stack([angles.cos(), angles.sin()], dim=1)

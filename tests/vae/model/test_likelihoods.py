@@ -61,7 +61,7 @@ def test_bernoulli_log_density_does_not_saturate_at_extreme_logits(pixel: float,
 def test_gradient_of_the_bernoulli_log_density_is_exact_at_extreme_logits(
     pixel: float, logit: float, expected: float, dtype: torch.dtype
 ) -> None:
-    """The gradient by the logit l is x - sigmoid(l)."""
+    """The gradient with respect to the logit l is x - sigmoid(l)."""
     output = torch.full((1, 1, 1, 1), logit, dtype=dtype, requires_grad=True)
     Bernoulli().log_density(torch.full((1, 1, 1, 1), pixel, dtype=dtype), output).sum().backward()
     assert output.grad is not None
@@ -96,7 +96,7 @@ def greys() -> Tensor:
 
 
 def quadrature(low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Nodes, as one-pixel images, and weights of Gauss and Legendre: exact for polynomials of degree 399."""
+    """Nodes (as one-pixel images) and weights of Gauss-Legendre quadrature, exact for polynomials of degree 399."""
     nodes, weights = np.polynomial.legendre.leggauss(200)
     half = (high - low) / 2
     return torch.from_numpy(low + half * (nodes + 1)).view(-1, 1, 1, 1), torch.from_numpy(half * weights)
@@ -292,7 +292,7 @@ class TestContinuousBernoulli:
 
 
 def slope_by_scale(learned: Gaussian | Laplace, scale: Tensor) -> float:
-    """The gradient of the log-density of all images by the logarithm of the scale, at a scale."""
+    """The gradient of the log-density of all images with respect to the logarithm of the scale."""
     with torch.no_grad():
         learned.log_scale.copy_(scale.log())
     (slope,) = torch.autograd.grad(learned.log_density(greys(), logits()).sum(), [learned.log_scale])
@@ -360,7 +360,7 @@ class TestScaledFamilies:
         assert slope_by_scale(learned, 1.1 * best) < -1
 
     def test_gaussian_of_fixed_scale_weighs_the_squared_error_by_half_the_inverse_square_of_the_scale(self) -> None:
-        """Of two reconstructions: the constants cancel."""
+        """The difference between two reconstructions, in which the constants cancel."""
         gain = Gaussian(0.1).log_density(greys(), logits()) - Gaussian(0.1).log_density(greys(), torch.zeros(SHAPE))
         squares = greys().square().sum((1, 2, 3)) - (greys() - logits()).square().sum((1, 2, 3))
         torch.testing.assert_close(gain, squares / (2 * 0.1**2), rtol=1e-6, atol=0)

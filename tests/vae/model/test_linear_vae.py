@@ -44,7 +44,7 @@ class PrincipalComponents(NamedTuple):
         return float(self.eigenvalues[latent_dim:].mean())
 
     def kept(self, latent_dim: int, variance: float) -> int:
-        """The components that raise the likelihood: those of eigenvalues above σ²."""
+        """The components that raise the likelihood: those with eigenvalues above σ²."""
         return min(latent_dim, int((self.eigenvalues > variance).sum()))
 
     def norms(self, kept: int, variance: float) -> Tensor:
@@ -105,7 +105,7 @@ def variance_of(model: VAE) -> Tensor:
 
 
 def cosines(one: Tensor, other: Tensor) -> Tensor:
-    """Of the principal angles between the spaces that columns span, in falling order."""
+    """The cosines of the principal angles between the column spaces, in descending order."""
     values: Tensor = torch.linalg.svdvals(torch.linalg.qr(one)[0].T @ torch.linalg.qr(other)[0])
     return values
 
@@ -130,7 +130,7 @@ def active(fixed: VAE) -> Tensor:
 
 
 def assert_reaches(maximum: float, model: VAE, images: Tensor) -> None:
-    """The ELBO, averaged over images and seeds, comes near to a log-likelihood and does not exceed it."""
+    """The ELBO, averaged over images and seeds, is close to a log-likelihood and does not exceed it."""
     elbos = -torch.stack([inference.negative_elbo(model, images, seed).loss.mean() for seed in range(SEEDS)])
     assert elbos.mean().item() == pytest.approx(maximum, abs=0.1)
     assert elbos.mean() < maximum + 4 * elbos.std() / SEEDS**0.5

@@ -40,7 +40,7 @@ def outputs(model: VAE) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def metadata(*left_out: str, **changes: object) -> dict[str, str]:
-    """The small model's architecture, or another, as a file has it."""
+    """The small model's architecture, or another, as stored in a file."""
     values = {**small_model().architecture.model_dump(), **changes}
     return {METADATA_KEY: json.dumps({key: value for key, value in values.items() if key not in left_out})}
 
@@ -52,7 +52,7 @@ def as_file(weights: dict[str, Tensor], **changes: object) -> bytes:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a test may put a model."""
+    """A path for a test's model."""
     return tmp_path / "models" / "vae.safetensors"
 
 
@@ -236,7 +236,9 @@ class TestRefusedModelFiles:
         self, saved: Path, metadata: dict[str, str] | None
     ) -> None:
         saved.write_bytes(save(load_file(saved), metadata))
-        message = re.escape(f"{saved}: damaged or no model of this version") + ".*; delete it and run dvc repro train$"
+        message = (
+            re.escape(f"{saved}: damaged, or not a model of this version") + ".*; delete it and run dvc repro train$"
+        )
         with pytest.raises(ModelFileError, match=message):
             load_model(saved, CPU, DIGITS)
 
@@ -267,13 +269,13 @@ class TestRefusedModelFiles:
         self, saved: Path, changes: dict[str, object]
     ) -> None:
         saved.write_bytes(as_file(load_file(saved), **changes))
-        with pytest.raises(ModelFileError, match=re.escape(f"{saved}: damaged or no model of this version")):
+        with pytest.raises(ModelFileError, match=re.escape(f"{saved}: damaged, or not a model of this version")):
             load_model(saved, CPU, DIGITS)
 
     def test_a_model_file_with_an_architecture_that_cannot_be_built_is_refused_with_its_path(self, saved: Path) -> None:
         saved.write_bytes(as_file(load_file(saved), network="conv", image_shape=(1, 6, 6)))
         with pytest.raises(
-            ModelFileError, match=rf"{re.escape(str(saved))}: damaged .*delete it and run dvc repro train"
+            ModelFileError, match=rf"{re.escape(str(saved))}: damaged.*; delete it and run dvc repro train"
         ):
             load_model(saved, CPU, (1, 6, 6))
 
@@ -314,6 +316,6 @@ class TestRefusedModelFiles:
         self, path: Path, trained: ImageShape, given: ImageShape, shown_trained: str, shown_given: str
     ) -> None:
         save_model(path, small_model(image_shape=trained))
-        message = re.escape(f"{path}: a model of {shown_trained} images") + f".* {shown_given} images"
+        message = re.escape(f"{path}: a model for {shown_trained} images") + f".* {shown_given} images"
         with pytest.raises(ModelFileError, match=message):
             load_model(path, CPU, given)

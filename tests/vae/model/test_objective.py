@@ -26,7 +26,7 @@ PRIOR = Normal(torch.zeros(LATENT_DIM, dtype=torch.float64), 1.0)
 
 @pytest.fixture
 def model() -> VAE:
-    """A model in float64 with weights so large that every term of the objective is."""
+    """A model in float64, with weights so large that every term of the objective is large."""
     model = VAE(architecture(image_shape=IMAGE_SHAPE, latent_dim=LATENT_DIM)).double()
     with seeded(0, "weights"), torch.no_grad():
         for weight in model.parameters():
@@ -51,7 +51,7 @@ def posterior_of(mean: Tensor, log_variance: Tensor) -> Normal:
 
 
 def log_joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
-    """log p(x given z) + log p(z), by torch.distributions."""
+    """log p(x|z) + log p(z), by torch.distributions."""
     log_likelihood: Tensor = Bernoulli(logits=model.decoder(z)).log_prob(x).sum((1, 2, 3))
     log_prior: Tensor = PRIOR.log_prob(z).sum(1)
     return log_likelihood + log_prior
@@ -72,7 +72,7 @@ def test_kl_divergence_is_exactly_zero_at_the_prior() -> None:
 
 @pytest.mark.parametrize("magnitude", [1e-1, 1e-2, 1e-3])
 def test_kl_divergence_keeps_its_digits_near_the_prior(magnitude: float) -> None:
-    """There the KL is about v²/4 with v = log σ²: a rounding error of 1, not of v, would be a large share of it."""
+    """There the KL is about v²/4 with v = log σ², and a rounding error relative to 1, not v, would be a large share."""
     log_variance = torch.tensor([-magnitude, magnitude])
     expected = torch.tensor([0.5 * (expm1(v) - v) for v in log_variance.tolist()], dtype=torch.float64)
     relative_error = (kl_divergence(torch.zeros(2), log_variance).double() - expected).abs() / expected
@@ -88,7 +88,7 @@ def test_kl_divergence_is_never_negative() -> None:
 
 
 def test_negative_elbo_averages_to_its_definition(model: VAE) -> None:
-    """E_q[log q(z given x) - log p(z) - log p(x given z)], by Monte Carlo."""
+    """E_q[log q(z|x) - log p(z) - log p(x|z)], by Monte Carlo."""
     count = 20_000
     for image in binary_images(3):
         x = image.expand(count, *IMAGE_SHAPE)
@@ -178,7 +178,7 @@ def test_training_loss_at_full_weight_without_free_bits_is_the_mean_negative_elb
 def test_the_loss_of_an_image_and_the_loss_of_a_batch_are_made_of_their_terms_by_one_function(
     model: VAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An edit of it changes both."""
+    """An edit of the objective changes both."""
     x, noise = binary_images(5), normal(5, LATENT_DIM)
     monkeypatch.setattr(objective, "total_loss", lambda reconstruction, kl, *_: 3 * reconstruction - kl.sum(-1))
     image, batch = negative_elbo(model, x, noise), training_loss(model, x, noise)
@@ -189,7 +189,7 @@ def test_the_loss_of_an_image_and_the_loss_of_a_batch_are_made_of_their_terms_by
 @pytest.mark.parametrize("beta", [1.0, 0.3])
 @pytest.mark.parametrize("free_bits", [0.0, 1.5])
 def test_training_loss_is_the_average_loss_of_the_negative_elbo(model: VAE, beta: float, free_bits: float) -> None:
-    """So validation, which averages the negative ELBO of each image, measures what training minimises."""
+    """So validation, which averages the negative ELBO of each image, measures what training minimizes."""
     x, noise = binary_images(7), normal(7, LATENT_DIM)
     averaged = average_loss(negative_elbo(model, x, noise), beta, free_bits)
     for term, expected in zip(training_loss(model, x, noise, beta, free_bits), averaged, strict=True):
@@ -262,7 +262,7 @@ class ConstantLikelihood(likelihoods.Bernoulli):
 @pytest.mark.parametrize("log_weight", [-5000.0, 0.0, 5000.0])
 @pytest.mark.parametrize("samples", [1, 2, 1000])
 def test_importance_weighted_loss_neither_overflows_nor_underflows(model: VAE, samples: int, log_weight: float) -> None:
-    """With q the prior and one likelihood for all, every weight is that likelihood, and so is their average."""
+    """If q is the prior and all likelihoods are equal, every weight is that likelihood, and so is their average."""
     model.likelihood = ConstantLikelihood(log_weight)
     with torch.no_grad():
         for weight in model.encoder.parameters():

@@ -33,7 +33,7 @@ def codes(count: int) -> Tensor:
 
 
 def output_of(model: VAE, x: Tensor, z: Tensor) -> Tensor:
-    """What the decoder gives to the likelihood."""
+    """The decoder's output, which the likelihood takes."""
     output: Tensor = model.decoder(z, x) if model.architecture.network == "autoregressive" else model.decoder(z)
     return output
 
@@ -147,7 +147,7 @@ def test_gradient_of_a_reparameterized_sample_is_one_by_the_mean_and_half_sigma_
 
 
 def test_gradient_of_the_expected_square_through_reparameterize_is_exact_on_average() -> None:
-    """E[z²] = μ² + σ², so its gradient is 2μ by μ and σ² by log σ²."""
+    """E[z²] = μ² + σ², so its gradient is 2μ with respect to μ, and σ² with respect to log σ²."""
     count = 100_000
     mean, log_variance = MEAN.clone().requires_grad_(), LOG_VARIANCE.clone().requires_grad_()
     reparameterize(mean, log_variance, normal(count)).square().mean(0).sum().backward()

@@ -1,4 +1,4 @@
-"""Accelerators stand behind the objective: they are used where they agree with it, and step aside where they do not."""
+"""Accelerators are used only if they agree with the objective."""
 
 import logging
 from collections.abc import Callable
@@ -57,14 +57,14 @@ def build(seed: int = 0, **changes: Any) -> VAE:
 
 
 def batch(latent_dim: int = 8, seed: int = 0, size: int = BATCH) -> tuple[Tensor, Tensor]:
-    """Images, black in places as handwriting is, uint8 (B, pixels), and noise (B, D)."""
+    """Images with black areas, as in handwriting, uint8 (B, pixels), and noise (B, D)."""
     random = torch.Generator().manual_seed(seed)
     images = (255 * torch.rand(size, 64, generator=random).pow(4)).to(torch.uint8)
     return images, torch.randn(size, latent_dim, generator=random)
 
 
 def difference(model: VAE, beta: float = 1.0, seed: int = 0, size: int = BATCH) -> float:
-    """Between automatic differentiation and the handwritten gradient."""
+    """The largest difference between automatic differentiation and the handwritten gradient."""
     params = train_params(beta=beta)
     weights = Step(model, params).weights
     candidate = backward(model, weights, params, torch.float32)
@@ -74,7 +74,7 @@ def difference(model: VAE, beta: float = 1.0, seed: int = 0, size: int = BATCH) 
 
 
 def started(precision: str = "float32", **changes: Any) -> Step:
-    """A step after it has been compared on a first batch."""
+    """A step after the comparison on a first batch."""
     model, params = build(**changes), train_params(precision=precision)
     step = Step(model, params)
     accelerate(step, model, params, *batch(model.latent_dim))
@@ -82,7 +82,7 @@ def started(precision: str = "float32", **changes: Any) -> Step:
 
 
 class TestTolerance:
-    """The threshold lies between rounding and the smallest change that matters, on both sides by a margin."""
+    """The threshold is above rounding and below the smallest change that matters, with a margin on both sides."""
 
     @pytest.mark.parametrize("beta", [0.0, 0.01, 1.0, 100.0])
     @pytest.mark.parametrize("size", [1, BATCH])
@@ -108,11 +108,11 @@ class TestTolerance:
 def test_an_overflow_counts_as_a_difference_unless_the_reference_is_close_to_one_too(
     largest: float, agrees: bool
 ) -> None:
-    """A sum over 128 images overflows at 3e38, which an average of 1e36 is close to."""
+    """A sum over 128 images overflows at 3e38, and an average of 1e36 is close to that."""
     weights = Step(build(), train_params()).weights
 
     def returns(second: float) -> Callable[..., Losses[Tensor]]:
-        """A KL of 1 at the first call, and another one at all later calls."""
+        """A KL of 1 in the first call, and another value in all later calls."""
         values = chain([1.0], repeat(second))
         return lambda *_: Losses(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(next(values)))
 
@@ -147,7 +147,7 @@ class TestAccelerate:
         assert record.levelno == logging.WARNING
         message = record.getMessage()
         assert message.startswith("vae.training.handwritten_gradient is not used: its gradient differs from")
-        assert "ms a step" in message
+        assert "ms per step" in message
 
     @pytest.mark.parametrize(
         "changes",
@@ -173,7 +173,7 @@ class TestAccelerate:
     def test_a_network_that_the_accelerator_cannot_run_trains_by_automatic_differentiation(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A branch beside the dense layers, of which the handwritten chain of layers knows nothing."""
+        """A branch beside the dense layers, which the handwritten chain of layers does not know."""
         model, params = build(), train_params()
         model.encoder.add_module("branch", torch.nn.Linear(3, 5))
         step = Step(model, params)

@@ -1,4 +1,4 @@
-"""Adam: the paper's algorithm, to the bits of PyTorch's fused kernel, with decay and gradient clipping."""
+"""Adam: the paper's algorithm, bit for bit like PyTorch's fused kernel, with decay and gradient clipping."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ def initial() -> Tensor:
 
 
 def gradients(count: int = STEPS) -> Tensor:
-    """Of every size from 1e-4 to 1e4, each with a trend and noise around it: (steps, P)."""
+    """Gradients of every size from 1e-4 to 1e4, each with a trend and noise around it: (steps, P)."""
     sizes = torch.logspace(-4, 4, PARAMETERS)
     trend = torch.randn(PARAMETERS, generator=random(1))
     return sizes * (trend + torch.randn(count, PARAMETERS, generator=random(2)))
@@ -136,7 +136,7 @@ def test_each_parameter_decays_at_its_own_rate() -> None:
 
 @pytest.mark.parametrize("largest_norm", [None, 1.0])
 def test_gradients_of_zero_change_neither_parameters_nor_moments(largest_norm: float | None) -> None:
-    """No NaN comes of the zeros that are divided by."""
+    """Dividing by zeros gives no NaN."""
     adam = Adam(initial(), largest_norm=largest_norm)
     for _ in range(3):
         assert adam.step(torch.zeros(PARAMETERS), rate(0.1)).item() == 0

@@ -1,4 +1,4 @@
-"""Saved training states: complete, used only by the run that saved them, and never the reason why a run fails."""
+"""Saved training states are complete, used only by the run that saved them, and never make a run fail."""
 
 import errno
 import logging
@@ -39,7 +39,7 @@ EARLIER: dict[str, Any] = {"best": 1}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where states are saved; not there yet."""
+    """The folder for saved states, which does not exist yet."""
     return tmp_path / "tmp" / "states"
 
 
@@ -52,7 +52,7 @@ def saved(folder: Path) -> Checkpoint:
 
 
 class Clock:
-    """Time that passes when a test says so."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -70,7 +70,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def writing_takes(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Set how many seconds the writing of a state takes."""
+    """Set how many seconds it takes to write a state."""
     write_bytes = Path.write_bytes
 
     def set_duration(seconds: float) -> None:
@@ -98,7 +98,7 @@ def values(checkpoint: Checkpoint) -> Mapping[str, Any]:
 
 
 def checksummed(content: bytes) -> bytes:
-    """A state file of any content with the checksum that fits it."""
+    """A state file with any content and the matching checksum."""
     return zlib.crc32(NAME.encode() + content).to_bytes(4, "little") + content
 
 
@@ -107,7 +107,7 @@ def json_tensor(text: bytes) -> Tensor:
 
 
 def assert_ignored(checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture) -> None:
-    """Loading gives no state but one warning that names the file."""
+    """Check that loading gives no state, and one warning that names the file."""
     caplog.clear()
     assert checkpoint.load() is None
     (record,) = caplog.records
@@ -251,7 +251,7 @@ class TestDamage:
         assert outcomes == {(True, 1), (False, 0)}
 
     def test_the_checksum_covers_the_runs_identity_and_the_content(self, saved: Checkpoint) -> None:
-        """So that the tests above fail for the reason that they give."""
+        """So that the tests above fail for the reason they name."""
         content = saved.path.read_bytes()
         assert content == checksummed(content[CHECKSUM_BYTES:])
 
@@ -303,7 +303,7 @@ class TestDamage:
 class TestUnwritable:
     @pytest.fixture(params=[errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO], ids=lambda code: errno.errorcode[code])
     def mishap(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-        """From now on writing any file fails part way, for this reason of the operating system."""
+        """From now on, writing any file fails part way, with this error of the operating system."""
 
         def fail(path: Path, content: bytes) -> int:
             with path.open("wb") as file:
@@ -426,7 +426,7 @@ class TestDiscard:
         assert not folder.exists()
 
     def test_a_state_can_be_saved_after_another_was_discarded(self, saved: Checkpoint, folder: Path) -> None:
-        """As when one of two runs at the same time has ended."""
+        """As after the first of two simultaneous runs has ended."""
         Checkpoint(folder, NAME).discard()
         Checkpoint(folder, NAME).save(TENSORS, SAVED_VALUES)
         assert repr(values(saved)) == repr(SAVED_VALUES)
@@ -509,7 +509,7 @@ class TestIdentity:
     def test_the_identity_does_not_depend_on_the_folder_and_the_age_of_files(
         self, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A temporary experiment is a copy in another folder."""
+        """A temporary experiment runs in a copy in another folder."""
         copies = []
         for path in files:
             copy = tmp_path / "elsewhere" / path.relative_to(tmp_path)

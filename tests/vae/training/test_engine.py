@@ -1,4 +1,4 @@
-"""Epochs next to a plain loop of PyTorch's own; what each batch holds; states, CUDA graphs and accelerators."""
+"""Epochs compared with a plain PyTorch loop, the contents of batches, states, CUDA graphs and accelerators."""
 
 import gc
 import os
@@ -62,7 +62,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this mach
 
 @contextmanager
 def settings_of_a_run() -> Iterator[None]:
-    """What ``configure`` sets for the whole process, so that bits repeat; put back at the end."""
+    """Set what ``configure`` sets for the whole process, so that bits repeat; restore it at the end."""
     threads = torch.get_num_threads()
     workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
     debug_mode = torch.get_deterministic_debug_mode()
@@ -114,7 +114,7 @@ def build(on: torch.device = CPU, seed: int = 0, **changes: Any) -> VAE:
 
 
 def some_images(count: int = COUNT, shape: tuple[int, int, int] = IMAGE_SHAPE) -> Tensor:
-    """Dark ones and bright ones, so that there is something to say by z."""
+    """Dark and bright images, so that z has something to encode."""
     random = torch.Generator().manual_seed(1)
     brightness = 190 * torch.randint(0, 2, (count, 1, 1, 1), generator=random)
     return (brightness + torch.randint(0, 66, (count, *shape), generator=random)).to(torch.uint8)
@@ -127,7 +127,7 @@ def settings(**changes: Any) -> TrainParams:
 
 
 def ignore(_: int) -> None:
-    """What ``advance`` may do."""
+    """Ignore the progress."""
 
 
 def start(
@@ -184,7 +184,7 @@ def reference(
     network: dict[str, Any] = PLAIN,
     **changes: Any,
 ) -> tuple[Tensor, list[EpochResult]]:
-    """The same by PyTorch's own gradients and optimiser, an image after the other from the order that was drawn."""
+    """The same with PyTorch's own gradients and optimizer, on the images in the order that was drawn."""
     model, params = build(on, **network), settings(batch_size=batch_size, **changes)
     images = some_images(count, model.architecture.image_shape)
     matrices = [weight for weight in model.parameters() if weight.ndim > 1]
@@ -242,7 +242,7 @@ class Watching:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
-    """The images and noise of every batch, as they come."""
+    """The images and noise of every batch, in order."""
     batches: list[tuple[Tensor, Tensor]] = []
 
     def watch(step: Step, *_: object) -> None:
@@ -253,7 +253,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
 
 
 def numbered_images(count: int = COUNT) -> Tensor:
-    """Each full of its own index."""
+    """Images, each filled with its own index."""
     return torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, *IMAGE_SHAPE)
 
 
@@ -351,7 +351,7 @@ class TestEpoch:
     def test_losses_of_an_epoch_are_averages_over_images_and_the_gradient_norm_is_one_over_steps(
         self, watched: list[tuple[Tensor, Tensor]], count: int
     ) -> None:
-        """The last batch, which may be smaller, counts by its images in the one and as a step in the other."""
+        """The last batch, which may be smaller, counts by its images in the losses and as one step in the norm."""
         result = TrainingEngine(build(), numbered_images(count), settings(beta=2.5)).epoch(1, ignore)
         assert result.losses == ((count - 1) / 2, 1.0, 2.5)
         assert result.gradient_norm == (len(watched) + 1) / 2
@@ -386,7 +386,7 @@ class TestEpoch:
 
 
 class TestAccelerators:
-    """Whatever computes the gradient, training is the same but for rounding."""
+    """Training is the same except for rounding, whatever computes the gradient."""
 
     @pytest.mark.parametrize("count", [BATCH_SIZE - 1, COUNT])
     @pytest.mark.parametrize("samples", [1, 3])
@@ -481,7 +481,7 @@ class TestPrecision:
 
     @pytest.fixture(params=["none", "ieee", "tf32"])
     def before(self, request: pytest.FixtureRequest) -> Iterator[str]:
-        """What PyTorch is set to, by others."""
+        """PyTorch's settings, as set by other code."""
         own = [setting.fp32_precision for setting in FLOAT32_SETTINGS]
         for setting in FLOAT32_SETTINGS:
             setting.fp32_precision = request.param
@@ -618,7 +618,7 @@ class TestState:
 
 
 class TestObjective:
-    """What training by every network, likelihood and objective comes to."""
+    """The result of training with every network, likelihood and objective."""
 
     @NETWORKS
     @LIKELIHOODS
@@ -643,7 +643,7 @@ class TestObjective:
     def test_free_bits_keep_about_that_much_kl_in_dimensions_that_carry_no_information(
         self, free_bits: float, least: float, most: float
     ) -> None:
-        """There is only one image, so that none of the KL, of which there is much at first, is of use."""
+        """There is only one image, so the KL, which is high at first, serves no purpose."""
         images = some_images(1).expand(64, *IMAGE_SHAPE)
         params = settings(epochs=12, batch_size=2, learning_rate=0.002, free_bits=free_bits)
         model = build()
@@ -688,7 +688,7 @@ class TestSchedule:
     def test_a_learning_rate_too_small_to_count_leaves_every_bit_of_the_weights(
         self, network: dict[str, Any], precision: str
     ) -> None:
-        """Nor does the comparison of accelerators, for which the weights are changed, leave a trace."""
+        """The comparison of accelerators, which changes the weights, leaves no trace either."""
         trained, _ = train(1, network=network, learning_rate=1e-30, precision=precision)
         assert torch.equal(trained, weights(build(**network)))
 
@@ -766,7 +766,7 @@ class TestPixels:
             assert torch.equal(noise, other_noise)
 
     def test_order_noise_and_pixels_have_generators_with_different_seeds(self) -> None:
-        """With one seed for two of them, pixels would be drawn that depend on the noise."""
+        """With one seed for both, the drawn pixels would depend on the noise."""
         state = TrainingEngine(build(), some_images(), settings(), PixelKind.PROBABILITIES).state()
         order, noise, pixels = (state[name] for name in ("data_order", "latent_noise", "pixels"))
         assert not torch.equal(pixels, noise)
@@ -780,13 +780,13 @@ class TestPixels:
 
 
 class PretendedCuda(str):
-    """A device that is the CPU to PyTorch, and one of CUDA to ``TrainingEngine``."""
+    """A device that is the CPU for PyTorch, and a CUDA device for ``TrainingEngine``."""
 
     type = "cuda"
 
 
 class PretendedCapture:
-    """What ``CapturedFunction`` does, without CUDA: it computes on, and returns from, memory of its own."""
+    """A ``CapturedFunction`` without CUDA: it computes in memory of its own, and returns copies."""
 
     captured: list[int]
     replayed: list[int]
@@ -923,7 +923,7 @@ class TestCuda:
     def test_from_the_second_epoch_on_no_step_waits_for_the_device(
         self, monkeypatch: pytest.MonkeyPatch, fit: bool, variant: dict[str, Any]
     ) -> None:
-        """From the end of the first chunk to that of the last: an epoch begins with its order, and ends with a sum."""
+        """Measured from the end of the first chunk to that of the last, without the epoch's order and final sum."""
         monkeypatch.setattr(vae.training.engine, "fits", lambda _tensor, _on: fit)
         _, engine = start(self.CUDA, **variant)
         engine.epoch(1, ignore)  # compares accelerators, and captures
@@ -942,7 +942,7 @@ class TestCuda:
 
 
 def test_a_resumed_run_computes_the_gradient_as_the_interrupted_one_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever rounding comes to at the weights that it resumes from."""
+    """Regardless of rounding at the weights that it resumes from."""
     initial = weights(build())
     monkeypatch.setattr(
         accelerators,

@@ -1,4 +1,4 @@
-"""The gradient of the negative ELBO derived by hand, next to automatic differentiation in float64."""
+"""The gradient of the negative ELBO derived by hand, compared with automatic differentiation in float64."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def batch(size: int, seed: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def by_autograd(model: VAE, images: Tensor, noise: Tensor, beta: float = 1.0) -> tuple[list[Tensor], Tensor]:
-    """The gradient by each parameter, and loss, reconstruction and KL (3,), of the plain formula in float64."""
+    """The gradient of each parameter, and loss, reconstruction and KL (3,), from the plain formula in float64."""
     x = images.view(-1, *IMAGE_SHAPE).double() / 255
     losses = training_loss(model.double(), x, noise.double(), beta)
     losses.loss.backward()
@@ -62,7 +62,7 @@ def call(gradient: NegativeElboGradient, batch: tuple[Tensor, Tensor], beta: flo
 def by_hand(
     model: VAE, images: Tensor, noise: Tensor, dtype: torch.dtype = torch.float32, beta: float = 1.0
 ) -> tuple[list[Tensor], Tensor]:
-    """The gradient by each parameter, and loss, reconstruction and KL (3,), from ``NegativeElboGradient``."""
+    """The gradient of each parameter, and loss, reconstruction and KL (3,), from ``NegativeElboGradient``."""
     weights = Weights(model)
     gradient, losses = call(NegativeElboGradient(model, weights, dtype), (images, noise), beta)
     return [gradient[part].view_as(parameter) for parameter, part in weights.slices.items()], losses
@@ -107,7 +107,7 @@ class TestNegativeElboGradient:
     def test_products_in_bfloat16_give_the_gradient_to_its_eight_bits(
         self, hidden_dims: tuple[int, ...], batch_size: int
     ) -> None:
-        """A layer's weight and input are rounded, there and back: an error in the gradient of so many roundings."""
+        """Each layer's weight and input are rounded in the forward and backward pass, and the errors add up."""
         gradients, losses = by_hand(build(hidden_dims), *batch(batch_size), torch.bfloat16)
         in_float32, _ = by_hand(build(hidden_dims), *batch(batch_size))
         expected_gradients, expected_losses = by_autograd(build(hidden_dims), *batch(batch_size))

@@ -603,8 +603,8 @@ class TestInterruption:
         runs.interrupt(after)
         assert "resuming" not in caplog.text
         runs.finish()
-        assert caplog.text.count("resuming after its epoch") == 1
-        assert caplog.messages[-1].endswith(f"resuming after its epoch {after}")
+        assert caplog.text.count("resuming an interrupted run after epoch") == 1
+        assert caplog.messages[-1].endswith(f"resuming an interrupted run after epoch {after}")
 
     @pytest.mark.parametrize("later", [0, 1, 8])
     def test_the_weights_of_a_best_epoch_before_the_interruption_survive_it(self, tmp_path: Path, later: int) -> None:

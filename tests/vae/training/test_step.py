@@ -86,7 +86,7 @@ def gradient_of(
 
 
 def log_likelihood(model: VAE, x: Tensor, z: Tensor) -> Tensor:
-    """log p(x given z) of each image, by PyTorch's own formulas: (B,)."""
+    """log p(x|z) of each image, by PyTorch's own formulas: (B,)."""
     output = model.decoder(z, x) if model.architecture.network == "autoregressive" else model.decoder(z)
     scale = dict(model.likelihood.named_parameters()) | dict(model.likelihood.named_buffers())
     match model.architecture.likelihood:
@@ -180,7 +180,7 @@ class TestNegativeElbo:
 
 
 def log_weights_of(model: VAE, x: Tensor, noise: Tensor) -> Tensor:
-    """log p(x given z) + log p(z) - log q(z given x) of each sample of an image: (k,)."""
+    """log p(x|z) + log p(z) - log q(z|x) of each sample of an image: (k,)."""
     mean, log_variance = (values[0] for values in model.encoder(x[None]))
     posterior = Normal(mean, torch.exp(0.5 * log_variance))
     z = mean + posterior.stddev * noise

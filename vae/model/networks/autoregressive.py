@@ -1,12 +1,12 @@
-"""A PixelCNN decoder: p(x given z) = Π p(x_i given x_1 … x_{i-1}, z), pixel by pixel in reading order.
+"""A PixelCNN decoder: p(x|z) = Π p(x_i|x_1 … x_{i-1}, z), pixel by pixel in reading order.
 
 Source: van den Oord, Kalchbrenner & Kavukcuoglu 2016 for masked convolutions; van den Oord et al. 2016 (Conditional
 image generation with PixelCNN decoders) for gates and conditioning; Gulrajani et al. 2017 (PixelVAE) for the latent
 code. The gate is the linear one of Dauphin et al. 2017, y = a·sigmoid(b), which is cheaper than tanh(a)·sigmoid(b).
 
-There is one stack of convolutions, and not one for the rows above and another for the pixel's own row. That halves the
-cost, and leaves the blind spot that the second source describes (section 2.2): earlier pixels to the upper right that
-no layer reaches. The latent code can carry what lies there.
+There is a single stack of convolutions, instead of one for the rows above and another for the pixel's own row. That
+halves the cost but leaves the blind spot that the second source describes (section 2.2): earlier pixels to the upper
+right that no layer reaches. The latent code can carry what lies there.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ DRAWN_AT_ONCE = 500  # images; a constant, since the images drawn depend on it
 class MaskedConvolution(nn.Module):
     """A convolution that sees the rows above a pixel, the pixels to its left, and optionally the pixel itself.
 
-    The kernel has no rows below; a mask zeroes the weights to the right in the pixel's own row.
+    The kernel has no rows below the pixel; a mask zeroes the weights to its right in its own row.
     """
 
     mask: Tensor
@@ -91,9 +91,9 @@ class Decoder(network.Decoder):
     def sample(
         self, z: Tensor, draw: Callable[[Tensor], Tensor], advance: Callable[[], object] = lambda: None
     ) -> Tensor:
-        """Draw images pixel by pixel, each pixel given those before it.
+        """Draw images pixel by pixel, each pixel given the earlier ones.
 
-        Each layer keeps its inputs at earlier pixels, so that a whole image costs as much as one ``forward``.
+        Each layer keeps its inputs at earlier pixels, so a whole image costs no more than one ``forward``.
 
         Args:
             z: latent codes (B, D).
@@ -127,7 +127,7 @@ class Decoder(network.Decoder):
         likelihood: Likelihood,
         random: Generator,
         *,
-        batch_size: int | None,  # noqa: ARG002  # the images drawn would depend on it
+        batch_size: int | None,  # noqa: ARG002  # the drawn images would depend on it
         progress: bool,
     ) -> Tensor:
         """Draw an image for each latent code, pixel by pixel. ``batch_size`` has no effect.
@@ -145,7 +145,7 @@ class Decoder(network.Decoder):
 
 
 class _PixelByPixel:
-    """A masked convolution that is evaluated at one pixel after the other, on the inputs it was given so far."""
+    """A masked convolution that is evaluated one pixel at a time, on the inputs seen so far."""
 
     def __init__(self, layer: MaskedConvolution, batch_size: int, width: int) -> None:
         weight = layer.convolution.weight * layer.mask

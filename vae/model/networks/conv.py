@@ -11,7 +11,7 @@ from vae.model.networks import network
 from vae.model.networks.network import ACTIVATIONS, dense_layers
 
 REDUCTION = 4  # of height and width: each of the two convolutions halves them
-KERNEL, STRIDE, PADDING = 4, 2, 1  # with an even kernel, transposed convolutions cover every pixel equally often
+KERNEL, STRIDE, PADDING = 4, 2, 1  # the stride divides the kernel, so transposed convolutions cover pixels evenly
 
 
 class Encoder(network.Encoder):
@@ -83,7 +83,7 @@ def reduced_shape(architecture: Architecture) -> tuple[int, int, int]:
     _, height, width = architecture.image_shape
     if height % REDUCTION or width % REDUCTION:
         raise ArchitectureError(
-            f"params.yaml: model.network: {architecture.network} halves height and width twice, which images of "
-            f"{height}×{width} do not allow; set model.network=mlp"
+            f"params.yaml: model.network: {architecture.network} needs a height and width that are multiples of "
+            f"{REDUCTION}, but images are {height}×{width}; set model.network=mlp"
         )
     return 2 * architecture.channels, height // REDUCTION, width // REDUCTION

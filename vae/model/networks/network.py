@@ -1,4 +1,4 @@
-"""The interface of encoders and decoders, and what builds them."""
+"""The interface of encoders and decoders, and functions that build them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "ge
 
 
 class Encoder(nn.Module, ABC):
-    """The approximate posterior q(z given x) = N(μ(x), diag σ²(x))."""
+    """The approximate posterior q(z|x) = N(μ(x), diag σ²(x))."""
 
     @abstractmethod
     def __init__(self, architecture: Architecture) -> None:
@@ -32,9 +32,9 @@ class Decoder(nn.Module, ABC):
     """Latent codes to the parameters of the likelihood for each pixel.
 
     Attributes:
-        needs_pixels: whether ``forward`` takes the images as well, as that of an autoregressive decoder does; such a
-            decoder has to override ``images``, which has codes alone.
-        batch_size: how many images evaluation passes through the network at once; it affects speed alone.
+        needs_pixels: whether ``forward`` also takes the images, as in an autoregressive decoder. Such a decoder must
+            override ``images``, which gets only codes.
+        batch_size: how many images evaluation passes through the network at once; affects only speed.
     """
 
     needs_pixels: ClassVar[bool] = False
@@ -47,9 +47,9 @@ class Decoder(nn.Module, ABC):
 
     @property
     def layers(self) -> Sequence[nn.Module] | None:
-        """The modules that turn codes into the output when applied in order; None if the decoder is no such sequence.
+        """The modules that turn codes into the output when applied in order; None if there is no such sequence.
 
-        A decoder that is one can run in the browser, on the latent explorer's page.
+        A decoder with such a sequence can run in the browser, on the latent explorer's page.
         """
         return None
 
@@ -66,9 +66,9 @@ class Decoder(nn.Module, ABC):
 
         Args:
             z: latent codes (N, D).
-            likelihood: p(x given z).
-            random: the generator of a decoder that draws its images.
-            batch_size: codes to decode at once, which affects speed alone; ``Decoder.batch_size`` if None.
+            likelihood: p(x|z).
+            random: the generator for decoders that draw their images.
+            batch_size: codes to decode at once, which affects only speed; ``Decoder.batch_size`` if None.
             progress: whether a slow decoder shows a progress bar.
 
         Returns:

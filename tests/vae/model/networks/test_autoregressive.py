@@ -92,7 +92,7 @@ def every_image() -> Tensor:
 
 
 def probabilities(model: VAE, z: Tensor) -> Tensor:
-    """p(x given z) of every image: (65,536,), from one code (1, D)."""
+    """p(x|z) of every image: (65,536,), from one code (1, D)."""
     with torch.no_grad():
         parts = [model.log_likelihood(x, z.expand(len(x), -1)) for x in every_image().split(8192)]
     return torch.cat(parts).exp()
