@@ -35,7 +35,10 @@ def run(stage: Callable[[Params], None]) -> None:
     except VAEError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; no partly written file is left behind", file=sys.stderr)
+        print(
+            f"{name}: interrupted. Run dvc repro to continue. DVC removed this stage's earlier outputs when it started.",
+            file=sys.stderr,
+        )
         sys.exit(128 + signal.SIGINT)
 
 

@@ -14,7 +14,7 @@ from vae.base.errors import VAEError
 from vae.base.params import TrainParams
 from vae.data.images import LabelledImages
 from vae.model import inference
-from vae.model.objective import Losses, average_loss, total_loss
+from vae.model.objective import Losses, average_loss
 from vae.model.vae import VAE
 from vae.training.checkpoint import Checkpoint
 from vae.training.engine import TrainingEngine
@@ -61,9 +61,9 @@ def train(
 ) -> Training:
     """Minimize the objective by Adam, and leave the best epoch's weights in the model.
 
-    The best epoch has the lowest validation negative ELBO, regardless of the KL's weight in training, or the highest
-    importance-weighted bound if that is trained. Without validation images, it is the last epoch. The training losses
-    of an epoch are averages over its steps, so they lag behind the weights at its end.
+    The best epoch has the lowest validation loss, among the epochs after the KL warm-up: the value of what is trained,
+    at the full weight of the KL. Without validation images, it is the last epoch. The training losses of an epoch are
+    averages over its steps, so they lag behind the weights at its end.
 
     Args:
         model: the VAE, on the device to train on.
@@ -167,17 +167,10 @@ def _evaluate(model: VAE, images: Tensor, params: TrainParams, epoch: int) -> Lo
 
 
 def _is_better(epoch: Epoch, best: Epoch, params: TrainParams) -> bool:
-    if epoch.validation is None or best.validation is None:
+    """Whether an epoch replaces the best one so far. Until the end of the KL warm-up, each epoch does."""
+    if epoch.validation is None or best.validation is None or best.number <= params.kl_warmup_epochs:
         return True
-    return _criterion(epoch.validation, params) < _criterion(best.validation, params)
-
-
-def _criterion(losses: Losses[float], params: TrainParams) -> float:
-    """What selects the best epoch, by its lowest value: negative ELBO, or negative importance-weighted bound."""
-    if params.importance_samples > 1:
-        return losses.loss
-    reconstruction, kl = torch.tensor([losses.reconstruction, losses.kl], dtype=torch.float64).split(1)
-    return float(total_loss(reconstruction, kl))
+    return epoch.validation.loss < best.validation.loss
 
 
 def _require_finite(epoch: Epoch) -> None:
