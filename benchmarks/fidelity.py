@@ -1,4 +1,4 @@
-"""``fidelity``: whether the optimisations of training change its results.
+"""``fidelity``: whether the optimizations of training change its results.
 
 This measures no times. It compares test losses after the same training in float32 and in lower precision, losses of
 the handwritten gradient and of automatic differentiation, and the bits of two identical runs.

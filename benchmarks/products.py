@@ -123,7 +123,7 @@ def _without_launches(work: Callable[[], None], device: torch.device) -> Callabl
     """Capture the work as one CUDA graph if the device is CUDA."""
     if device.type != "cuda":
         return work
-    work()  # initialises libraries before the capture
+    work()  # initializes libraries before the capture
     torch.cuda.synchronize(device)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -1,6 +1,6 @@
 """The VAE and the training loop of well-known tutorials, as a baseline for speed.
 
-It uses automatic differentiation, a standard optimiser, a ``DataLoader`` that converts images to tensors one by one,
+It uses automatic differentiation, a standard optimizer, a ``DataLoader`` that converts images to tensors one by one,
 and a loss that is read after every step.
 """
 

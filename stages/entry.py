@@ -36,7 +36,7 @@ def run(stage: Callable[[Params], None]) -> None:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         print(
-            f"{name}: interrupted. Run dvc repro to continue. DVC removed this stage's earlier outputs when it started.",
+            f"{name}: interrupted. Run dvc repro to continue: DVC deleted the stage's earlier outputs when it started.",
             file=sys.stderr,
         )
         sys.exit(128 + signal.SIGINT)

@@ -29,7 +29,7 @@ EXAMPLES_PER_CLASS = 12
 
 
 def main(params: Params) -> None:
-    """Hold out validation images, binarise pixels if the parameters say so, and write the images."""
+    """Hold out validation images, binarize pixels if the parameters say so, and write the images."""
     settings = params.prepare
     train_and_validation, test = load_source(settings.dataset, settings.seed)
     train, validation = hold_out(train_and_validation, settings.validation_fraction, settings.seed, "validation split")
@@ -72,7 +72,7 @@ def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:
 
 
 def binarized(data: LabelledImages, settings: PrepareParams, purpose: str) -> LabelledImages:
-    """Binarise pixels as ``prepare.binarize`` says. With ``dynamic``, training draws the pixels of training images."""
+    """Binarize pixels as ``prepare.binarize`` says. With ``dynamic``, training draws the pixels of training images."""
     match settings.binarize:
         case "none":
             return data

@@ -419,7 +419,7 @@ def test_the_figures_of_the_default_run_in_the_readme_are_those_of_the_committed
         f"| importance-weighted bound, k = 100 | {test['negative_iwae_bound']:.2f} |",
         f"| active units | {evaluate['active_units']} of {params.model.latent_dim} |",
         f"| precision, recall of samples | {generate['precision']:.2f}, {generate['recall']:.2f} |",
-        f"| nearest-neighbor accuracy of codes | {embed['neighbour_accuracy']:.3f} |",
+        f"| nearest-neighbour accuracy of codes | {embed['neighbour_accuracy']:.3f} |",
     ]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     require_none([text for text in expected if text not in readme])

@@ -1,4 +1,4 @@
-"""Training minimises what vae/model/objective.py defines: an edit of it changes what the default path trains."""
+"""Training minimizes what vae/model/objective.py defines: an edit of it changes what the default path trains."""
 
 import shutil
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_multiplying_the_log_density_by_four_in_the_code_trains_the_model_of_bet
 
 
 @PRECISIONS
-def test_an_edited_reparameterisation_trains_the_same_model_as_without_the_accelerator(
+def test_an_edited_reparameterization_trains_the_same_model_as_without_the_accelerator(
     prepared: Project, tmp_path: Path, precision: str
 ) -> None:
     """The edit removes the noise, so that the reconstruction does not depend on the variance."""

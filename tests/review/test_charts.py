@@ -76,7 +76,7 @@ def test_charts_and_pictures_have_title_stage_and_order_from_dvc_yaml(changed: P
             assert (each.stage, each.title) == (expected[each.path]["stage"], expected[each.path]["title"])
 
 
-def test_charts_and_pictures_that_differ_between_revisions_are_recognised(plots: Plots) -> None:
+def test_charts_and_pictures_that_differ_between_revisions_are_recognized(plots: Plots) -> None:
     assert {chart.path: chart.differing for chart in plots.charts if not chart.same} == {
         LOSSES: ["HEAD"],
         "plots/evaluate/measures.csv": ["HEAD"],

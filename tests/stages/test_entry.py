@@ -189,7 +189,7 @@ def test_importing_a_stage_does_not_import_slow_packages() -> None:
 
 
 def test_training_does_not_import_the_compiler_of_torch(workspace: Project) -> None:
-    """``torch.optim`` would import it with the first optimiser, which takes as long as importing PyTorch."""
+    """``torch.optim`` would import it with the first optimizer, which takes as long as importing PyTorch."""
     workspace.set({"train.epochs": "1"})
     script = (
         "import sys; from stages import entry, train; entry.run(train.main); "

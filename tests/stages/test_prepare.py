@@ -59,7 +59,7 @@ def some_images(count: int) -> LabelledImages:
         ("dynamic", [PixelKind.PROBABILITIES, *BINARY[1:]]),
     ],
 )
-def test_each_binarisation_writes_pixels_of_the_declared_kind(binarize: str, kinds: list[PixelKind]) -> None:
+def test_each_binarization_writes_pixels_of_the_declared_kind(binarize: str, kinds: list[PixelKind]) -> None:
     prepare.main(params(binarize=binarize))
     data = prepared()
     assert [part.kind for part in data] == kinds
@@ -71,7 +71,7 @@ def test_each_binarisation_writes_pixels_of_the_declared_kind(binarize: str, kin
 
 
 @pytest.mark.usefixtures("inside")
-def test_each_binarisation_starts_from_the_same_images_and_draws_white_pixels_with_the_right_probability() -> None:
+def test_each_binarization_starts_from_the_same_images_and_draws_white_pixels_with_the_right_probability() -> None:
     prepare.main(params())
     grey = prepared()
     for binarize in ("threshold", "static", "dynamic"):

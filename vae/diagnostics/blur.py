@@ -40,7 +40,7 @@ def sharpness(images: Tensor) -> float:
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Blur images with a Gaussian; border pixels are repeated beyond the border.
 
-    The kernel is exp(-k²/2σ²) at whole pixels k up to ⌈4σ⌉, normalised. It has no effect for σ below about 0.2, because
+    The kernel is exp(-k²/2σ²) at whole pixels k up to ⌈4σ⌉, normalized. It has no effect for σ below about 0.2, because
     it is sampled at whole pixels.
 
     Args:

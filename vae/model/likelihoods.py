@@ -62,7 +62,7 @@ class ContinuousBernoulli(Likelihood):
 
         log p(x|z) = Σ x·l - softplus(l) + log C(λ),   C(λ) = 2·artanh(1 - 2λ) / (1 - 2λ), and 2 at λ = ½
 
-    This is the Bernoulli's cross-entropy with the normalising constant that it lacks on grey pixels: the density
+    This is the Bernoulli's cross-entropy with the normalizing constant that it lacks on grey pixels: the density
     integrates to one (Loaiza-Ganem & Cunningham 2019, section 3). In terms of logits C = l / tanh(½·l), and the
     distribution is an exponential family:
 

@@ -1,4 +1,4 @@
-"""The VAE: encoder, reparameterisation, decoder and likelihood, built from an architecture."""
+"""The VAE: encoder, reparameterization, decoder and likelihood, built from an architecture."""
 
 import torch
 from torch import Tensor, nn

@@ -45,13 +45,13 @@ def trained(data: LabelledImages, steps: int = 60, **changes: Any) -> VAE:
     sizes = {"image_shape": data.shape, "hidden_dims": (24,), "latent_dim": 5}
     with seeded(0, "weights"):
         model = VAE(architecture(**{**sizes, **changes}))
-    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     random, x = generator(0, "noise"), pixels(data.images)
     for _ in range(steps):
         terms = negative_elbo(model, x, torch.randn(len(x), model.latent_dim, generator=random))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (terms.reconstruction + 0.3 * terms.kl.sum(1)).mean().backward()
-        optimiser.step()
+        optimizer.step()
     return model
 
 

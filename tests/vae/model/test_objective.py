@@ -127,7 +127,7 @@ def test_negative_elbo_of_an_image_does_not_depend_on_the_other_images_of_its_ba
 @pytest.mark.parametrize(
     ("free_bits", "expected"), [(0.0, 2.6), (0.1, 2.7), (0.5, 3.1), (0.6, 3.2), (1.0, 4.0), (2.0, 6.0)]
 )
-def test_average_loss_penalises_each_latent_dimension_by_its_kl_or_the_free_bits_if_they_are_more(
+def test_average_loss_penalizes_each_latent_dimension_by_its_kl_or_the_free_bits_if_they_are_more(
     free_bits: float, expected: float
 ) -> None:
     kl = torch.tensor([[0.0, 0.6, 2.0]])

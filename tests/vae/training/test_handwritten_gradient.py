@@ -246,7 +246,7 @@ class TestBackward:
         ],
         ids=str,
     )
-    def test_the_handwritten_gradient_applies_with_any_kl_weight_and_any_optimisation(
+    def test_the_handwritten_gradient_applies_with_any_kl_weight_and_any_optimization(
         self, training: dict[str, Any]
     ) -> None:
         assert applies({}, training)

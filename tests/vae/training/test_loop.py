@@ -82,7 +82,7 @@ def overfit(model: VAE, checkpoint: Checkpoint | None = None, **changes: Any) ->
 def reference_training(model: VAE, images: Tensor, params: TrainParams) -> list[tuple[float, float, float]]:
     """Reconstruction, KL and gradient norm of every epoch of a plain loop: a step a batch, its loss in one formula.
 
-    The gradient is PyTorch's own, and so is the optimiser. Noise is drawn for the images of a chunk of steps.
+    The gradient is PyTorch's own, and so is the optimizer. Noise is drawn for the images of a chunk of steps.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=params.learning_rate, fused=False)
     order_random = generator(params.seed, "data order")

@@ -193,7 +193,7 @@ def log_weights_of(model: VAE, x: Tensor, noise: Tensor) -> Tensor:
 class TestImportanceWeightedBound:
     @NETWORKS
     @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
-    def test_gradient_is_the_sum_of_normalised_weights_times_gradients_of_log_weights(
+    def test_gradient_is_the_sum_of_normalized_weights_times_gradients_of_log_weights(
         self, network: str, likelihood: str
     ) -> None:
         """Burda, Grosse & Salakhutdinov 2015, section 3, one image and one sample at a time."""
@@ -212,7 +212,7 @@ class TestImportanceWeightedBound:
         assert losses[0].item() == pytest.approx(-bound, rel=1e-5)
 
     def test_in_this_model_no_sample_has_nearly_all_of_the_weight(self) -> None:
-        """Otherwise the test above would not tell normalised weights from others."""
+        """Otherwise the test above would not tell normalized weights from others."""
         with torch.no_grad():
             model = build().double()
             log_weights = log_weights_of(model, as_intensities(batch()[0])[0], noises().double()[0])
