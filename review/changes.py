@@ -15,6 +15,7 @@ class Direction(StrEnum):
     WORSE = "worse"
     WITHIN_SPREAD = "within the spread"  # no larger than the difference that another seed may make
     CHANGED = "changed"  # the metric has no better direction, or is not in limits.yaml
+    NOT_COMPARABLE = "not comparable"  # the values mean something else
     SAME = "same"
 
 

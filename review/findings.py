@@ -17,6 +17,7 @@ from review.changes import (
     verdicts_that_differ,
 )
 from review.charts import ABSENT, Chart, Picture, Plots
+from review.comparability import why_not_comparable
 from review.limits import Limit
 from review.revisions import Revision, Value, Values, flattened
 from vae.diagnostics.verdict import Level
@@ -30,6 +31,7 @@ MARKS = {
     Direction.WORSE: "✗ worse",
     Direction.WITHIN_SPREAD: "≈",
     Direction.CHANGED: "",
+    Direction.NOT_COMPARABLE: "not comparable",
     Direction.SAME: "=",
 }
 
@@ -42,12 +44,14 @@ class Cell(NamedTuple):
         difference: the signed difference; empty if the values are equal or not numbers.
         direction: whether the difference is better or worse.
         light: the mark of a verdict's level.
+        reason: why the value cannot be compared with the base, if it cannot.
     """
 
     text: str
     difference: str = ""
     direction: Direction = Direction.SAME
     light: str = ""
+    reason: str = ""
 
     @property
     def lit(self) -> str:
@@ -56,8 +60,9 @@ class Cell(NamedTuple):
 
     @property
     def change(self) -> str:
-        """The difference with its mark."""
-        return f"{self.difference} {MARKS[self.direction]}".strip()
+        """The difference with its mark, or why there is none."""
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"{self.difference} {MARKS[self.direction]}{reason}".strip()
 
 
 class Line(NamedTuple):
@@ -134,7 +139,19 @@ class Findings:
         rows = [row for row in rows if not row.key.endswith("_verdict")]
         limits = self.limits or {}
         lines = [self._line(row, [each.metrics for each in self.revisions], limits.get(row.key)) for row in rows]
-        return sorted(lines, key=_rank)
+        return sorted(map(self._without_false_comparisons, lines), key=_rank)
+
+    def _without_false_comparisons(self, line: Line) -> Line:
+        """Mark the values of a metric that cannot be compared with the base."""
+        base, *heads = self.revisions
+        reasons = [why_not_comparable(line.key, base, head) for head in heads]
+        cells = [
+            Cell(cell.text, direction=Direction.NOT_COMPARABLE, reason=reason)
+            if reason and cell.direction != Direction.SAME
+            else cell
+            for cell, reason in zip(line.heads, reasons, strict=True)
+        ]
+        return line._replace(heads=tuple(cells))
 
     @property
     def charts(self) -> list[Chart]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from review import command
 from review.changes import is_number
+from review.comparability import why_not_comparable
 from review.limits import LIMITS, Limit, LimitsError, load_limits, resolve
 from review.revisions import WORKSPACE, Revision, Value, load_revision
 
@@ -22,6 +23,7 @@ class Check(NamedTuple):
         after: value at the head, or None if there is none.
         worsening: by how much the metric got worse, or None if either revision lacks it.
         limit: the largest worsening that passes.
+        reason: why the two values cannot be compared; empty if they can.
     """
 
     metric: str
@@ -29,13 +31,26 @@ class Check(NamedTuple):
     after: Value
     worsening: float | None
     limit: float
+    reason: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether the metric got worse by no more than its limit. A metric that only the base has does not pass."""
+        """Whether the metric got worse by no more than its limit, or cannot be compared.
+
+        A metric that only the base has does not pass.
+        """
         if self.worsening is None:
             return self.before is None
-        return self.worsening <= self.limit
+        return bool(self.reason) or self.worsening <= self.limit
+
+    @property
+    def result(self) -> str:
+        """The result in a word."""
+        if self.reason and self.worsening is not None:
+            return "not comparable"
+        if self.passed:
+            return "ok"
+        return "MISSING" if self.worsening is None else "WORSE"
 
 
 def check(base: Revision, head: Revision, limits: Mapping[str, Limit]) -> list[Check]:
@@ -47,7 +62,8 @@ def check(base: Revision, head: Revision, limits: Mapping[str, Limit]) -> list[C
             continue
         both = is_number(before) and is_number(after)
         worsening = limit.worsening(float(before), float(after)) if both else None  # type: ignore[arg-type]
-        checks.append(Check(metric, before, after, worsening, limit.max_worse))
+        reason = why_not_comparable(metric, base, head) if both else ""
+        checks.append(Check(metric, before, after, worsening, limit.max_worse, reason))
     return checks
 
 
@@ -57,11 +73,11 @@ def table(checks: Sequence[Check], base: str, head: str) -> str:
 
     rows = [
         [
-            "ok" if each.passed else "WORSE" if each.worsening is not None else "MISSING",
+            each.result,
             each.metric,
             each.before,
             each.after,
-            None if each.worsening is None else f"{each.worsening:+.4g}",
+            None if each.worsening is None or each.reason else f"{each.worsening:+.4g}",
             f"{each.limit:.4g}",
         ]
         for each in sorted(checks, key=lambda each: each.passed)
@@ -104,6 +120,9 @@ def main() -> int:
     if not checks:
         raise LimitsError(f"{', '.join(limits)}: not measured at {base.name} or at {head.name}; run dvc repro")
     print(table(checks, base.name, head.name))
+    for reason in dict.fromkeys(each.reason for each in checks if each.reason):
+        names = ", ".join(each.metric for each in checks if each.reason == reason)
+        print(f"Not comparable, because of {reason}: {names}.")
     for key in [key for key in base.parameters if key.startswith("prepare.")]:
         if head.parameters.get(key) != base.parameters[key]:
             print(f"Note: the images differ: {key} is {base.parameters[key]} and {head.parameters.get(key)}.")
@@ -111,7 +130,8 @@ def main() -> int:
     if failed:
         print(f"Worse by more than the limit, or missing: {', '.join(failed)}.")
         return FAILED
-    print(f"No metric got worse by more than its limit ({len(checks)} checked).")
+    compared = sum(not each.reason for each in checks)
+    print(f"No metric got worse by more than its limit ({compared} checked).")
     return PASSED
 
 

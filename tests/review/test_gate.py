@@ -39,6 +39,23 @@ def test_the_table_lists_failed_metrics_first() -> None:
     assert second.split()[:2] == ["ok", "fine"]
 
 
+def test_a_metric_that_cannot_be_compared_passes_and_says_so() -> None:
+    limits = {"evaluate.test.negative_elbo": Limit(better="lower", max_worse=0.5)}
+    base = revision("main", {"model.likelihood": "bernoulli"}, {"evaluate.test.negative_elbo": 100.0})
+    head = revision("topic", {"model.likelihood": "gaussian"}, {"evaluate.test.negative_elbo": 900.0})
+    (only,) = check(base, head, limits)
+    assert (only.passed, only.result, only.reason) == (True, "not comparable", "another model.likelihood")
+    row = table([only], "main", "topic").splitlines()[-1]
+    assert row.split() == ["not", "comparable", "evaluate.test.negative_elbo", "100.0", "900.0", "–", "0.5"]
+
+
+def test_a_metric_that_disappears_fails_even_if_it_could_not_be_compared() -> None:
+    limits = {"evaluate.test.negative_elbo": Limit(better="lower", max_worse=0.5)}
+    base = revision("main", {"model.likelihood": "bernoulli"}, {"evaluate.test.negative_elbo": 100.0})
+    (gone,) = check(base, revision("topic", {"model.likelihood": "gaussian"}), limits)
+    assert (gone.passed, gone.result) == (False, "MISSING")
+
+
 def file_of_limits(folder: Path) -> Path:
     path = folder / "limits.yaml"
     path.write_text("evaluate.test.kl: {better: lower, max_worse: 0.5}\ntrain.loss: {better: lower, max_worse: 1}\n")
@@ -88,9 +105,10 @@ def test_an_unchanged_workspace_passes_the_committed_limits_and_a_note_says_if_t
 ) -> None:
     assert "10 checked" in clone.run("python", "-m", "review.gate", "HEAD")
     clone.set({"prepare.binarize": "threshold"})
-    assert "Note: the images differ: prepare.binarize is none and threshold." in clone.run(
-        "python", "-m", "review.gate", "HEAD"
-    )
+    output = clone.run("python", "-m", "review.gate", "HEAD")
+    assert "Note: the images differ: prepare.binarize is none and threshold." in output
+    assert "Not comparable, because of another prepare.binarize: train.validation_loss, evaluate." in output
+    assert "(2 checked)" in output  # the accuracies of the codes
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), ("HEAD", "--metric", "nix"), ("HEAD", "--max-worse", "1")])

@@ -17,20 +17,13 @@ from review.report import load_findings, write_report
 from review.revisions import Revision, Value
 from tests.projects import Project
 from tests.review.changed import changed_clone, edit, with_verdict
+from tests.review.revisions import NoFiles
 
 OUTCOME = (
     "1 metric better, 1 worse, 1 within the spread over seeds, 1 changed without a limit; 1 verdict worse; "
     "2 of 6 charts changed; 1 of 18 pictures changed; 1 parameter changed"
 )
 HOSTILE = "a|b `c` <script>alert(1)</script> \\| *d* [e](f) @g #1"
-
-
-class NoFiles:
-    """The files of a revision without any files."""
-
-    @staticmethod
-    def read_bytes(path: str) -> bytes:
-        raise FileNotFoundError(path)
 
 
 def findings(
