@@ -24,7 +24,7 @@ AGREE = {"float32": 0.002, "bfloat16": 0.1}
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the project with the digits prepared, without a validation set."""
     project = copy_project(tmp_path_factory.mktemp("one_loss") / "project")
-    project.set({"prepare.validation_fraction": "0"})
+    project.set({"prepare.validation_fraction": "0", "model.latent_dim": "20", "train.epochs": "30"})
     project.run("python", "-m", "stages.prepare")
     return project
 
