@@ -138,20 +138,17 @@ class Findings:
         # The summaries of verdicts repeat the verdicts.
         rows = [row for row in rows if not row.key.endswith("_verdict")]
         limits = self.limits or {}
-        lines = [self._line(row, [each.metrics for each in self.revisions], limits.get(row.key)) for row in rows]
-        return sorted(map(self._without_false_comparisons, lines), key=_rank)
-
-    def _without_false_comparisons(self, line: Line) -> Line:
-        """Mark the values of a metric that cannot be compared with the base."""
         base, *heads = self.revisions
-        reasons = [why_not_comparable(line.key, base, head) for head in heads]
-        cells = [
-            Cell(cell.text, direction=Direction.NOT_COMPARABLE, reason=reason)
-            if reason and cell.direction != Direction.SAME
-            else cell
-            for cell, reason in zip(line.heads, reasons, strict=True)
+        lines = [
+            self._line(
+                row,
+                [each.metrics for each in self.revisions],
+                limits.get(row.key),
+                [why_not_comparable(row.key, base, head) for head in heads],
+            )
+            for row in rows
         ]
-        return line._replace(heads=tuple(cells))
+        return sorted(lines, key=_rank)
 
     @property
     def charts(self) -> list[Chart]:
@@ -178,15 +175,19 @@ class Findings:
         """Whether nothing that a report shows differs between the revisions."""
         return not (self.parameters or self.verdicts or self._measured or self.charts or self.pictures)
 
-    def _line(self, row: Row, values: Sequence[Values], limit: Limit | None = None) -> Line:
+    def _line(
+        self, row: Row, values: Sequence[Values], limit: Limit | None = None, reasons: Sequence[str] = ()
+    ) -> Line:
         present = [row.key in each for each in values]
         texts = [
             _shortened(in_words(value)) if there else ABSENT for value, there in zip(row.values, present, strict=True)
         ]
         before = row.values[0]
         heads = [
-            Cell(text, _difference(before, after), direction(before, after, limit))
-            for text, after in zip(texts[1:], row.values[1:], strict=True)
+            Cell(text, direction=Direction.NOT_COMPARABLE, reason=reason)
+            if reason and before != after
+            else Cell(text, _difference(before, after), direction(before, after, limit))
+            for text, after, reason in zip(texts[1:], row.values[1:], reasons or [""] * len(texts[1:]), strict=True)
         ]
         return Line(row.key, Cell(texts[0]), tuple(heads), limit)
 

@@ -190,7 +190,7 @@ def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: i
         row_labels=[f"{start} to {end}" for start, end in zip(*names, strict=True)],
         column_labels=["test\nimage", *(f"{share:.3g}" for share in shares.tolist()), "test\nimage"],
         row_axis="classes",
-        column_axis="share of the way between the two codes",
+        column_axis="position between the two codes",
     )
     write_png(PLOTS / "interpolations.png", figure)
 

@@ -51,15 +51,12 @@ def main(params: Params) -> None:
 
 def warn_of_long_training(images: int, params: Params) -> None:
     """Warn if the number of epochs was probably meant for a smaller data set."""
-    seen = images * params.train.epochs
-    if seen > LONG_TRAINING:
+    if images * params.train.epochs > LONG_TRAINING:
         log.warning(
-            "This will take long: %s epochs of %s images are %.0f times the work of the MNIST recipe. "
-            "The default number of epochs is meant for the small digits data set. For MNIST and similar data sets, add "
-            "$(cat recipes/mnist) to dvc exp run, or set train.epochs.",
+            "This will take long: %s epochs of %s images. The number of epochs in params.yaml is meant for the small "
+            "digits; for MNIST and its relatives use $(cat recipes/mnist), or set train.epochs.",
             f"{params.train.epochs:,}",
             f"{images:,}",
-            seen / MNIST_RECIPE,
         )
 
 

@@ -38,6 +38,7 @@ HEADING = re.compile(r"^ {0,3}#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 
 OPTION = re.compile(r"(?<!\S)(?:-S[ \n]*|--set-param[=\s]\s*)[\"']?([a-z][\w.]*)=")  # KEY=VALUE is none
 VARIABLE = re.compile(r"^\s*([A-Z_]+)=\"([^\"]*)\"", re.MULTILINE)
+DEFAULT = re.compile(r"^\| `([a-z]+\.[a-z_]+)` \| ([^|]+) \|", re.MULTILINE)  # a row of the table of parameters
 END_OF_COMMAND = {"&&", "||", ";", "|", "&", ">", ">>"}
 
 
@@ -423,3 +424,12 @@ def test_the_figures_of_the_default_run_in_the_readme_are_those_of_the_committed
     ]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     require_none([text for text in expected if text not in readme])
+
+
+def test_the_defaults_in_the_table_of_parameters_are_those_of_params_yaml() -> None:
+    text = (ROOT / "docs/parameters.md").read_text(encoding="utf-8")
+    found = {key: parse_yaml(value.strip().strip("`")) for key, value in DEFAULT.findall(text)}
+    parameters = parse_yaml((ROOT / "params.yaml").read_bytes())
+    assert found == {
+        f"{section}.{key}": value for section, values in parameters.items() for key, value in values.items()
+    }
