@@ -40,8 +40,8 @@ SAME: Sequence[tuple[Sequence[str], Sequence[str]]] = (
 def why_not_comparable(metric: str, base: Revision, head: Revision) -> str:
     """The parameters that keep a metric of two runs from being compared: ``another model.likelihood``; empty if none.
 
-    Losses are log-densities of other data if the data set or the pixels differ, of another kind if the likelihood
-    differs, and a loss that is trained has its own weights. A parameter that only one of the runs has is not counted.
+    Losses depend on the data set, the kind of pixels and the likelihood, and the trained loss also on its weights, such
+    as β. A parameter that only one of the runs has is ignored.
     """
     wanted = dict.fromkeys(
         parameter
