@@ -1,6 +1,7 @@
 """``evaluation``: time of the importance-weighted bound over the time of its decoder's matrix products, and its memory.
 
-Each sample of each image is decoded: 20 → 400 → 784. The memory of the bound must not grow with the number of samples.
+The ELBO comes from the same samples. Each sample of each image is decoded: 20 → 400 → 784. The memory of the bound must
+not grow with the number of samples.
 It is measured in a separate process, ``python -m benchmarks.evaluation MODEL IMAGES SAMPLES``.
 """
 
@@ -35,7 +36,7 @@ def run(settings: Settings) -> Section:
     decode = products.decoding(model, len(images), model.decoder.batch_size)
 
     def bound() -> None:
-        inference.importance_weighted_bound(model, images, samples, 0)
+        inference.bounds(model, images, samples, 0)
 
     def bare() -> None:
         for _ in range(samples):
@@ -79,7 +80,7 @@ def main(model_path: Path, images_path: Path, samples: int) -> None:
     images = load_images(images_path)
     model = load_model(model_path, device, images.shape)
     before = peak_bytes(device)
-    inference.importance_weighted_bound(model, images.images, samples, 0)
+    inference.bounds(model, images.images, samples, 0)
     print(json.dumps({"before": before, "after": peak_bytes(device)}))
 
 

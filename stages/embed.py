@@ -1,7 +1,9 @@
 """Stage 5: a projection of the latent codes, measures of the representation, and the latent explorer."""
 
 import logging
+from collections.abc import Mapping
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -49,8 +51,13 @@ def main(params: Params) -> None:
         colours=CLASS_COLOURS,
     )
 
+    data = train_codes.numpy(), train.labels.numpy(), mean.numpy(), test.labels.numpy()
+    right = {
+        "neighbour_accuracy": torch.from_numpy(representation.right_by_neighbours(*data, settings.neighbours)),
+        "linear_probe_accuracy": torch.from_numpy(representation.right_by_linear_probe(*data)),
+    }
     parts = [
-        look_at_classes(train_codes, train.labels, mean, test.labels, latent_map, settings.neighbours),
+        look_at_classes(right, test.labels, latent_map),
         look_at_map(latent_map, settings.neighbours),
         look_at_dimensions(latent_map, kl, settings.seed),
     ]
@@ -62,19 +69,19 @@ def main(params: Params) -> None:
         "embed",
         "Verdict on the representation",
         measures,
-        ["neighbour_accuracy", "linear_probe_accuracy"],
+        list(right),
         [verdict for part in parts for verdict in part.verdicts],
+        per_image=right,
     )
 
 
-def look_at_classes(
-    train_codes: Tensor, train_labels: Tensor, codes: Tensor, labels: Tensor, latent_map: LatentMap, neighbours: int
-) -> Diagnosis:
-    """Measure and judge how well the codes of test images separate the classes."""
-    data = train_codes.numpy(), train_labels.numpy(), codes.numpy(), labels.numpy()
+def look_at_classes(right: Mapping[str, Tensor], labels: Tensor, latent_map: LatentMap) -> Diagnosis:
+    """Measure and judge how well the codes of test images separate the classes.
+
+    ``right`` tells by the name of each accuracy whether the class of each test image is predicted correctly.
+    """
     measures = {
-        "neighbour_accuracy": representation.neighbour_accuracy(*data, neighbours),
-        "linear_probe_accuracy": representation.linear_probe_accuracy(*data),
+        **{name: float(values.double().mean()) for name, values in right.items()},
         "silhouette": representation.class_silhouette(latent_map.codes.numpy(), latent_map.images.labels.numpy()),
     }
     by_chance = float(labels.bincount().max() / len(labels))

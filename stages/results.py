@@ -2,18 +2,33 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from torch import Tensor
 
 from stages import paths
 from vae.base.artifacts import write_csv, write_json, write_png
+from vae.diagnostics.precision import group_means, standard_error
 from vae.diagnostics.verdict import Verdict, levels, summary, table
 from vae.figures.verdicts import verdict_table
 
 log = logging.getLogger(__name__)
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 def write_results(
-    stage: str, title: str, measures: Mapping[str, Any], metrics: Sequence[str], verdicts: Sequence[Verdict]
+    stage: str,
+    title: str,
+    measures: Mapping[str, Any],
+    metrics: Sequence[str],
+    verdicts: Sequence[Verdict],
+    *,
+    per_image: Mapping[str, Tensor] = NOTHING,
+    errors: Mapping[str, float] = NOTHING,
 ) -> None:
     """Write the measures and verdicts of a stage, and log the verdicts.
 
@@ -24,14 +39,34 @@ def write_results(
         metrics: names of the measures to compare experiments by. They go into ``metrics/STAGE.json``, with a summary of
             the verdicts. All other measures go into ``plots/STAGE/measures.csv``, with the level of each verdict.
         verdicts: drawn in ``plots/STAGE/verdicts.png``.
+        per_image: the values (N,) of all test images, in their order, for measures that are means over them; by the
+            dotted key of the measure. Their standard errors are written as measures named ``KEY_se``, and their means
+            over groups of images to ``plots/STAGE/group_means.csv``.
+        errors: the standard errors of other measures, by dotted key; written as measures in the same way.
     """
     compared = {name: measures[name] for name in metrics}
     write_json(paths.METRICS / f"{stage}.json", {**compared, f"{stage}_verdict": summary(verdicts)})
     others = {name: value for name, value in measures.items() if name not in metrics}
-    rows = flattened({**others, "verdict": levels(verdicts)})
+    errors = {**{name: standard_error(values) for name, values in per_image.items()}, **errors}
+    rows = flattened({**others, **named_errors(errors), "verdict": levels(verdicts)})
     write_csv(paths.PLOTS / stage / "measures.csv", ["measure", "value"], rows)
+    if per_image:
+        write_group_means(paths.PLOTS / stage / "group_means.csv", per_image)
     write_png(paths.PLOTS / stage / "verdicts.png", verdict_table(verdicts, title))
     log.info(table(verdicts))
+
+
+def named_errors(errors: Mapping[str, float]) -> dict[str, float | None]:
+    """Standard errors by their names as measures, ``KEY_se``; None where there are too few images for one."""
+    return {f"{name}_se": None if isnan(error) else error for name, error in errors.items()}
+
+
+def write_group_means(path: Path, per_image: Mapping[str, Tensor]) -> None:
+    """Write the mean of each measure over the same groups of test images: a row for each group."""
+    grouped = {name: group_means(values) for name, values in per_image.items()}
+    images = next(iter(grouped.values())).images.tolist()
+    columns = [each.means.tolist() for each in grouped.values()]
+    write_csv(path, ["group", "images", *grouped], zip(range(len(images)), images, *columns, strict=True))
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ from vae.diagnostics.verdict import Level, Verdict, grade, rounded
 
 Codes = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Right = NDArray[np.bool_]
 
 # Warning and failure, as shares of the way from chance to 100%, set by this project.
 ACCURACY_ABOVE_CHANCE = (0.5, 0.2)
@@ -31,13 +32,24 @@ def require_neighbours(points: int, neighbours: int) -> None:
         )
 
 
-@one_thread()
 def neighbour_accuracy(
     train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels, neighbours: int
 ) -> float:
-    """Share of test codes (M, D) whose class is the most frequent among their k nearest training codes (N, D).
+    """Share of test codes whose class ``right_by_neighbours`` finds; it has the same arguments and errors.
 
     High accuracy does not rule out collapse: a few active dimensions are enough for it.
+    """
+    return float(right_by_neighbours(train_codes, train_labels, test_codes, test_labels, neighbours).mean())
+
+
+@one_thread()
+def right_by_neighbours(
+    train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels, neighbours: int
+) -> Right:
+    """Whether the class of each test code (M, D) is the most frequent among its k nearest training codes (N, D).
+
+    Returns:
+        for each test code (M,).
 
     Raises:
         TooFewPointsError: there are fewer than k training codes.
@@ -50,14 +62,23 @@ def neighbour_accuracy(
             f"are {len(train_codes)}; lower it, or prepare.validation_fraction"
         )
     classifier = KNeighborsClassifier(neighbours).fit(train_codes, train_labels)
-    return float(classifier.score(test_codes, test_labels))
+    return np.asarray(classifier.predict(test_codes) == test_labels, np.bool_)
+
+
+def linear_probe_accuracy(train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels) -> float:
+    """Share of test codes whose class ``right_by_linear_probe`` finds; it has the same arguments and errors.
+
+    It measures how far classes are linearly separable in the latent space (Alain & Bengio 2016).
+    """
+    return float(right_by_linear_probe(train_codes, train_labels, test_codes, test_labels).mean())
 
 
 @one_thread()
-def linear_probe_accuracy(train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels) -> float:
-    """Share of test codes (M, D) that a logistic regression, fitted on standardised training codes (N, D), gets right.
+def right_by_linear_probe(train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels) -> Right:
+    """Whether a logistic regression, fitted on standardised training codes (N, D), finds the class of each test code.
 
-    It measures how far classes are linearly separable in the latent space (Alain & Bengio 2016).
+    Returns:
+        for each test code (M,).
 
     Raises:
         TooFewPointsError: the training codes are all of one class.
@@ -72,7 +93,7 @@ def linear_probe_accuracy(train_codes: Codes, train_labels: Labels, test_codes: 
             "needs at least two; lower it"
         )
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(train_codes, train_labels)
-    return float(probe.score(test_codes, test_labels))
+    return np.asarray(probe.predict(test_codes) == test_labels, np.bool_)
 
 
 @one_thread()

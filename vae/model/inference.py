@@ -5,7 +5,7 @@ float64.
 """
 
 from collections.abc import Iterator
-from math import log
+from math import log, nan, sqrt
 from typing import NamedTuple
 
 import torch
@@ -15,10 +15,22 @@ from tqdm import tqdm
 from vae.base.runtime import generator
 from vae.data.images import pixels
 from vae.model import objective
-from vae.model.objective import Losses, log_importance_weight
+from vae.model.objective import Losses, kl_divergence, log_importance_weight, total_loss
 from vae.model.vae import VAE
 
-SAMPLES_AT_ONCE = 10  # per image, in the importance-weighted bound
+SAMPLES_AT_ONCE = 10  # per image, in ``bounds``
+
+
+class Bounds(NamedTuple):
+    """Two lower bounds on log p(x) of each image, in float64.
+
+    Attributes:
+        elbo: the negative ELBO: loss (N,), reconstruction (N,) and the KL of each latent dimension (N, D).
+        importance_weighted: the importance-weighted bound, at least the ELBO in expectation (N,).
+    """
+
+    elbo: Losses[Tensor]
+    importance_weighted: Tensor
 
 
 class Posterior(NamedTuple):
@@ -42,31 +54,50 @@ def negative_elbo(model: VAE, images: Tensor, seed: int, *, batch_size: int | No
 
 
 @torch.inference_mode()
-def importance_weighted_bound(
+def bounds(
     model: VAE, images: Tensor, samples: int, seed: int, *, batch_size: int | None = None, progress: bool = False
-) -> Tensor:
-    """The importance-weighted bound log 1/k Σ w_i of every image: uint8 (N, C, H, W) to float64 (N,), in nats.
+) -> Bounds:
+    """The ELBO and the importance-weighted bound of every image, from the same k posterior samples.
 
-    k is ``samples``. Memory does not grow with k, because only the noise of ``SAMPLES_AT_ONCE`` samples is held at a
-    time.
+        -ELBO(x) = -1/k Σ log p(x|z_i) + KL(q(z|x) ‖ p(z)),   L_k(x) = log 1/k Σ w_i
+
+    The average over k samples has a kth of the variance of ``negative_elbo``, and its KL is the same. Memory does not
+    grow with k, because only the noise of ``SAMPLES_AT_ONCE`` samples is held at a time.
+
+    Args:
+        model: the VAE.
+        images: uint8 (N, C, H, W).
+        samples: k.
+        seed: of the posterior samples.
+        batch_size: images to decode at once, which affects only speed; ``Decoder.batch_size`` if None.
+        progress: whether to show a progress bar, with the time left.
+
+    Returns:
+        nats per image in float64, on the CPU.
     """
     images = images.to(model.device)  # once, not for each sample
     posterior = encode(model, images, batch_size=batch_size)
     random = generator(seed, "importance noise", model.device)
-    # In float64; in float32, a large sum would round the next weight away.
-    total = torch.full((len(images),), -torch.inf, dtype=torch.float64)
-    with tqdm(total=samples, desc="importance samples", leave=False, disable=None if progress else True) as bar:
+    # In float64; in float32, a large sum would round the next term away.
+    total_weight = torch.full((len(images),), -torch.inf, dtype=torch.float64)
+    total_log_likelihood = torch.zeros(len(images), dtype=torch.float64)
+    shown = None if progress else True  # tqdm's None: on a terminal
+    work = samples * len(images)
+    with tqdm(total=work, desc="importance samples", unit="image", unit_scale=True, leave=False, disable=shown) as bar:
         for start in range(0, samples, SAMPLES_AT_ONCE):
             shape = (min(SAMPLES_AT_ONCE, samples - start), len(images))
             noise = [torch.randn(posterior.mean.shape, generator=random, device=model.device) for _ in range(shape[0])]
-            log_weights = torch.empty(shape, device=model.device)
+            log_weights, log_likelihoods = torch.empty((2, *shape), device=model.device)
             for rows, x in _batches(model, images, batch_size):
                 mean, log_variance = posterior.mean[rows], posterior.log_variance[rows]
-                for log_weight, epsilon in zip(log_weights, noise, strict=True):
-                    log_weight[rows], _ = log_importance_weight(model, x, mean, log_variance, epsilon[rows])
-            total = torch.logaddexp(total, log_weights.cpu().double().logsumexp(0))
-            bar.update(len(noise))
-    return total - log(samples)
+                for sample, epsilon in enumerate(noise):
+                    terms = log_importance_weight(model, x, mean, log_variance, epsilon[rows])
+                    log_weights[sample, rows], log_likelihoods[sample, rows] = terms
+                bar.update(len(noise) * len(x))
+            total_weight = torch.logaddexp(total_weight, log_weights.cpu().double().logsumexp(0))
+            total_log_likelihood += log_likelihoods.cpu().double().sum(0)
+    reconstruction, kl = -total_log_likelihood / samples, kl_divergence(*posterior).cpu().double()
+    return Bounds(Losses(total_loss(reconstruction, kl), reconstruction, kl), total_weight - log(samples))
 
 
 @torch.inference_mode()
@@ -76,14 +107,47 @@ def encode(model: VAE, images: Tensor, *, batch_size: int | None = None) -> Post
     return Posterior(torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts]))
 
 
-@torch.inference_mode()
 def decode(model: VAE, z: Tensor, seed: int, *, batch_size: int | None = None, progress: bool = False) -> Tensor:
-    """Decode every latent code to an image: (N, D) to intensities (N, C, H, W), on the model's device.
+    """Decode every latent code to the image that pictures show: (N, D) to (N, C, H, W), on the model's device.
 
-    It is the expected image, except that an autoregressive decoder draws it pixel by pixel, which is slow.
+    It is the expected image, except that an autoregressive decoder, which has none in closed form, draws an image.
+    """
+    if model.decoder.needs_pixels:
+        return drawn_images(model, z, seed, progress=progress)
+    return expected_images(model, z, batch_size=batch_size)
+
+
+@torch.inference_mode()
+def expected_images(model: VAE, z: Tensor, *, batch_size: int | None = None) -> Tensor:
+    """The expected image E[x|z] of every latent code: (N, D) to intensities (N, C, H, W), on the model's device.
+
+    Raises:
+        NoExpectedImageError: the decoder is autoregressive.
+    """
+    return model.decoder.expected_images(z.to(model.device), model.likelihood, batch_size=batch_size)
+
+
+@torch.inference_mode()
+def drawn_images(model: VAE, z: Tensor, seed: int, *, progress: bool = False) -> Tensor:
+    """Draw an image x ~ p(x|z) for every latent code: (N, D) to (N, C, H, W), on the model's device.
+
+    Black-and-white images are compared with such draws, since expected images are grey. Draws of a Gaussian or Laplace
+    likelihood may leave [0, 1]. An autoregressive decoder draws pixel by pixel, which is slow.
     """
     random = generator(seed, "drawn pixels", model.device)
-    return model.decoder.images(z.to(model.device), model.likelihood, random, batch_size=batch_size, progress=progress)
+    return model.decoder.drawn_images(z.to(model.device), model.likelihood, random, progress=progress)
+
+
+def standard_error(values: Tensor) -> float:
+    """The standard error of the mean of N independent values, √(Σ (v - v̄)² / (N - 1)) / √N.
+
+    Args:
+        values: one for each image (N,).
+
+    Returns:
+        in the unit of the values; NaN if there are fewer than two.
+    """
+    return float(values.cpu().double().std()) / sqrt(len(values)) if len(values) > 1 else nan
 
 
 def _noise(model: VAE, count: int, seed: int, purpose: str) -> Tensor:

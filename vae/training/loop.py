@@ -35,12 +35,14 @@ class Epoch(NamedTuple):
         train: averages over the steps of the epoch.
         gradient_norm: the norm of a batch's gradient before clipping, averaged over steps.
         validation: losses at the end of the epoch; None if there is no validation set.
+        validation_loss_se: the standard error of the validation loss; None if there are fewer than two images.
     """
 
     number: int
     train: Losses[float]
     gradient_norm: float
     validation: Losses[float] | None
+    validation_loss_se: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def train(
         for number in range(len(history) + 1, params.epochs + 1):
             bar.set_description(f"epoch {number}/{params.epochs}")
             result = engine.epoch(number, bar.update)
-            held_out = _evaluate(model, validation_images, params, number) if len(validation_images) else None
-            epoch = Epoch(number, result.losses, result.gradient_norm, held_out)
+            held_out = _evaluate(model, validation_images, params, number) if len(validation_images) else (None, None)
+            epoch = Epoch(number, result.losses, result.gradient_norm, *held_out)
             _require_finite(epoch)
             progress.add(epoch, params)
             bar.set_postfix(_shown(epoch))
@@ -103,7 +105,8 @@ def train(
     best = progress.best
     if best.validation is None:  # training losses lag the last step, so the final weights are checked too
         first = data.images[: params.batch_size]
-        _require_finite(best._replace(train=_evaluate(model, first, params, best.number)))
+        losses, _ = _evaluate(model, first, params, best.number)
+        _require_finite(best._replace(train=losses))
     engine.step.weights.vector.copy_(progress.best_weights)
     return Training(history, best)
 
@@ -130,8 +133,8 @@ class _Progress:
             engine.restore(state.tensors)
             progress.best_weights.copy_(state.tensors.get("best_weights", state.tensors["parameters"]))
             progress.best_number = state.values["best"]
-            for number, train, gradient_norm, validation in state.values["history"]:
-                epoch = Epoch(number, Losses(*train), gradient_norm, validation and Losses(*validation))
+            for number, train, gradient_norm, validation, error in state.values["history"]:
+                epoch = Epoch(number, Losses(*train), gradient_norm, validation and Losses(*validation), error)
                 progress.history.append(epoch)
             log.info("resuming an interrupted run after epoch %d", len(progress.history))
         return progress
@@ -156,14 +159,34 @@ class _Progress:
         checkpoint.save(tensors, {"history": self.history, "best": self.best_number})
 
 
-def _evaluate(model: VAE, images: Tensor, params: TrainParams, epoch: int) -> Losses[float]:
-    """The losses at the current weights. The noise is the same in every epoch, so that only the weights differ."""
-    elbo = inference.negative_elbo(model, images, params.seed)
-    losses = average_loss(elbo, kl_weight(params, epoch), params.free_bits)
+def _evaluate(model: VAE, images: Tensor, params: TrainParams, epoch: int) -> tuple[Losses[float], float | None]:
+    """The losses at the current weights, and the standard error of the first; None for a single image.
+
+    The noise is the same in every epoch, so that only the weights differ.
+    """
+    weight = kl_weight(params, epoch)
     if params.importance_samples > 1:
-        bound = inference.importance_weighted_bound(model, images, params.importance_samples, params.seed)
-        losses = losses._replace(loss=-bound.mean())
-    return Losses(*(float(term) for term in losses))
+        elbo, bound = inference.bounds(model, images, params.importance_samples, params.seed)
+        losses = average_loss(elbo, weight, params.free_bits)._replace(loss=-bound.mean())
+        parts = bound
+    else:
+        elbo = inference.negative_elbo(model, images, params.seed)
+        losses = average_loss(elbo, weight, params.free_bits)
+        parts = _linearized(elbo, weight, params.free_bits)
+    error = inference.standard_error(parts) if len(images) > 1 else None
+    return Losses(*(float(term) for term in losses)), error
+
+
+def _linearized(elbo: Losses[Tensor], weight: float, free_bits: float) -> Tensor:
+    """What each image adds to the loss of a data set to first order, for the delta method: nats (N,).
+
+    The loss is a function of averages over images, and not itself an average where the KL has free bits. By its
+    gradient, each image adds its reconstruction + β Σ KL_d over the dimensions whose average KL is above λ.
+    """
+    reconstruction, kl = (term.clone().requires_grad_() for term in (elbo.reconstruction, elbo.kl))
+    loss = average_loss(Losses(elbo.loss, reconstruction, kl), weight, free_bits).loss
+    by_reconstruction, by_kl = torch.autograd.grad(loss, (reconstruction, kl))
+    return len(kl) * (by_reconstruction * elbo.reconstruction + (by_kl * elbo.kl).sum(1))
 
 
 def _is_better(epoch: Epoch, best: Epoch, params: TrainParams) -> bool:

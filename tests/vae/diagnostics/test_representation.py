@@ -13,6 +13,8 @@ from vae.diagnostics.representation import (
     linear_probe_accuracy,
     neighbour_accuracy,
     require_neighbours,
+    right_by_linear_probe,
+    right_by_neighbours,
 )
 from vae.diagnostics.verdict import Level
 
@@ -65,6 +67,23 @@ def test_accuracies_are_measured_on_the_test_codes() -> None:
     for labels, expected in ((all_wrong, 0), (half_wrong, 0.5)):
         assert neighbour_accuracy(*train, test_codes, labels, neighbours=5) == expected
         assert linear_probe_accuracy(*train, test_codes, labels) == expected
+
+
+def test_each_test_code_is_reported_as_right_or_wrong_and_accuracies_are_the_shares_of_right_ones() -> None:
+    train, (test_codes, test_labels) = blobs(100, 0.02, seed=1), blobs(60, 0.02, seed=2)
+    wrong = np.random.default_rng(0).random(60) < 0.3
+    labels = np.where(wrong, (test_labels + 1) % CLASSES, test_labels)
+    for right in (
+        right_by_neighbours(*train, test_codes, labels, 5),
+        right_by_linear_probe(*train, test_codes, labels),
+    ):
+        assert right.dtype == np.bool_
+        np.testing.assert_array_equal(right, ~wrong)
+    for accuracy in (
+        neighbour_accuracy(*train, test_codes, labels, 5),
+        linear_probe_accuracy(*train, test_codes, labels),
+    ):
+        assert accuracy == pytest.approx(1 - wrong.mean(), rel=1e-12)
 
 
 def test_accuracies_of_codes_unrelated_to_the_class_are_at_chance() -> None:

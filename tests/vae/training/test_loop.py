@@ -65,10 +65,13 @@ def weights(model: VAE) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
-def evaluated(model: VAE, images: Tensor, kl_weight: float = 1.0, free_bits: float = 0.0) -> Losses[float]:
-    """The losses of the weights as they are, by ``inference``."""
-    losses = average_loss(inference.negative_elbo(model, images, SEED), kl_weight, free_bits)
-    return Losses(*(float(term) for term in losses))
+def evaluated(model: VAE, images: Tensor, samples: int = 1) -> Losses[float]:
+    """The negative ELBO of the weights as they are and its terms, by ``inference``, from so many samples an image."""
+    if samples > 1:
+        elbo = inference.bounds(model, images, samples, SEED).elbo
+    else:
+        elbo = inference.negative_elbo(model, images, SEED)
+    return Losses(*(float(term) for term in average_loss(elbo)))
 
 
 def overfit(model: VAE, checkpoint: Checkpoint | None = None, **changes: Any) -> tuple[Training, Tensor]:
@@ -257,17 +260,48 @@ def test_an_edit_of_the_average_loss_changes_training_and_validation_losses_alik
     assert epoch.train == pytest.approx(epoch.validation, rel=1e-6)
 
 
-def test_importance_weighted_losses_are_the_bound_and_the_terms_of_the_negative_elbo() -> None:
+def test_importance_weighted_losses_are_the_bound_and_the_terms_of_the_negative_elbo_of_the_same_samples() -> None:
     validation_images = random_images(9, seed=2)
 
     def check(history: Sequence[Epoch]) -> None:
-        losses = evaluated(model, validation_images)
-        bound = inference.importance_weighted_bound(model, validation_images, 5, SEED)
+        losses = evaluated(model, validation_images, samples=5)
+        bound = inference.bounds(model, validation_images, 5, SEED).importance_weighted
         assert history[-1].validation == (-float(bound.mean()), losses.reconstruction, losses.kl)
+        assert history[-1].validation_loss_se == pytest.approx(float(bound.std()) / 3, rel=1e-9)
 
     model = build()
     training = fit(model, random_images(23), validation_images, settings(importance_samples=5), check)
     assert len(training.history) == 3
+
+
+@pytest.mark.parametrize("changes", [{}, *OBJECTIVES], ids=str)
+def test_the_standard_error_of_the_validation_loss_is_that_of_a_bootstrap_over_images(changes: dict[str, Any]) -> None:
+    """Which draws images with replacement and takes the loss, free bits and all, of each such set of images."""
+    validation_images = random_images(400, seed=2)
+    training = fit(trained := build(), random_images(23), validation_images, settings(**changes))
+    elbo = inference.negative_elbo(trained, validation_images, SEED)
+    random = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(2000):
+        drawn = torch.randint(0, 400, (400,), generator=random)
+        reconstruction, kl = elbo.reconstruction[drawn].mean(), elbo.kl[drawn].mean(0)
+        penalty = kl.clamp(min=changes.get("free_bits", 0.0)).sum()
+        losses.append(reconstruction + changes.get("beta", 1.0) * penalty)
+    assert training.best == training.history[-1]
+    assert training.best.validation_loss_se == pytest.approx(float(torch.stack(losses).std()), rel=0.06)
+
+
+def test_the_standard_error_of_the_validation_loss_leaves_out_dimensions_whose_kl_is_free() -> None:
+    validation_images = random_images(50, seed=2)
+    training = fit(trained := build(), random_images(23), validation_images, settings(free_bits=100.0))
+    reconstruction = inference.negative_elbo(trained, validation_images, SEED).reconstruction
+    assert training.best.validation_loss_se == pytest.approx(float(reconstruction.std()) / 50**0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_without_two_validation_images_their_loss_has_no_standard_error(count: int) -> None:
+    training = fit(build(), random_images(23), random_images(count, seed=2))
+    assert [epoch.validation_loss_se for epoch in training.history] == [None] * 3
 
 
 def values_of_epochs(training: Training) -> tuple[list[float], list[float]]:
@@ -332,7 +366,8 @@ def test_every_network_and_objective_trains_and_leaves_the_weights_of_the_best_e
     images, validation_images = random_images(23, shape=shape), random_images(9, seed=2, shape=shape)
     training = fit(model, images, validation_images, settings(**changes), kind=PixelKind.PROBABILITIES)
     assert training.best.validation is not None
-    assert training.best.validation[1:] == evaluated(model, validation_images)[1:]
+    expected = evaluated(model, validation_images, changes.get("importance_samples", 1))
+    assert training.best.validation[1:] == expected[1:]
 
 
 def test_the_model_is_left_with_the_weights_of_the_best_epoch() -> None:

@@ -19,11 +19,10 @@ from tqdm import tqdm
 from vae.model.architecture import Architecture
 from vae.model.likelihoods import Likelihood
 from vae.model.networks import conv, network
-from vae.model.networks.network import ACTIVATIONS
+from vae.model.networks.network import ACTIVATIONS, DRAWN_AT_ONCE
 
 ROWS = 3  # of a kernel: the pixel's own and two above
 FIRST_WIDTH, WIDTH = 7, 5  # columns of a kernel, centred on the pixel
-DRAWN_AT_ONCE = 500  # images; a constant, since the images drawn depend on it
 
 
 class MaskedConvolution(nn.Module):
@@ -44,8 +43,19 @@ class MaskedConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W)."""
-        padded = F.pad(x, (self.reach, self.reach, ROWS - 1, 0))
-        return F.conv2d(padded, self.convolution.weight * self.mask, self.convolution.bias)
+        padded = F.pad(x, (0, 0, ROWS - 1, 0))
+        weight = self.convolution.weight * self.mask
+        return F.conv2d(padded, weight, self.convolution.bias, padding=(0, self.reach))
+
+
+def gate(x: Tensor) -> Tensor:
+    """The linear gate y = a·sigmoid(b) of the two halves of the channels, (B, 2·channels, H, W) to (B, channels, H, W).
+
+    The same as ``F.glu(x, 1)``, but two to five times as fast in training: PyTorch does not vectorize operations on
+    halves of the channels in channels-last order.
+    """
+    a, b = x.chunk(2, 1)
+    return a * b.contiguous(memory_format=torch.channels_last).sigmoid()
 
 
 class Encoder(conv.Encoder):
@@ -59,7 +69,7 @@ class Decoder(network.Decoder):
     """
 
     needs_pixels = True
-    batch_size = 100  # smaller than for dense layers: there is an activation for each pixel and channel
+    batch_size = 50  # smaller than for dense layers: there are activations for each pixel and channel of every layer
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
@@ -81,10 +91,9 @@ class Decoder(network.Decoder):
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         """Latent codes (B, D) and images (B, C, H, W) to the parameters of the likelihood (B, C, H, W)."""
-        features = self.first(x) + self.condition(z)
-        features = features.contiguous(memory_format=torch.channels_last)
+        features = self.first(x.to(memory_format=torch.channels_last)) + self.condition.feature_map(z)
         for layer in self.gated:
-            features = features + F.glu(layer(features), 1)
+            features = features + gate(layer(features))
         output: Tensor = self.output(features)
         return output.contiguous()
 
@@ -121,20 +130,8 @@ class Decoder(network.Decoder):
             advance()
         return image
 
-    def images(
-        self,
-        z: Tensor,
-        likelihood: Likelihood,
-        random: Generator,
-        *,
-        batch_size: int | None,  # noqa: ARG002  # the drawn images would depend on it
-        progress: bool,
-    ) -> Tensor:
-        """Draw an image for each latent code, pixel by pixel. ``batch_size`` has no effect.
-
-        Returns:
-            intensities (N, C, H, W).
-        """
+    def drawn_images(self, z: Tensor, likelihood: Likelihood, random: Generator, *, progress: bool) -> Tensor:
+        """Draw an image x ~ p(x|z) for each latent code, pixel by pixel: (N, D) to (N, C, H, W)."""
         parts = z.split(DRAWN_AT_ONCE)
         rows = self.image_shape[1] * len(parts)
         with tqdm(

@@ -68,9 +68,13 @@ class Decoder(network.Decoder):
 
     def forward(self, z: Tensor) -> Tensor:
         """Latent codes (B, D) to the parameters of the likelihood (B, C, H, W)."""
+        return self.feature_map(z).contiguous()
+
+    def feature_map(self, z: Tensor) -> Tensor:
+        """The same as ``forward``, but in the channels-last order in which convolutions are fast."""
         features = self.reshape(self.hidden(z)).contiguous(memory_format=torch.channels_last)
         output: Tensor = self.convolutions(features)
-        return output.contiguous()
+        return output
 
     @property
     def layers(self) -> Sequence[nn.Module]:

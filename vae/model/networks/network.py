@@ -9,10 +9,16 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from vae.base.errors import VAEError
 from vae.model.architecture import Architecture
 from vae.model.likelihoods import Likelihood
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
+DRAWN_AT_ONCE = 500  # images; a constant, since the images drawn depend on it
+
+
+class NoExpectedImageError(VAEError):
+    """The decoder can draw images, but has no expected image in closed form."""
 
 
 class Encoder(nn.Module, ABC):
@@ -32,8 +38,8 @@ class Decoder(nn.Module, ABC):
     """Latent codes to the parameters of the likelihood for each pixel.
 
     Attributes:
-        needs_pixels: whether ``forward`` also takes the images, as in an autoregressive decoder. Such a decoder must
-            override ``images``, which gets only codes.
+        needs_pixels: whether ``forward`` also takes the images, as in an autoregressive decoder. Such a decoder has no
+            expected images, and must override ``drawn_images``, which gets only codes.
         batch_size: how many images evaluation passes through the network at once; affects only speed.
     """
 
@@ -53,28 +59,47 @@ class Decoder(nn.Module, ABC):
         """
         return None
 
-    def images(
-        self,
-        z: Tensor,
-        likelihood: Likelihood,
-        random: Generator,  # noqa: ARG002  # for decoders that draw
-        *,
-        batch_size: int | None,
-        progress: bool,  # noqa: ARG002  # for decoders that are slow
-    ) -> Tensor:
-        """Decode each latent code to its expected image. Decoders that draw their images override this.
+    def expected_images(self, z: Tensor, likelihood: Likelihood, *, batch_size: int | None) -> Tensor:
+        """The expected image E[x|z] of each latent code.
 
         Args:
             z: latent codes (N, D).
             likelihood: p(x|z).
-            random: the generator for decoders that draw their images.
             batch_size: codes to decode at once, which affects only speed; ``Decoder.batch_size`` if None.
-            progress: whether a slow decoder shows a progress bar.
 
         Returns:
             intensities (N, C, H, W).
+
+        Raises:
+            NoExpectedImageError: the decoder needs pixels, so that the expected image is a sum over all images.
         """
+        if self.needs_pixels:
+            raise NoExpectedImageError(
+                "params.yaml: model.network: a decoder that needs the preceding pixels, such as autoregressive, has no "
+                "expected image in closed form; draw images instead, or set model.network to mlp or conv"
+            )
         return torch.cat([likelihood.mean(self(codes)) for codes in z.split(batch_size or self.batch_size)])
+
+    def drawn_images(
+        self,
+        z: Tensor,
+        likelihood: Likelihood,
+        random: Generator,
+        *,
+        progress: bool,  # noqa: ARG002  # for decoders that are slow
+    ) -> Tensor:
+        """Draw an image x ~ p(x|z) for each latent code.
+
+        Args:
+            z: latent codes (N, D).
+            likelihood: p(x|z).
+            random: the generator, on the device of the codes.
+            progress: whether a slow decoder shows a progress bar.
+
+        Returns:
+            images (N, C, H, W).
+        """
+        return torch.cat([likelihood.sample(self(codes), random) for codes in z.split(DRAWN_AT_ONCE)])
 
 
 def dense_layers(widths: Sequence[int], activation: str) -> nn.Sequential:

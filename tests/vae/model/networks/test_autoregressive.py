@@ -4,12 +4,13 @@ from math import prod
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.settings import architecture
 from vae.base.runtime import generator, seeded
 from vae.data.images import ImageShape
-from vae.model.networks.autoregressive import Decoder
+from vae.model.networks.autoregressive import Decoder, gate
 from vae.model.vae import VAE
 
 LATENT_DIM = 2
@@ -125,6 +126,14 @@ def test_large_changes_of_later_pixels_leave_earlier_outputs_unchanged_in_float3
             changed = x.clone()
             changed.flatten(2)[:, :, pixel:] += 100.0
             torch.testing.assert_close(decoder(z, changed).flatten(2)[:, :, : pixel + 1], before[:, :, : pixel + 1])
+
+
+def test_the_gate_and_its_gradient_are_those_of_a_gated_linear_unit() -> None:
+    x = images(3, (4, 6, 5)).sub(0.5).mul(10).contiguous(memory_format=torch.channels_last).requires_grad_()
+    upstream = images(3, (2, 6, 5))
+    results = [(y, *torch.autograd.grad(y, x, upstream)) for y in (gate(x), F.glu(x, 1))]
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_every_output_depends_on_every_dimension_of_the_code() -> None:

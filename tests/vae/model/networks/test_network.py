@@ -15,7 +15,7 @@ from vae.data.images import LabelledImages, pixels
 from vae.model import inference, networks
 from vae.model.architecture import Architecture
 from vae.model.networks import autoregressive, conv, mlp, network
-from vae.model.networks.network import build, dense_layers
+from vae.model.networks.network import NoExpectedImageError, build, dense_layers
 from vae.model.objective import training_loss
 from vae.model.vae import VAE
 from vae.training.loop import train
@@ -66,7 +66,7 @@ class PixelDecoder(network.Decoder):
         from_code: Tensor = self.dense(z).view(len(z), *IMAGE_SHAPE)
         return from_code + x.roll(1, 3)
 
-    def images(self, z: Tensor, *_: Any, **__: Any) -> Tensor:
+    def drawn_images(self, z: Tensor, *_: Any, **__: Any) -> Tensor:
         return torch.full((len(z), *IMAGE_SHAPE), 0.5)
 
 
@@ -114,7 +114,7 @@ def test_a_network_added_as_one_module_is_encoded_decoded_and_evaluated_like_any
     elbo = inference.negative_elbo(model, images, seed=0)
     assert elbo.loss.shape == (IMAGES,)
     assert elbo.kl.shape == (IMAGES, LATENT_DIM)
-    bound = inference.importance_weighted_bound(model, images, samples=50, seed=0)
+    bound = inference.bounds(model, images, samples=50, seed=0).importance_weighted
     assert bound.mean() > -elbo.loss.mean()
 
 
@@ -152,16 +152,33 @@ def test_evaluation_passes_as_many_images_at_once_as_the_decoder_says(monkeypatc
 
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(None, [7]), (1, [1] * 7), (5, [5, 2])])
-def test_images_of_a_decoder_are_the_likelihoods_mean_batch_by_batch_unless_it_draws_them(
+def test_expected_images_of_a_decoder_are_the_likelihoods_mean_batch_by_batch(
     batch_size: int | None, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, z = model_with(ToyDecoder, monkeypatch), codes(7)
     expected = torch.sigmoid(model.decoder(z))
     decoded: list[int] = []
     model.decoder.register_forward_pre_hook(lambda _, inputs: decoded.append(len(inputs[0])))
-    images = model.decoder.images(z, model.likelihood, torch.Generator(), batch_size=batch_size, progress=False)
+    images = model.decoder.expected_images(z, model.likelihood, batch_size=batch_size)
     torch.testing.assert_close(images, expected)
     assert decoded == sizes
+
+
+def test_a_decoder_that_needs_pixels_refuses_expected_images_and_says_which_networks_have_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_with(PixelDecoder, monkeypatch)
+    with pytest.raises(NoExpectedImageError, match=r"model\.network: .* draw images instead, or .* mlp or conv"):
+        inference.expected_images(model, codes(3))
+
+
+def test_pictures_show_expected_images_or_those_that_the_decoder_draws_if_it_has_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    z = codes(3)
+    expecting, drawing = (model_with(decoder, monkeypatch) for decoder in (ToyDecoder, PixelDecoder))
+    assert torch.equal(inference.decode(expecting, z, seed=0), inference.expected_images(expecting, z))
+    assert torch.equal(inference.decode(drawing, z, seed=0), torch.full((3, *IMAGE_SHAPE), 0.5))
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv"])
