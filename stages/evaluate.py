@@ -15,14 +15,19 @@ from vae.base.artifacts import read_json, write_csv, write_png
 from vae.base.params import Params
 from vae.data.entropy import entropy_floor
 from vae.data.images import LabelledImages, PixelKind, drawn_once, load_images, pixels
-from vae.diagnostics import blur, collapse, fit, reconstruction
-from vae.diagnostics.verdict import Diagnosis
+from vae.diagnostics import blur, collapse, reconstruction
+from vae.diagnostics.inference_gap import judge_inference_gap
+from vae.diagnostics.overfitting import judge_overfitting, overfitting_gap
+from vae.diagnostics.precision import standard_error
+from vae.diagnostics.training_length import TIMES, forecast, judge_training_length
+from vae.diagnostics.verdict import Diagnosis, Level
 from vae.figures import diagnoses
-from vae.figures.charts import latent_spectrum, loss_curves
+from vae.figures.charts import LossForecast, latent_spectrum, loss_curves
 from vae.figures.images import image_grid
 from vae.model import inference
+from vae.model.local_inference import inference_gap
 from vae.model.model_file import load_model
-from vae.model.objective import average_loss
+from vae.model.vae import VAE
 
 log = logging.getLogger(__name__)
 
@@ -38,30 +43,31 @@ def main(params: Params) -> None:
     model = load_model(paths.MODEL, runtime.device(), test.shape)
     history = read_json(paths.HISTORY)
 
-    elbo, train_elbo = (inference.negative_elbo(model, data.images, settings.seed) for data in (test, train))
-    bound = inference.importance_weighted_bound(
-        model, test.images, settings.importance_samples, settings.seed, progress=True
-    )
+    train_elbo = inference.negative_elbo(model, train.images, settings.seed)
+    elbo, bound = inference.bounds(model, test.images, settings.importance_samples, settings.seed, progress=True)
     posterior = inference.encode(model, test.images)
     reconstructions = inference.decode(model, posterior.mean, settings.seed, progress=True)
 
     errors = reconstruction.squared_errors(test.images, reconstructions)
-    losses = average_loss(elbo)
-    measured = {
-        "negative_elbo": float(losses.loss),
-        "reconstruction": float(losses.reconstruction),
-        "kl": float(losses.kl),
-        "negative_iwae_bound": -float(bound.mean()),
-        "mse": float(errors.mean()),
+    per_image = {
+        "negative_elbo": elbo.loss,
+        "reconstruction": elbo.reconstruction,
+        "kl": elbo.kl.sum(1),
+        "negative_iwae_bound": -bound,
+        "mse": errors,
     }
+    measured = {name: float(values.mean()) for name, values in per_image.items()}
 
     # No Bernoulli decoder can have a lower reconstruction loss; other likelihoods have no such floor.
     bernoulli = model.architecture.likelihood == "bernoulli"
     above_floor = measured["reconstruction"] - entropy_floor(test.images) if bernoulli else None
+    overfitting = look_at_overfitting(elbo.loss, train_elbo.loss, unit(test))
     parts = [
         look_at_codes(posterior, elbo.kl.mean(0), history["epochs"]["train_kl"], test, settings.seed),
         look_at_reconstructions(test, reconstructions.cpu(), errors, settings.seed),
-        look_at_fit(elbo.loss, train_elbo.loss, measured, history, unit(test)),
+        overfitting,
+        look_at_training(history, overfitting.verdicts[0].level),
+        look_at_inference(model, test, elbo.loss + bound, settings.seed),
     ]
     log.info("test images, %s: %s", unit(test), ", ".join(f"{name} {value:.5g}" for name, value in measured.items()))
     measures = {name: value for part in parts for name, value in part.measures.items()}
@@ -71,6 +77,7 @@ def main(params: Params) -> None:
         {"test": measured, "reconstruction_above_floor": above_floor, **measures},
         ["test", "active_units"],
         [verdict for part in parts for verdict in part.verdicts],
+        per_image={f"test.{name}": values for name, values in per_image.items()},
     )
 
 
@@ -117,31 +124,53 @@ def look_at_reconstructions(test: LabelledImages, reconstructions: Tensor, error
             "mse_per_class": named(per_class, test.class_names),
             "reconstruction_blur": softness.blur,
             "reconstruction_sharpness": softness.relative_sharpness,
+            "reconstruction_sharpness_se": softness.relative_sharpness_se,
         },
         [blur.judge_blur("reconstructions", softness, binary=is_binary(test))],
     )
 
 
-def look_at_fit(
-    negative_elbo: Tensor,
-    train_negative_elbo: Tensor,
-    measured: Mapping[str, float],
-    history: Mapping[str, Any],
-    unit: str,
-) -> Diagnosis:
-    """Judge overfitting, training length and inference gap; draw the losses and the bounds."""
-    figure = diagnoses.bounds(train_negative_elbo.numpy(), negative_elbo.numpy(), unit)
-    write_png(PLOTS / "bounds.png", figure)
-    columns = {name: np.array(values, np.float64) for name, values in history["epochs"].items()}
-    write_png(PLOTS / "losses.png", loss_curves(columns, history["best_epoch"]))
+def look_at_overfitting(negative_elbo: Tensor, train_negative_elbo: Tensor, unit: str) -> Diagnosis:
+    """Measure and judge how much worse the model is on test images than on training images; draw both."""
+    write_png(PLOTS / "bounds.png", diagnoses.bounds(train_negative_elbo.numpy(), negative_elbo.numpy(), unit))
+    gap = overfitting_gap(train_negative_elbo, negative_elbo)
     return Diagnosis(
-        {"train_negative_elbo": float(train_negative_elbo.mean())},
-        [
-            fit.judge_overfitting(train_negative_elbo, negative_elbo),
-            fit.judge_convergence(history["epochs"]["train_loss"]),
-            fit.judge_inference_gap(measured["negative_elbo"], measured["negative_iwae_bound"], measured["kl"]),
-        ],
+        {
+            "train_negative_elbo": float(train_negative_elbo.mean()),
+            "overfitting_gap": gap.nats,
+            "overfitting_gap_se": gap.standard_error,
+        },
+        [judge_overfitting(train_negative_elbo, negative_elbo)],
     )
+
+
+def look_at_training(history: Mapping[str, Any], overfitting: Level) -> Diagnosis:
+    """Judge whether training was long enough; draw the losses, with a forecast for a longer run."""
+    epochs, best, warmup = history["epochs"], history["best_epoch"], history["kl_warmup_epochs"]
+    verdict = judge_training_length(
+        epochs["train_loss"],
+        epochs["validation_loss"],
+        best,
+        schedule=history["schedule"],
+        kl_warmup_epochs=warmup,
+        overfitting=overfitting,
+    )
+    name = "validation_loss" if epochs["validation_loss"][-1] is not None else "train_loss"
+    longer = forecast(epochs[name], after=warmup) if verdict.level is not Level.NOT_JUDGED else None
+    columns = {name: np.array(values, np.float64) for name, values in epochs.items()}
+    shown = longer and LossForecast(TIMES * len(epochs[name]), longer.loss, longer.low, longer.high)
+    write_png(PLOTS / "losses.png", loss_curves(columns, best, shown))
+    return Diagnosis({"forecast_loss": longer and longer.loss}, [verdict])
+
+
+def look_at_inference(model: VAE, test: LabelledImages, below_bound: Tensor, seed: int) -> Diagnosis:
+    """Measure and judge how far the encoder's posteriors are from the true ones, and why.
+
+    ``below_bound`` is by how much the ELBO of each test image is below its importance-weighted bound.
+    """
+    gap = inference_gap(model, test.images, seed, progress=True)
+    verdict = judge_inference_gap(gap, float(below_bound.mean()), standard_error(below_bound), len(test))
+    return Diagnosis({"inference_gap": gap._asdict()}, [verdict])
 
 
 def as_many(train: LabelledImages, count: int, seed: int) -> LabelledImages:

@@ -1,4 +1,4 @@
-"""Stage 1: the training, validation and test images of a data set."""
+"""Stage 1: the images of a data set, and the classifier in whose features samples are compared with them."""
 
 import logging
 from dataclasses import replace
@@ -6,8 +6,12 @@ from dataclasses import replace
 import torch
 
 from stages import entry, paths
+from vae.base import runtime
 from vae.base.artifacts import write_json, write_png
 from vae.base.params import Params, PrepareParams
+from vae.classifier.classifier import ClassifierKind
+from vae.classifier.classifier_file import save_classifier
+from vae.classifier.training import accuracy, train_classifier
 from vae.data.entropy import entropy_floor
 from vae.data.images import (
     DatasetError,
@@ -29,7 +33,7 @@ EXAMPLES_PER_CLASS = 12
 
 
 def main(params: Params) -> None:
-    """Hold out validation images, binarize pixels if the parameters say so, and write the images."""
+    """Hold out validation images, binarize pixels if the parameters say so, and train the classifier; write them."""
     settings = params.prepare
     train_and_validation, test = load_source(settings.dataset, settings.seed)
     train, validation = hold_out(train_and_validation, settings.validation_fraction, settings.seed, "validation split")
@@ -48,11 +52,24 @@ def main(params: Params) -> None:
     images = {"train": len(train), "validation": len(validation), "test": len(test)}
     write_json(
         paths.METRICS / "prepare.json",
-        {"images": images, "entropy_floor": entropy_floor(test.images)},
+        {
+            "images": images,
+            "entropy_floor": entropy_floor(test.images),
+            "classifier_accuracy": classify(train, test, settings.seed),
+        },
     )
     draw_examples(train, settings)
     shape, counts = "×".join(map(str, train.shape)), ", ".join(f"{count} {name}" for name, count in images.items())
     log.info("%s: %s images of %s", settings.dataset, counts, shape)
+
+
+def classify(train: LabelledImages, test: LabelledImages, seed: int) -> float | None:
+    """Train and write the classifier; return its accuracy on test images, or None if there are no classes to learn."""
+    classifier = train_classifier(train, seed, runtime.device())
+    save_classifier(paths.CLASSIFIER, classifier)
+    if classifier.kind == ClassifierKind.RANDOM or not len(test):
+        return None
+    return accuracy(classifier.probabilities(pixels(test.images)), test.labels)
 
 
 def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:

@@ -11,14 +11,14 @@ import torch
 from stages import entry, paths
 from vae.base import runtime
 from vae.base.artifacts import write_csv, write_json
-from vae.base.params import Params
+from vae.base.params import Params, TrainParams
 from vae.data.images import load_images
 from vae.model.architecture import Architecture
 from vae.model.model_file import save_model
 from vae.model.objective import Losses
 from vae.model.vae import VAE
 from vae.training.checkpoint import Checkpoint, identity, loaded_code
-from vae.training.loop import Epoch, train
+from vae.training.loop import Epoch, Training, train
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,14 @@ def main(params: Params) -> None:
 
     save_model(paths.MODEL, model)
     best = training.best
-    write_json(paths.HISTORY, {"best_epoch": best.number, "epochs": table(training.history)})
-    losses = {"train_loss": best.train.loss, "validation_loss": best.validation.loss if best.validation else None}
-    write_json(paths.METRICS / "train.json", {"best_epoch": best.number, **losses})
+    write_json(paths.HISTORY, whole_history(training, params.train))
+    metrics = {
+        "best_epoch": best.number,
+        "train_loss": best.train.loss,
+        "validation_loss": best.validation.loss if best.validation else None,
+        "validation_loss_se": best.validation_loss_se,
+    }
+    write_json(paths.METRICS / "train.json", metrics)
     checkpoint.discard()
     log.info("kept the weights of epoch %d: %s", best.number, in_words(best))
 
@@ -88,6 +93,16 @@ class Report:
         shown = number in (1, self.epochs) or number % max(1, self.epochs // EPOCHS_LOGGED) == 0
         if shown and not sys.stderr.isatty():  # no progress bar is shown
             log.info("epoch %d: %s", number, in_words(history[-1]))
+
+
+def whole_history(training: Training, settings: TrainParams) -> dict[str, object]:
+    """The losses of each epoch, the epoch whose weights were kept, and what is needed to judge the training length."""
+    return {
+        "best_epoch": training.best.number,
+        "schedule": settings.schedule,
+        "kl_warmup_epochs": settings.kl_warmup_epochs,
+        "epochs": table(training.history),
+    }
 
 
 def table(history: Sequence[Epoch]) -> dict[str, list[float | None]]:

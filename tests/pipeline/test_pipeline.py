@@ -13,10 +13,11 @@ import pytest
 from tests.projects import SMALL, Project, copy_project
 from vae.base.yaml12 import parse_yaml
 from vae.diagnostics.verdict import Level
+from vae.model.local_inference import InferenceGap
 
 STAGES = ("prepare", "train", "evaluate", "generate", "embed")
 
-QUALITY = ("precision", "recall", "density", "coverage")
+QUALITY = ("frechet_distance", "precision", "recall", "density", "coverage")
 
 # For slower networks.
 TINY = {
@@ -66,10 +67,14 @@ def test_each_stage_writes_the_documented_metrics(reproduced: Project) -> None:
     metrics = {stage: structure(json.loads(reproduced.read(f"metrics/{stage}.json"))) for stage in STAGES}
     bounds = ("negative_elbo", "reconstruction", "kl", "negative_iwae_bound", "mse")
     assert metrics == {
-        "prepare": {"images": dict.fromkeys(("train", "validation", "test")), "entropy_floor": None},
-        "train": dict.fromkeys(("best_epoch", "train_loss", "validation_loss")),
+        "prepare": {
+            "images": dict.fromkeys(("train", "validation", "test")),
+            "entropy_floor": None,
+            "classifier_accuracy": None,
+        },
+        "train": dict.fromkeys(("best_epoch", "train_loss", "validation_loss", "validation_loss_se")),
         "evaluate": {"test": dict.fromkeys(bounds), "active_units": None, "evaluate_verdict": None},
-        "generate": dict.fromkeys((*QUALITY, "generate_verdict")),
+        "generate": dict.fromkeys((*QUALITY, "unclear_share", "generate_verdict")),
         "embed": dict.fromkeys(("neighbour_accuracy", "linear_probe_accuracy", "embed_verdict")),
     }
     assert json.loads(reproduced.read("metrics/prepare.json"))["images"] == {
@@ -81,13 +86,19 @@ def test_each_stage_writes_the_documented_metrics(reproduced: Project) -> None:
 
 def test_each_stage_writes_all_other_measures_and_the_level_of_every_verdict_as_a_table(reproduced: Project) -> None:
     assert set(measures(reproduced, "evaluate")) == {
+        *(f"test.{name}_se" for name in ("negative_elbo", "reconstruction", "kl", "negative_iwae_bound", "mse")),
         "reconstruction_above_floor",
         "train_negative_elbo",
+        "overfitting_gap",
+        "overfitting_gap_se",
+        "forecast_loss",
+        *(f"inference_gap.{name}" for name in InferenceGap._fields),
         "clearly_active_units",
         "latent_dim",
         "mutual_information",
         "reconstruction_blur",
         "reconstruction_sharpness",
+        "reconstruction_sharpness_se",
         *(f"mse_per_class.{digit}" for digit in range(10)),
         "verdict.posterior_collapse",
         "verdict.blur_of_reconstructions",
@@ -96,16 +107,17 @@ def test_each_stage_writes_all_other_measures_and_the_level_of_every_verdict_as_
         "verdict.inference_gap",
     }
     assert set(measures(reproduced, "generate")) == {
-        *(f"ceiling.{measure}" for measure in QUALITY),
+        *(f"{measure}_se" for measure in (*QUALITY, "unclear_share", "class_balance", "sample_sharpness")),
+        *(f"{images}.{measure}{se}" for images in ("mixture", "real") for measure in QUALITY for se in ("", "_se")),
+        "mixture.unclear_share",
+        "mixture.class_balance",
+        "real.unclear_share",
+        "features",
         "sample_blur",
         "sample_sharpness",
         "class_balance",
-        "class_confidence",
-        "test_confidence",
-        "classifier_accuracy",
-        "prior_discrepancy",
-        "prior_discrepancy_p_value",
-        "prior_distance_ratio",
+        "least_class_balance",
+        *(f"marginal_kl.{name}" for name in ("lower", "lower_se", "upper")),
         "interpolation_dip.linear",
         "interpolation_dip.spherical",
         "samples",
@@ -115,6 +127,8 @@ def test_each_stage_writes_all_other_measures_and_the_level_of_every_verdict_as_
         "verdict.holes_in_the_latent_space",
     }
     assert set(measures(reproduced, "embed")) == {
+        "neighbour_accuracy_se",
+        "linear_probe_accuracy_se",
         "silhouette",
         "trustworthiness",
         "label_information",
@@ -220,7 +234,7 @@ def test_going_back_to_earlier_parameters_restores_outputs_from_the_cache(worksp
     ("changed_file", "stages"),
     [
         ("vae/figures/charts.py", {"prepare", "evaluate", "generate", "embed"}),
-        ("vae/diagnostics/fit.py", {"evaluate", "generate", "embed"}),
+        ("vae/diagnostics/overfitting.py", {"evaluate", "generate", "embed"}),
         ("vae/explorer/map.js", {"embed"}),
         ("vae/model/objective.py", {"train", "evaluate", "generate", "embed"}),
         ("vae/model/networks/autoregressive.py", {"train", "evaluate", "generate", "embed"}),

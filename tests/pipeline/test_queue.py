@@ -43,11 +43,11 @@ TINY = {
 
 # The metrics that dvc exp show lists.
 METRICS = [
-    *["images.train", "images.validation", "images.test", "entropy_floor"],
-    *["best_epoch", "train_loss", "validation_loss"],
+    *["images.train", "images.validation", "images.test", "entropy_floor", "classifier_accuracy"],
+    *["best_epoch", "train_loss", "validation_loss", "validation_loss_se"],
     *["test.negative_elbo", "test.reconstruction", "test.kl", "test.negative_iwae_bound", "test.mse"],
     *["active_units", "evaluate_verdict"],
-    *["precision", "recall", "density", "coverage", "generate_verdict"],
+    *["frechet_distance", "precision", "recall", "density", "coverage", "unclear_share", "generate_verdict"],
     *["neighbour_accuracy", "linear_probe_accuracy", "embed_verdict"],
 ]
 STAGES = ("prepare", "train", "evaluate", "generate", "embed")

@@ -1,4 +1,4 @@
-"""The number of images that the stage writes, and their kind of pixels."""
+"""The number of images that the stage writes, their kind of pixels, and the classifier."""
 
 import json
 from math import sqrt
@@ -10,6 +10,10 @@ from torch import Tensor
 
 from stages import paths, prepare
 from vae.base.params import Params, PrepareParams, load_params
+from vae.base.runtime import CPU
+from vae.classifier import training
+from vae.classifier.classifier import ClassifierKind
+from vae.classifier.classifier_file import load_classifier
 from vae.data.images import DatasetError, LabelledImages, PixelKind, load_images, pixels
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +23,9 @@ BINARY = [PixelKind.BINARY] * 3
 
 @pytest.fixture
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder as the current folder."""
+    """An empty folder as the current folder; the classifier trains for one epoch only."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "MOST_EPOCHS", 1)
     return tmp_path
 
 
@@ -132,3 +137,30 @@ def test_too_many_requested_training_images_are_rejected_with_the_key_and_advice
 def test_a_validation_fraction_that_leaves_no_training_images_is_rejected_with_the_key() -> None:
     with pytest.raises(DatasetError, match=r"^params\.yaml: prepare\.validation_fraction: 0\.9999 leaves no"):
         prepare.chosen(some_images(0), settings(validation_fraction=0.9999))
+
+
+@pytest.mark.usefixtures("inside")
+def test_the_classifier_is_written_with_its_accuracy_on_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MOST_EPOCHS", 40)
+    prepare.main(params(train_images=300))
+    _, _, test = prepared()
+    classifier = load_classifier(paths.CLASSIFIER, CPU, test.shape)
+    assert classifier.kind == ClassifierKind.TRAINED
+    right = (classifier.probabilities(pixels(test.images)).argmax(1) == test.labels).double().mean()
+    assert metrics()["classifier_accuracy"] == pytest.approx(float(right), rel=1e-5)
+    assert right > 0.85
+
+
+@pytest.mark.usefixtures("inside")
+def test_training_images_of_a_single_class_give_a_random_network_and_no_accuracy() -> None:
+    prepare.main(params(train_images=1))
+    assert metrics()["classifier_accuracy"] is None
+    assert load_classifier(paths.CLASSIFIER, CPU, (1, 8, 8)).kind == ClassifierKind.RANDOM
+
+
+@pytest.mark.usefixtures("inside")
+def test_classes_without_training_images_are_no_error() -> None:
+    prepare.main(params(train_images=4))
+    accuracy = metrics()["classifier_accuracy"]
+    assert isinstance(accuracy, float)
+    assert 0 < accuracy < 1

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from stages import paths
-from stages.train import Report, warn_of_long_training
+from stages.train import Report, warn_of_long_training, whole_history
 from vae.base.params import Params, load_params
 from vae.model.objective import Losses
-from vae.training.loop import Epoch
+from vae.training.loop import Epoch, Training
 
 COMMITTED = load_params(Path(__file__).parents[2] / "params.yaml")
 
@@ -68,3 +68,14 @@ def test_the_table_of_losses_contains_every_epoch_at_the_end_even_if_epochs_are_
         written.add((tmp_path / "losses.csv").read_text().count("\n") - 1)
     assert 1 in written  # written at once, so that a run can be watched from its first epoch
     assert (tmp_path / "losses.csv").read_text().count("\n") - 1 == 50
+
+
+def test_the_history_contains_every_epoch_the_best_one_and_the_parameters_that_shape_the_curve() -> None:
+    epochs = history(3)
+    params = COMMITTED.train.model_copy(update={"schedule": "cosine", "kl_warmup_epochs": 2})
+    whole = whole_history(Training(epochs, epochs[1]), params)
+    columns = whole.pop("epochs")
+    assert whole == {"best_epoch": 2, "schedule": "cosine", "kl_warmup_epochs": 2}
+    assert isinstance(columns, dict)
+    assert columns["epoch"] == [1, 2, 3]
+    assert columns["train_loss"] == columns["validation_loss"] == [2.0, 2.0, 2.0]

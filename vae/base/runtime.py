@@ -109,8 +109,9 @@ def description(device: torch.device) -> str:
     """Device, threads and versions, as one line for the log."""
     seen = machine(device)
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    threads = f"{seen['threads']} thread{'s' * (seen['threads'] != 1)}"
     return (
-        f"device {seen['device']}, {seen['threads']} threads ({wait_settings()}), {seen['instructions']}, "
+        f"device {seen['device']}, {threads} ({wait_settings()}), {seen['instructions']}, "
         f"MKL {seen['mkl']}; Python {platform.python_version()}, {versions}"
     )
 

@@ -1,12 +1,13 @@
 """Blur of a model's images, measured as the width of the Gaussian blur that makes real images equally soft."""
 
-from math import ceil
+from math import ceil, hypot
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vae.diagnostics.precision import standard_error
 from vae.diagnostics.verdict import Level, Verdict, grade, rounded
 
 COMPARED = 2000  # images; more would change only the third digit of the result
@@ -20,7 +21,12 @@ RELATIVE_SHARPNESS = (0.25, 0.12)
 
 
 def sharpness(images: Tensor) -> float:
-    """The variance over pixels of the discrete Laplacian, averaged over images.
+    """The mean over images of ``sharpness_of_each``: intensities in [0, 1] (N, C, H, W), H and W at least 3."""
+    return float(sharpness_of_each(images).mean())
+
+
+def sharpness_of_each(images: Tensor) -> Tensor:
+    """The variance over pixels of the discrete Laplacian of each image: float64 (N,), on the CPU.
 
         (Lx)[r, c] = x[r-1, c] + x[r+1, c] + x[r, c-1] + x[r, c+1] - 4·x[r, c]
 
@@ -34,7 +40,7 @@ def sharpness(images: Tensor) -> float:
     grey = images.mean(1)
     centre = grey[:, 1:-1, 1:-1]
     laplacian = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * centre
-    return float(laplacian.flatten(1).var(1, correction=0).cpu().double().mean())
+    return laplacian.flatten(1).var(1, correction=0).cpu().double()
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
@@ -84,16 +90,25 @@ class Softness(NamedTuple):
     Attributes:
         blur: the equivalent blur, in pixels.
         relative_sharpness: the sharpness of the images divided by that of the real ones.
+        relative_sharpness_se: the standard error of that.
     """
 
     blur: float
     relative_sharpness: float
+    relative_sharpness_se: float
 
 
 def softness(real: Tensor, images: Tensor) -> Softness:
-    """Compare the sharpness of images (M, C, H, W) with that of real ones (N, C, H, W): the first 2,000 of each."""
+    """Compare the sharpness of images (M, C, H, W) with that of real ones (N, C, H, W): the first 2,000 of each.
+
+    The standard error of the ratio R = s / r is √(SE(s)² + R²·SE(r)²) / r, by the delta method. For reconstructions of
+    the same images it is too large, because the two are correlated.
+    """
     real, images = real[:COMPARED], images[:COMPARED]
-    return Softness(equivalent_blur(real, images), sharpness(images) / sharpness(real))
+    of_real, of_images = sharpness_of_each(real), sharpness_of_each(images)
+    r, ratio = float(of_real.mean()), float(of_images.mean() / of_real.mean())
+    error = hypot(standard_error(of_images), ratio * standard_error(of_real)) / r
+    return Softness(equivalent_blur(real, images), ratio, error)
 
 
 def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
@@ -106,7 +121,7 @@ def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
         softness: of the decoded images.
         binary: whether every pixel of the data is black or white.
     """
-    blur, relative_sharpness = softness
+    blur, relative_sharpness, _ = softness
     share = rounded(relative_sharpness, ".0%", *RELATIVE_SHARPNESS)
     if blur == 0:
         finding = f"no softer than real images: {share} of their sharpness"

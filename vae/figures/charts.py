@@ -1,7 +1,7 @@
 """Line, bar and scatter charts."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,21 @@ Values = NDArray[np.float64]
 
 MOST_MARKED_EPOCHS = 50  # with more epochs, markers would merge into a thick band
 
+
+class LossForecast(NamedTuple):
+    """The loss expected after a number of epochs and an interval around it, nats per image."""
+
+    epochs: int
+    loss: float
+    low: float
+    high: float
+
+    @property
+    def label(self) -> str:
+        """What the legend calls it."""
+        return f"forecast for {self.epochs:,} epochs"
+
+
 # Title, columns of training and validation, unit. The norm is that of a batch's gradient, averaged over an epoch.
 LOSS_PANELS = (
     ("Loss", "train_loss", "validation_loss", "nats per image"),
@@ -24,12 +39,16 @@ LOSS_PANELS = (
 )
 
 
-def loss_curves(history: dict[str, Values], best_epoch: int) -> "Figure":
+def loss_curves(history: dict[str, Values], best_epoch: int, forecast: LossForecast | None = None) -> "Figure":
     """The loss and its two terms over epochs, for training and validation, and the gradient norm of training.
+
+    The loss after more epochs is drawn as a line and a band across the panel of the loss. A continued curve on an axis
+    of ten times the length would squeeze the epochs that were trained.
 
     Args:
         history: the columns of ``losses.csv`` by their names, NaN where there is no validation set.
         best_epoch: the epoch whose weights were kept.
+        forecast: of the loss after a longer training run, if there is one.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -52,6 +71,9 @@ def loss_curves(history: dict[str, Values], best_epoch: int) -> "Figure":
         axes.set_ylabel(unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
+    if forecast is not None:
+        panels[0].axhline(forecast.loss, color="black", linestyle="-.", linewidth=1, label=forecast.label)
+        panels[0].axhspan(forecast.low, forecast.high, color=GREY, alpha=0.2, linewidth=0)
     panels[0].legend(fontsize=9)
     return figure
 

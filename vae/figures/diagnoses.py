@@ -67,60 +67,11 @@ def bounds(train: Values, test: Values, unit: str) -> "Figure":
     axes = figure.subplots()
     axes.set_xlabel(f"negative ELBO, {unit}")
     groups = {"training images": train, "test images": test}
-    if _histograms(axes, groups, "share of images per nat"):
+    if histograms(axes, groups, "share of images per nat"):
         for (name, values), colour in zip(groups.items(), COLOURS, strict=True):
             if np.isfinite(mean := _mean(values)):
                 axes.axvline(mean, color=colour, linestyle="--", label=f"mean of {name}: {mean:.2f}")
         axes.legend(fontsize=9)
-    return figure
-
-
-def holes(
-    prior_distances: Values,
-    held_out_distances: Values,
-    shares: Values,
-    realism_linear: Values,
-    realism_spherical: Values,
-) -> "Figure":
-    """Distances to the nearest code, and the realism of interpolations between two codes.
-
-    Args:
-        prior_distances: from draws from the prior to the nearest code (N,).
-        held_out_distances: from codes of held-out images to the nearest code (M,).
-        shares: positions between two codes, from 0 to 1 (S,).
-        realism_linear: median realism of the images decoded at these positions on straight lines (S,).
-        realism_spherical: the same on arcs (S,).
-    """
-    figure = canvas(
-        12,
-        4.8,
-        "Holes in the latent space",
-        "Healthy: on the left, the two distributions coincide; on the right, both curves stay near the dotted line "
-        "or above it, even in the middle.",
-    )
-    left, right = figure.subplots(1, 2)
-    left.set_title("Distance to the nearest code", fontsize=11)
-    left.set_xlabel("distance to the nearest code (prior standard deviations)")
-    groups = {"codes of held-out images": held_out_distances, "draws from the prior": prior_distances}
-    if _histograms(left, groups, "share per unit of distance"):
-        left.legend(fontsize=9)
-
-    right.set_title("Realism of interpolations between two codes", fontsize=11)
-    right.set_xlabel("position between the two codes")
-    right.set_ylabel("realism (median over interpolations)")
-    if not np.isfinite([realism_linear, realism_spherical]).any():
-        leave_empty(right, "no finite realism")
-        return figure
-    right.axhline(
-        1, color="black", linewidth=1, linestyle=":", label="as close to real images as they are to each other"
-    )
-    right.plot(shares, realism_linear, color=BLUE, marker="o", label="linear")
-    right.plot(shares, realism_spherical, color=ORANGE, marker="s", linestyle="--", label="spherical")
-    low, high = right.dataLim.intervaly
-    room = max(high - low, 0.1)
-    right.set_ylim(low - 0.1 * room, high + 0.45 * room)  # room for the legend above the curves
-    right.grid(alpha=0.3)
-    right.legend(fontsize=9, loc="upper center")
     return figure
 
 
@@ -129,8 +80,8 @@ def class_balance(
     real_shares: Values,
     class_names: Sequence[str],
     accuracy: float,
-    confidence: float,
-    real_confidence: float,
+    unclear: float,
+    real_unclear: float,
 ) -> "Figure":
     """How often each class occurs among samples and among test images.
 
@@ -139,14 +90,14 @@ def class_balance(
         real_shares: the same for test images (K,).
         class_names: the names of the K classes.
         accuracy: of the classifier, as a share of test images.
-        confidence: mean probability of the predicted class, over samples.
-        real_confidence: the same over test images.
+        unclear: share of samples that are no clear member of any class.
+        real_unclear: the same of test images.
     """
     explanation = "Healthy: equal bars in each class."
-    if np.isfinite([accuracy, confidence, real_confidence]).all():
+    if np.isfinite([accuracy, unclear, real_unclear]).all():
         explanation += (
-            f" Classifier: accuracy {accuracy:.1%} on test images; "
-            f"mean confidence {confidence:.1%} on samples, {real_confidence:.1%} on test images."
+            f" Of no clear class: {unclear:.1%} of the samples, {real_unclear:.1%} of test images, "
+            f"by a classifier with an accuracy of {accuracy:.1%}."
         )
     figure = canvas(11, 4.8, "Classes of samples and of test images", explanation)
     axes = figure.subplots()
@@ -197,7 +148,7 @@ def label_information(information: Values, kl: Values) -> "Figure":
     return figure
 
 
-def _histograms(axes: "Axes", groups: dict[str, Values], ylabel: str) -> bool:
+def histograms(axes: "Axes", groups: dict[str, Values], ylabel: str) -> bool:
     """Draw the densities of two groups over common bins. If no value is finite, say so and return False."""
     axes.set_ylabel(ylabel)
     finite = {name: values[np.isfinite(values)].astype(np.float64) for name, values in groups.items()}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.figures.canvas import canvas
+from vae.figures.canvas import ORANGE, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,7 @@ def image_grid(
     row_axis: str = "",
     column_axis: str = "",
     cell: float = CELL_INCHES,
+    framed: NDArray[np.bool_] | None = None,
 ) -> "Figure":
     """Draw images in labelled rows and columns.
 
@@ -40,6 +41,7 @@ def image_grid(
         row_axis: what the row labels mean.
         column_axis: what the column labels mean.
         cell: size of an image in inches.
+        framed: whether each image, counted row by row, gets an orange frame; none if None.
     """
     columns = len(rows[0])
     label_room = 0.5 + 0.08 * max((len(label) for label in row_labels), default=0) + (0.3 if row_axis else 0)
@@ -50,6 +52,8 @@ def image_grid(
     picture, step, half = _tile(rows)
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_anchor("W")
+    if framed is not None:
+        _frame(axes, framed, columns, step, half)
     _label(axes, row_labels, column_labels, step, half)
     axes.set_xlabel(column_axis, fontsize=10)
     axes.set_ylabel(row_axis, fontsize=10)
@@ -72,6 +76,19 @@ def _tile(rows: Sequence[Images] | Images) -> tuple[NDArray[np.float32], tuple[i
             picture[top : top + large.shape[0], left : left + large.shape[1]] = large
     half = ((height * scale - 1) / 2, (width * scale - 1) / 2)
     return (picture[..., 0] if channels == 1 else picture), step, half
+
+
+def _frame(
+    axes: "Axes", framed: NDArray[np.bool_], columns: int, step: tuple[int, int], half: tuple[float, float]
+) -> None:
+    """Draw a frame around some images, in the middle of the gap between them."""
+    from matplotlib.patches import Rectangle
+
+    for index in np.flatnonzero(framed):
+        row, column = divmod(int(index), columns)
+        corner = (column * step[1] + half[1] - step[1] / 2, row * step[0] + half[0] - step[0] / 2)
+        frame = Rectangle(corner, step[1], step[0], fill=False, edgecolor=ORANGE, linewidth=1.5, clip_on=False)
+        axes.add_patch(frame)
 
 
 def _label(

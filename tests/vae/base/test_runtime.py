@@ -324,7 +324,7 @@ class TestDescription:
 
     def test_it_names_device_threads_and_versions(self) -> None:
         text = runtime.description(CPU)
-        assert text.startswith(f"device cpu, {torch.get_num_threads()} threads (")
+        assert text.startswith(f"device cpu, {torch.get_num_threads()} thread")
         for part in (f"torch {torch.__version__.split('+')[0]}", "numpy 2.", "scikit-learn 1.", "Python 3."):
             assert part in text
 
@@ -343,4 +343,4 @@ class TestDescription:
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        assert f"threads ({expected})" in runtime.description(CPU)
+        assert f"({expected})" in runtime.description(CPU)

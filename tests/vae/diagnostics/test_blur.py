@@ -1,5 +1,6 @@
 from itertools import pairwise
 from math import ceil
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def test_equivalent_blur_of_images_without_detail_is_the_maximum() -> None:
 )
 @pytest.mark.parametrize("what", ["reconstructions", "samples"])
 def test_blur_verdict_is_graded_by_relative_sharpness(what: str, relative_sharpness: float, level: Level) -> None:
-    verdict = judge_blur(what, Softness(0.7, relative_sharpness), binary=False)
+    verdict = judge_blur(what, Softness(0.7, relative_sharpness, 0.01), binary=False)
     assert verdict.subject == f"blur of {what}"
     assert verdict.level is level
     assert bool(verdict.advice) is (level is not Level.HEALTHY)
@@ -129,14 +130,16 @@ def test_blur_verdict_is_graded_by_relative_sharpness(what: str, relative_sharpn
 
 
 def test_blur_finding_names_the_width_and_the_relative_sharpness() -> None:
-    finding = judge_blur("samples", Softness(0.62, 0.478), binary=False).finding
+    finding = judge_blur("samples", Softness(0.62, 0.478, 0.01), binary=False).finding
     assert finding == "as soft as real images after a Gaussian blur of 0.62 pixels; 48% of their sharpness"
-    assert judge_blur("samples", Softness(0.0, 1.03), binary=False).finding.endswith("103% of their sharpness")
-    assert f"{MAX_BLUR:.2f} pixels or more" in judge_blur("samples", Softness(MAX_BLUR, 0.0), binary=False).finding
+    assert judge_blur("samples", Softness(0.0, 1.03, 0.01), binary=False).finding.endswith("103% of their sharpness")
+    assert (
+        f"{MAX_BLUR:.2f} pixels or more" in judge_blur("samples", Softness(MAX_BLUR, 0.0, 0.01), binary=False).finding
+    )
 
 
 def test_blur_of_black_and_white_data_is_not_judged() -> None:
-    verdict = judge_blur("reconstructions", Softness(3.0, 0.1), binary=True)
+    verdict = judge_blur("reconstructions", Softness(3.0, 0.1, 0.01), binary=True)
     assert verdict.level is Level.NOT_JUDGED
     assert "3.00 pixels" in verdict.finding
     assert "grey" in verdict.finding
@@ -149,3 +152,14 @@ def test_softness_is_the_equivalent_blur_and_the_relative_sharpness() -> None:
     found = softness(real, blurred)
     assert found.blur == pytest.approx(1.0, rel=0.02)
     assert found.relative_sharpness == pytest.approx(sharpness(blurred) / sharpness(real))
+
+
+def test_standard_error_of_relative_sharpness_is_its_standard_deviation_over_independent_sets_of_images() -> None:
+    random = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(200):
+        contrast = torch.rand(2, 100, 1, 1, 1, generator=random)
+        real, images = contrast * torch.rand(2, 100, 1, 8, 8, generator=random)
+        found.append(softness(real, 0.5 * images))
+    spread = torch.tensor([each.relative_sharpness for each in found]).std()
+    assert fmean(each.relative_sharpness_se for each in found) == pytest.approx(float(spread), rel=0.15)

@@ -1,80 +1,44 @@
+from math import nan, sqrt
+
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from vae.data.images import pixels
-from vae.data.sources import load_source
 from vae.diagnostics.classification import (
-    TooFewClassesError,
-    accuracy,
     balance,
+    balance_standard_error,
     class_shares,
-    confidence,
     judge_classes,
-    train_classifier,
+    least_balance,
+    unclear_share,
+    unclear_standard_error,
 )
 from vae.diagnostics.verdict import Level
 
-
-def stripes(count: int, classes: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
-    """Noisy images of five rows: row k is bright in images of class k."""
-    random = torch.Generator().manual_seed(seed)
-    labels = torch.tensor(classes)[torch.arange(count) % len(classes)]
-    images = torch.randint(0, 100, (count, 1, 5, 4), dtype=torch.uint8, generator=random)
-    images[torch.arange(count), 0, labels] += 150
-    return images, labels
+PROBABILITIES = torch.tensor(
+    [[0.5, 0.25, 0.25, 0], [0.05, 0.9, 0.05, 0], [1, 0, 0, 0], [0.11, 0, 0.89, 0]], dtype=torch.float64
+)
+REFERENCE = np.array([0.1, 0.2, 0.3, 0.4])
 
 
-def test_classifier_of_digits_is_right_on_over_95_percent_of_test_digits() -> None:
-    train, test = load_source("digits", 0)
-    classifier = train_classifier(train.images, train.labels, classes=10, seed=0)
-    probabilities = classifier.probabilities(pixels(test.images))
-    assert probabilities.shape == (len(test), 10)
-    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
-    assert accuracy(probabilities, test.labels.numpy()) > 0.95
-    assert confidence(probabilities) > 0.95
-    assert balance(class_shares(probabilities), np.bincount(test.labels.numpy()) / len(test)) > 0.95
-
-
-@pytest.mark.parametrize("classes", [(0, 1), (3, 1), (0, 2, 4)], ids=str)
-def test_classifier_gives_classes_without_training_images_zero_probability(classes: tuple[int, ...]) -> None:
-    images, labels = stripes(300, classes, seed=1)
-    probabilities = train_classifier(images, labels, classes=5, seed=0).probabilities(pixels(images))
-    assert probabilities.shape == (300, 5)
-    assert accuracy(probabilities, labels.numpy()) == 1
-    for missing in set(range(5)) - set(classes):
-        assert not probabilities[:, missing].any()
-
-
-def test_classifier_repeats_bit_for_bit_with_its_seed_only() -> None:
-    images, labels = stripes(100, (0, 1, 2), seed=1)
-    first, again, other = (
-        train_classifier(images, labels, 3, seed).probabilities(pixels(images)) for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-
-
-def test_training_a_classifier_on_a_single_class_is_refused() -> None:
-    images, _ = stripes(10, (1,), seed=1)
-    with pytest.raises(TooFewClassesError, match=r"prepare\.validation_fraction"):
-        train_classifier(images, torch.ones(10, dtype=torch.int64), classes=5, seed=0)
-
-
-PROBABILITIES = np.array([[0.5, 0.25, 0.25, 0], [0, 0.75, 0.25, 0], [1, 0, 0, 0], [0.25, 0, 0.75, 0]], np.float32)
+def counted(draws: int, images: int, shares: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """The shares of classes among random images, one row for each draw."""
+    drawn: NDArray[np.float64] = np.random.default_rng(seed).multinomial(images, shares, size=draws) / images
+    return drawn
 
 
 def test_class_shares_are_the_shares_of_the_most_probable_classes() -> None:
     assert class_shares(PROBABILITIES).tolist() == [0.5, 0.25, 0.25, 0]
 
 
-def test_accuracy_is_the_share_of_images_whose_label_is_most_probable() -> None:
-    assert accuracy(PROBABILITIES, np.array([0, 1, 2, 3])) == 0.5
+def test_unclear_images_are_those_with_a_top_probability_below_nine_tenths() -> None:
+    assert unclear_share(PROBABILITIES) == 0.5
 
 
-def test_confidence_is_the_mean_of_the_largest_probabilities() -> None:
-    assert confidence(PROBABILITIES) == 0.75
+def test_the_standard_error_of_the_unclear_share_is_binomial() -> None:
+    draws = np.random.default_rng(0).binomial(400, 0.3, size=20_000) / 400
+    assert unclear_standard_error(0.3, 400) == pytest.approx(draws.std(), rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -94,37 +58,92 @@ def test_balance_is_the_overlap_of_two_distributions_over_classes(
     assert overlap == pytest.approx(np.minimum(shares, reference).sum())
 
 
+def test_the_standard_error_of_the_balance_agrees_with_the_spread_over_many_draws() -> None:
+    shares = np.array([0.4, 0.35, 0.15, 0.1])
+    pairs = zip(counted(4000, 500, shares, 1), counted(4000, 300, REFERENCE, 2), strict=True)
+    spread = np.std([balance(*pair) for pair in pairs])
+    assert balance_standard_error(shares, REFERENCE, 500, 300) == pytest.approx(spread, rel=0.05)
+
+
 @pytest.mark.parametrize(
-    ("balance", "confidence", "level", "advice"),
+    ("classes", "samples", "images"), [(2, 100, 100), (10, 359, 359), (10, 10_000, 500), (100, 500, 500)]
+)
+def test_real_images_reach_the_least_balance_in_about_97_percent_of_draws(
+    classes: int, samples: int, images: int
+) -> None:
+    reference = np.full(classes, 1 / classes)
+    pairs = zip(counted(2000, samples, reference, 1), counted(2000, images, reference, 2), strict=True)
+    reached = np.mean([balance(*pair) >= least_balance(reference, samples, images) for pair in pairs])
+    assert 0.94 < reached < 0.995
+
+
+def test_the_least_balance_approaches_one_with_the_number_of_images() -> None:
+    shortfalls = [1 - least_balance(REFERENCE, count, count) for count in (100, 10_000)]
+    assert shortfalls[0] == pytest.approx(10 * shortfalls[1])
+    assert least_balance(np.array([1.0]), 5, 5) == 1
+
+
+@pytest.mark.parametrize(
+    ("balance", "unclear", "level", "advice"),
     [
-        (0.95, 0.9, Level.HEALTHY, []),
-        (0.75, 0.9, Level.WARNING, ["missing classes"]),
-        (0.95, 0.67, Level.WARNING, ["samples between classes"]),
-        (0.55, 0.67, Level.FAILURE, ["missing classes", "samples between classes"]),
-        (0.95, 0.5, Level.FAILURE, ["samples between classes"]),
+        (0.97, 0.04, Level.HEALTHY, []),
+        (0.97, 0.0, Level.HEALTHY, []),
+        (0.91, 0.12, Level.HEALTHY, []),
+        (0.84, 0.04, Level.WARNING, ["missing classes"]),
+        (0.97, 0.15, Level.WARNING, ["samples of no clear class"]),
+        (0.65, 0.15, Level.FAILURE, ["missing classes", "samples of no clear class"]),
+        (0.97, 0.3, Level.FAILURE, ["samples of no clear class"]),
     ],
 )
-def test_classes_verdict_is_graded_by_balance_and_by_confidence_relative_to_test_images(
-    balance: float, confidence: float, level: Level, advice: list[str]
+def test_classes_verdict_is_graded_by_balance_and_by_the_excess_of_unclear_samples(
+    balance: float, unclear: float, level: Level, advice: list[str]
 ) -> None:
-    verdict = judge_classes(balance, confidence, real_confidence=0.91, accuracy=0.876)
+    verdict = judge_classes(balance, unclear, real_unclear=0.04, accuracy=0.976, least_balance=0.9)
     assert verdict.subject == "classes of samples"
     assert verdict.level is level
     assert verdict.advice.count("for ") == len(advice)
     assert all(f"for {words}" in verdict.advice for words in advice)
-    for figure in (f"{balance:.2f}", f"{confidence:.2f}", f"{confidence / 0.91:.0%} of the 0.91", "87.6%"):
-        assert figure in verdict.finding
 
 
-def test_classes_finding_does_not_round_a_balance_or_a_confidence_up_to_the_threshold_that_it_misses() -> None:
-    verdict = judge_classes(0.797, 0.7474, real_confidence=1.0, accuracy=0.9)
+def test_classes_finding_states_the_unclear_shares_in_words() -> None:
+    finding = judge_classes(0.9, 0.58, real_unclear=0.047, accuracy=0.986, least_balance=0.96).finding
+    assert finding.startswith(
+        "58% of the samples are no clear member of any class (top probability below 0.9); of test images 4.7% "
+    )
+    assert "class balance 0.90 (94% of the 0.96" in finding
+    assert "accuracy of 98.6%" in finding
+
+
+def test_classes_finding_does_not_round_a_measure_to_the_threshold_that_it_misses() -> None:
+    verdict = judge_classes(0.947, 0.1004, real_unclear=0.0, accuracy=0.9)
     assert verdict.level is Level.WARNING
-    assert "balance 0.797;" in verdict.finding
-    assert "74.7% of the 1.00" in verdict.finding
+    assert "(94.7% of the 1.00" in verdict.finding
+    assert "excess 10.04%" in verdict.finding
 
 
 def test_classes_are_not_judged_where_the_classifier_is_inaccurate() -> None:
-    verdict = judge_classes(0.1, 0.3, real_confidence=0.5, accuracy=0.79)
+    verdict = judge_classes(0.1, 0.9, real_unclear=0.5, accuracy=0.79)
     assert verdict.level is Level.NOT_JUDGED
     assert not verdict.advice
     assert "79.0%" in verdict.finding
+
+
+def test_classes_are_not_judged_where_there_is_only_one() -> None:
+    verdict = judge_classes(1.0, 0.0, real_unclear=0.0, accuracy=nan)
+    assert verdict.level is Level.NOT_JUDGED
+    assert "single class" in verdict.finding
+
+
+@pytest.mark.parametrize(("real_unclear", "least"), [(1.0, 0.9), (0.1, 0.0)])
+def test_classes_are_not_judged_where_test_images_are_unclear_or_too_few(real_unclear: float, least: float) -> None:
+    verdict = judge_classes(0.9, 0.9, real_unclear, 0.9, least)
+    assert verdict.level is Level.NOT_JUDGED
+    assert "not judged" in verdict.finding
+
+
+def test_unclear_images_in_a_known_share_give_that_excess() -> None:
+    clear, unclear = torch.tensor([0.95, 0.05]).repeat(70, 1), torch.tensor([0.5, 0.5]).repeat(30, 1)
+    share = unclear_share(torch.cat([clear, unclear]))
+    assert share == pytest.approx(0.3)
+    assert "excess 30%" in judge_classes(1.0, share, 0.0, 0.9).finding
+    assert unclear_standard_error(share, 100) == pytest.approx(sqrt(0.21 / 100))

@@ -1,9 +1,11 @@
+from contextlib import redirect_stdout
+from io import StringIO
 from math import prod, sqrt
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from prdc import compute_prdc  # type: ignore[import-untyped]
 from torch import Tensor
 
 from vae.diagnostics import sample_quality as module
@@ -17,37 +19,23 @@ def gaussian(count: int, *shape: int, seed: int) -> Tensor:
 
 
 def sample_quality(real: Tensor, samples: Tensor, neighbours: int) -> SampleQuality:
-    return RealImages(real, neighbours).compare(samples)
+    return RealImages(real.flatten(1), neighbours).compare(samples.flatten(1)).quality
 
 
-def by_definition(real: Tensor, samples: Tensor, neighbours: int) -> SampleQuality:
-    """The four measures as the papers define them, by loops over every pair."""
-
-    def distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-        return sqrt(((a - b) ** 2).sum())
-
-    def radius(index: int, points: NDArray[np.float64]) -> float:
-        others = [distance(points[index], point) for other, point in enumerate(points) if other != index]
-        return sorted(others)[neighbours - 1]
-
-    x, y = real.flatten(1).numpy(), samples.flatten(1).numpy()
-    x_radii, y_radii = [radius(i, x) for i in range(len(x))], [radius(j, y) for j in range(len(y))]
-    in_real_ball = [[distance(a, b) <= r for a, r in zip(x, x_radii, strict=True)] for b in y]
-    in_sample_ball = [[distance(a, b) <= r for b, r in zip(y, y_radii, strict=True)] for a in x]
-    return SampleQuality(
-        precision=sum(map(any, in_real_ball)) / len(y),
-        recall=sum(map(any, in_sample_ball)) / len(x),
-        density=sum(map(sum, in_real_ball)) / (neighbours * len(y)),
-        coverage=sum(map(any, zip(*in_real_ball, strict=True))) / len(x),
-    )
+def by_its_authors(real: Tensor, samples: Tensor, neighbours: int) -> dict[str, float]:
+    """Precision, recall, density and coverage by the package of Naeem et al. 2020."""
+    with redirect_stdout(StringIO()):  # it prints the numbers of images
+        measures: dict[str, float] = compute_prdc(real.numpy(), samples.numpy(), neighbours)
+    return measures
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 5])
 @pytest.mark.parametrize(("images", "samples"), [(30, 30), (40, 12), (12, 40)])
-def test_sample_quality_agrees_with_loops_over_its_definitions(images: int, samples: int, neighbours: int) -> None:
-    real, generated = gaussian(images, 1, 2, 2, seed=1), 0.5 + 1.5 * gaussian(samples, 1, 2, 2, seed=2)
-    expected = by_definition(real, generated, neighbours)
-    assert sample_quality(real, generated, neighbours) == pytest.approx(expected, rel=1e-12)
+def test_sample_quality_agrees_with_the_package_of_its_authors(images: int, samples: int, neighbours: int) -> None:
+    real, generated = gaussian(images, 4, seed=1), 0.5 + 1.5 * gaussian(samples, 4, seed=2)
+    quality = sample_quality(real, generated, neighbours)._asdict()
+    for name, value in by_its_authors(real, generated, neighbours).items():
+        assert quality[name] == pytest.approx(value, rel=1e-12), name
 
 
 @pytest.mark.parametrize("rows", [1, 7, 29, 30])
@@ -67,7 +55,7 @@ def test_sample_quality_of_samples_of_the_same_gaussian_averages_to_its_expectat
     """
     count, draws = 200, 15
     pairs = [(gaussian(count, 3, seed=2 * draw), gaussian(count, 3, seed=2 * draw + 1)) for draw in range(draws)]
-    measures = np.array([sample_quality(*pair, neighbours) for pair in pairs])
+    measures = np.array([sample_quality(*pair, neighbours)[1:] for pair in pairs])
     mean, standard_error = measures.mean(0), measures.std(0, ddof=1) / sqrt(draws)
     precision, recall, density, coverage = mean
     none_covers = prod((count - 1 - rank) / (2 * count - 1 - rank) for rank in range(neighbours))
@@ -83,13 +71,13 @@ def test_sample_quality_of_samples_of_the_same_gaussian_averages_to_its_expectat
 def test_sample_quality_of_real_images_against_themselves_is_perfect() -> None:
     """Each ball holds its centre and k neighbours."""
     real = gaussian(60, 3, seed=1)
-    assert sample_quality(real, real.clone(), 5) == pytest.approx((1, 1, 6 / 5, 1), rel=1e-12)
+    assert sample_quality(real, real.clone(), 5) == pytest.approx((0, 1, 1, 6 / 5, 1), rel=1e-12, abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_sample_quality_of_samples_far_from_all_real_images_is_zero(dtype: torch.dtype) -> None:
     real, generated = gaussian(60, 3, seed=1).to(dtype), 1000 + gaussian(60, 3, seed=2).to(dtype)
-    assert sample_quality(real, generated, 5) == (0, 0, 0, 0)
+    assert sample_quality(real, generated, 5)[1:] == (0, 0, 0, 0)
 
 
 def test_samples_around_a_single_real_image_have_full_precision_and_almost_no_recall_or_coverage() -> None:
@@ -104,13 +92,13 @@ def test_samples_around_a_single_real_image_have_full_precision_and_almost_no_re
 
 def test_sample_quality_does_not_change_when_all_points_are_moved() -> None:
     real, generated = gaussian(60, 3, seed=1), 1.5 * gaussian(60, 3, seed=2)
-    assert sample_quality(real + 100, generated + 100, 5) == sample_quality(real, generated, 5)
+    assert sample_quality(real + 100, generated + 100, 5) == pytest.approx(sample_quality(real, generated, 5))
 
 
-def test_sample_quality_of_images_is_the_same_in_float32_and_float64() -> None:
-    """Intensities of 28×28 pixels, some of them nearly the same, as the pipeline compares them."""
-    real = torch.sigmoid(gaussian(200, 1, 28, 28, seed=1))
-    generated = torch.cat([torch.sigmoid(gaussian(150, 1, 28, 28, seed=2)), real[:50] + 0.01])
+def test_sample_quality_is_the_same_in_float32_and_float64() -> None:
+    """64 features that are not negative, as the pipeline compares them; some of them are nearly the same."""
+    real = gaussian(200, 64, seed=1).relu()
+    generated = torch.cat([1.2 * gaussian(150, 64, seed=2).relu(), real[:50] + 0.01])
     expected = sample_quality(real, generated, 5)
     assert sample_quality(real.float(), generated.float(), 5) == pytest.approx(expected, abs=1 / 200)
 
@@ -131,7 +119,7 @@ def test_comparisons_with_the_same_real_images_do_not_affect_one_another() -> No
     images = RealImages(real, 3)
     expected = [sample_quality(real, generated, 3), sample_quality(real, others, 3)]
     images.realism(others)
-    assert [images.compare(generated), images.compare(others)] == expected
+    assert [images.compare(generated).quality, images.compare(others).quality] == expected
     assert expected[0] != expected[1]
 
 
@@ -149,7 +137,7 @@ def realism_by_definition(real: Tensor, image: Tensor, neighbours: int) -> float
 
 @pytest.mark.parametrize("count", [30, 31])
 def test_realism_agrees_with_a_loop_over_its_definition(count: int) -> None:
-    real, images = gaussian(count, 1, 2, 2, seed=1), 1.5 * gaussian(20, 1, 2, 2, seed=2)
+    real, images = gaussian(count, 4, seed=1), 1.5 * gaussian(20, 4, seed=2)
     expected = [realism_by_definition(real, image, 3) for image in images]
     assert min(expected) < 1 < max(expected)
     realism = RealImages(real, 3).realism(images)
@@ -166,7 +154,7 @@ def test_realism_is_the_radius_over_the_distance_to_the_centre_of_a_small_ball()
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_realism_of_real_images_is_high_and_finite(dtype: torch.dtype) -> None:
-    real = gaussian(40, 1, 4, 4, seed=1).to(dtype)
+    real = gaussian(40, 16, seed=1).to(dtype)
     realism = RealImages(real, 3).realism(real)
     assert torch.isfinite(realism).all()
     assert (realism > 100).sum() >= 20  # those whose balls count
@@ -180,36 +168,58 @@ def test_realism_does_not_depend_on_the_rows_at_once(rows: int, monkeypatch: pyt
     torch.testing.assert_close(RealImages(real, 3).realism(images), whole, rtol=1e-10, atol=0)
 
 
-CEILING = SampleQuality(precision=0.8, recall=0.75, density=0.9, coverage=0.95)
+def test_standard_errors_agree_with_the_spread_over_many_draws_of_the_set_that_is_not_held_fixed() -> None:
+    """Precision and density vary with the samples, recall and coverage with the real images, the distance with both."""
+    real, generated = gaussian(300, 3, seed=1), 1.3 * gaussian(300, 3, seed=2)
+    errors = RealImages(real, 3).compare(generated).standard_errors
+    images = RealImages(real, 3)
+    other_samples = np.array([images.compare(1.3 * gaussian(300, 3, seed=seed)).quality for seed in range(10, 60)])
+    spread = SampleQuality(*other_samples.std(0, ddof=1))
+    assert errors.precision == pytest.approx(spread.precision, rel=0.3)
+    assert errors.density == pytest.approx(spread.density, rel=0.3)
+    quality = images.compare(generated).quality
+    assert errors.recall == pytest.approx(sqrt(quality.recall * (1 - quality.recall) / 300))
+    assert errors.coverage == pytest.approx(sqrt(quality.coverage * (1 - quality.coverage) / 300))
+
+
+REAL = SampleQuality(frechet_distance=0.02, precision=0.8, recall=0.75, density=0.9, coverage=0.95)
+PRECISION, RECALL, DISTANCE = "low precision or density", "low recall or coverage", "large Fréchet distance alone"
 
 
 @pytest.mark.parametrize(
-    ("precision", "recall", "coverage", "level", "advice"),
+    ("changes", "level", "advice"),
     [
-        (0.8, 0.75, 0.95, Level.HEALTHY, []),
-        (0.65, 0.16, 0.58, Level.HEALTHY, []),
-        (0.63, 0.75, 0.58, Level.WARNING, ["precision"]),
-        (0.65, 0.75, 0.56, Level.WARNING, ["coverage"]),
-        (0.65, 0.14, 0.58, Level.WARNING, ["coverage"]),
-        (0.63, 0.75, 0.37, Level.FAILURE, ["precision", "coverage"]),
-        (0.39, 0.75, 0.95, Level.FAILURE, ["precision"]),
-        (0.65, 0.03, 0.58, Level.FAILURE, ["coverage"]),
+        ({}, Level.HEALTHY, []),
+        ({"precision": 0.69, "recall": 0.61, "density": 0.68, "coverage": 0.77}, Level.HEALTHY, []),
+        ({"frechet_distance": 0.069}, Level.HEALTHY, []),
+        ({"frechet_distance": 0.01}, Level.HEALTHY, []),
+        ({"frechet_distance": 0.071}, Level.WARNING, [DISTANCE]),
+        ({"frechet_distance": 0.171}, Level.FAILURE, [DISTANCE]),
+        ({"precision": 0.67}, Level.WARNING, [PRECISION]),
+        ({"precision": 0.47}, Level.FAILURE, [PRECISION]),
+        ({"density": 0.67}, Level.WARNING, [PRECISION]),
+        ({"density": 0.44}, Level.FAILURE, [PRECISION]),
+        ({"density": 2.0}, Level.HEALTHY, []),
+        ({"recall": 0.59}, Level.WARNING, [RECALL]),
+        ({"recall": 0.37}, Level.FAILURE, [RECALL]),
+        ({"coverage": 0.75}, Level.WARNING, [RECALL]),
+        ({"coverage": 0.47}, Level.FAILURE, [RECALL]),
+        ({"precision": 0.67, "coverage": 0.0, "frechet_distance": 1.0}, Level.FAILURE, [PRECISION, RECALL]),
     ],
 )
-def test_samples_verdict_is_graded_by_the_shares_of_the_ceiling_that_they_reach(
-    precision: float, recall: float, coverage: float, level: Level, advice: list[str]
+def test_samples_verdict_is_graded_by_each_measure_relative_to_training_images(
+    changes: dict[str, float], level: Level, advice: list[str]
 ) -> None:
-    quality = CEILING._replace(precision=precision, recall=recall, coverage=coverage)
-    verdict = judge_samples(quality, CEILING)
+    verdict = judge_samples(REAL._replace(**changes), REAL)
     assert verdict.subject == "sample quality"
     assert verdict.level is level
-    assert verdict.advice.count("for low") == len(advice)
-    assert all(f"low {measure}" in verdict.advice for measure in advice)
+    assert [words for words in (PRECISION, RECALL, DISTANCE) if words in verdict.advice] == advice
 
 
-def test_samples_finding_names_each_measure_with_its_share_of_the_ceiling() -> None:
-    finding = judge_samples(SampleQuality(0.51, 0.52, 0.53, 0.54), CEILING).finding
+def test_samples_finding_names_each_measure_next_to_that_of_training_images() -> None:
+    finding = judge_samples(SampleQuality(0.197, 0.51, 0.52, 0.53, 0.54), REAL).finding
     assert finding.split(", ") == [
+        "Fréchet distance 0.197 (0.177 above 0.020)",
         "precision 0.51 (64% of 0.80)",
         "recall 0.52 (69% of 0.75)",
         "density 0.53 (59% of 0.90)",
@@ -217,17 +227,25 @@ def test_samples_finding_names_each_measure_with_its_share_of_the_ceiling() -> N
     ]
 
 
-def test_samples_finding_does_not_round_a_share_up_to_the_threshold_that_it_misses() -> None:
-    verdict = judge_samples(CEILING._replace(precision=0.6397), CEILING)
+def test_an_excess_of_the_frechet_distance_within_two_standard_errors_is_not_graded_and_said_to_be() -> None:
+    quality = REAL._replace(frechet_distance=0.22)
+    verdict = judge_samples(quality, REAL, frechet_error=0.11)
+    assert verdict.level is Level.HEALTHY
+    assert "0.200 above 0.020, but within two standard errors" in verdict.finding
+    assert judge_samples(quality, REAL, frechet_error=0.09).level is Level.FAILURE
+    assert "standard errors" not in judge_samples(quality, REAL, frechet_error=0.09).finding
+    assert "standard errors" not in judge_samples(REAL, REAL, frechet_error=0.09).finding
+
+
+def test_samples_finding_does_not_round_a_measure_to_the_threshold_that_it_misses() -> None:
+    verdict = judge_samples(REAL._replace(precision=0.6797, frechet_distance=0.07004), REAL)
     assert verdict.level is Level.WARNING
-    assert "precision 0.64 (79.96% of 0.80)" in verdict.finding
+    assert "precision 0.68 (84.96% of 0.80)" in verdict.finding
+    assert "(0.05004 above 0.020)" in verdict.finding
 
 
-@pytest.mark.parametrize(
-    "ceiling", [CEILING._replace(**{measure: 0.0}) for measure in ("precision", "recall", "coverage")]
-)
-def test_samples_are_not_judged_where_a_measure_of_the_ceiling_is_zero(ceiling: SampleQuality) -> None:
-    verdict = judge_samples(CEILING, ceiling)
+@pytest.mark.parametrize("measure", ["precision", "recall", "density", "coverage"])
+def test_samples_are_not_judged_where_a_measure_of_training_images_is_zero(measure: str) -> None:
+    verdict = judge_samples(REAL, REAL._replace(**{measure: 0.0}))
     assert verdict.level is Level.NOT_JUDGED
-    assert "(of 0.00)" in verdict.finding
-    assert "a ceiling is zero" in verdict.finding
+    assert "of training images is zero" in verdict.finding

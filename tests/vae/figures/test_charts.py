@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from tests.vae.figures.pictures import DIGITS, TERMS, heights, legend, losses, scattered, tick_labels, title
-from vae.figures.charts import class_scatter, latent_spectrum, loss_curves
+from vae.figures.charts import LossForecast, class_scatter, latent_spectrum, loss_curves
 
 
 class TestLossCurves:
@@ -54,6 +54,24 @@ class TestLossCurves:
     def test_loss_curves_have_ticks_at_whole_epochs(self, epochs: int) -> None:
         for axes in loss_curves(losses(epochs), 1).axes:
             assert all(tick == round(tick) for tick in axes.get_xticks())
+
+    def test_loss_curves_show_the_forecast_as_a_line_and_a_band_in_the_panel_of_the_loss_alone(self) -> None:
+        label = "forecast for 1,000 epochs"
+        loss, *others = loss_curves(losses(100), 90, LossForecast(1000, 0.8, 0.5, 1.2)).axes
+        (line,) = (line for line in loss.get_lines() if line.get_label() == label)
+        assert set(np.asarray(line.get_ydata())) == {0.8}
+        (band,) = loss.patches
+        assert band.get_window_extent().transformed(loss.transData.inverted()).intervaly == pytest.approx([0.5, 1.2])
+        assert legend(loss) == ["training", "validation", "weights kept (epoch 90)", label]
+        for axes in others:
+            assert not axes.patches
+            assert label not in [line.get_label() for line in axes.get_lines()]
+
+    def test_loss_curves_keep_the_range_of_epochs_when_a_forecast_is_drawn(self) -> None:
+        without, with_forecast = (
+            loss_curves(losses(30), 30, forecast).axes[0] for forecast in (None, LossForecast(300, 0.8, 0.5, 1.2))
+        )
+        assert with_forecast.get_xlim() == without.get_xlim()
 
 
 class TestLatentSpectrum:

@@ -7,7 +7,6 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
 
 from tests.vae.figures.pictures import (
-    balanced,
     bars,
     explanation,
     heights,
@@ -17,7 +16,7 @@ from tests.vae.figures.pictures import (
     tick_labels,
     title,
 )
-from vae.figures.diagnoses import bounds, class_balance, error_per_class, holes, label_information
+from vae.figures.diagnoses import bounds, class_balance, error_per_class, label_information
 
 SHARES = np.linspace(0, 1, 9)
 UNIT = "nats per image"
@@ -82,45 +81,6 @@ class TestBounds:
         assert legend(axes)[2] == "mean of training images: 1.50"
 
 
-class TestHoles:
-    LINEAR = 1 - 0.3 * np.sin(np.pi * SHARES)
-    SPHERICAL = 1 - 0.1 * np.sin(np.pi * SHARES)
-
-    def panels(self) -> tuple[Axes, Axes]:
-        left, right = holes(normal(100), normal(60), SHARES, self.LINEAR, self.SPHERICAL).axes
-        return left, right
-
-    def test_holes_show_the_distances_of_draws_from_the_prior_and_of_codes_of_held_out_images(self) -> None:
-        left, _ = self.panels()
-        drawn = outlines(left)
-        assert set(drawn) == {"codes of held-out images", "draws from the prior"}
-        for name, mean in (("codes of held-out images", 60), ("draws from the prior", 100)):
-            values, edges, _ = drawn[name].get_data()
-            middles = (np.asarray(edges)[1:] + np.asarray(edges)[:-1]) / 2
-            assert np.average(middles, weights=np.asarray(values)) == pytest.approx(mean, abs=2)
-
-    def test_holes_show_linear_and_spherical_realism_between_two_codes_and_a_line_at_one(self) -> None:
-        _, right = self.panels()
-        lines = {str(line.get_label()): line for line in right.lines}
-        for name, values in (("linear", self.LINEAR), ("spherical", self.SPHERICAL)):
-            assert np.array_equal(np.asarray(lines[name].get_xdata()), SHARES)
-            assert np.array_equal(np.asarray(lines[name].get_ydata()), values)
-        assert lines["linear"].get_color() != lines["spherical"].get_color()
-        reference = next(line for line in right.lines if line.get_marker() in {"None", ""})
-        assert set(np.asarray(reference.get_ydata())) == {1}
-
-    @pytest.mark.parametrize("realism", [0.01, 1, 30])
-    def test_the_legend_of_holes_hides_no_curve(self, realism: float) -> None:
-        figure = holes(normal(9), normal(9), SHARES, np.full(9, realism), self.LINEAR)
-        figure.draw_without_rendering()
-        right = figure.axes[1]
-        box = right.get_legend()
-        assert box is not None
-        top = max(right.transData.transform((0, value))[1] for value in (1, realism, *self.LINEAR))
-        assert top < box.get_window_extent().y0
-        assert right.get_ylim()[0] < min(1, realism)
-
-
 class TestClassBalance:
     def test_bars_of_class_balance_are_shares_in_percent_side_by_side_at_their_class(self) -> None:
         (axes,) = class_balance(np.array([0.0, 1.0]), np.array([0.5, 0.5]), ("a", "b"), 0.9, 0.8, 0.95).axes
@@ -133,10 +93,10 @@ class TestClassBalance:
         assert all(end <= start for (_, end), (start, _) in pairwise(extents))
         assert bars(axes)[0].get_facecolor() != bars(axes)[-1].get_facecolor()
 
-    def test_the_explanation_of_class_balance_names_accuracy_and_both_confidences(self) -> None:
-        words = explanation(balanced())
-        assert "accuracy 97.3% on test images" in words
-        assert "91.4% on samples, 96.6% on test images" in words
+    def test_the_explanation_of_class_balance_names_accuracy_and_both_unclear_shares(self) -> None:
+        words = explanation(class_balance(np.ones(1), np.ones(1), ("a",), 0.973, 0.584, 0.047))
+        assert "accuracy of 97.3%" in words
+        assert "Of no clear class: 58.4% of the samples, 4.7% of test images" in words
 
 
 class TestLabelInformation:

@@ -25,7 +25,8 @@ from tests.vae.figures.pictures import (
 )
 from vae.diagnostics.verdict import Level, Verdict
 from vae.figures.charts import class_scatter, latent_spectrum, loss_curves
-from vae.figures.diagnoses import bounds, class_balance, error_per_class, holes, label_information
+from vae.figures.diagnoses import bounds, class_balance, error_per_class, label_information
+from vae.figures.holes import holes
 from vae.figures.verdicts import verdict_table
 
 pytestmark = pytest.mark.slow
@@ -71,8 +72,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "bounds of one image each": lambda: bounds(np.array([100.0]), np.array([100.0]), UNIT),
     "bounds of training images only": lambda: bounds(normal(100), NOTHING, UNIT),
     "no bounds": lambda: bounds(NOTHING[:0], NOTHING, UNIT),
-    "holes": lambda: holes(normal(100), normal(60), SHARES, 1 - SHARES / 3, 1 - SHARES / 5),
-    "no distances and no realism": lambda: holes(NOTHING, NOTHING, SHARES, NOTHING, NOTHING),
+    "holes": lambda: holes(normal(100), normal(60), SHARES, 1 - SHARES / 3, 1 - SHARES / 5, 25.4, 4.7, 16.3),
+    "no distances and no realism": lambda: holes(NOTHING, NOTHING, SHARES, NOTHING, NOTHING, np.nan, np.nan, np.nan),
     "balance of garments": lambda: balanced(GARMENTS, 1.0),
     "no balance": lambda: class_balance(NOTHING, NOTHING, DIGITS[:9], np.nan, np.nan, np.nan),
     "information of a hundred dimensions": lambda: informed(100),
@@ -137,6 +138,7 @@ def test_texts_within_a_picture_do_not_overlap(picture: Figure) -> None:
             [
                 ("distance to the nearest code (prior standard deviations)", "share per unit of distance"),
                 ("position between the two codes", "realism (median over interpolations)"),
+                ("KL (nats per image)", ""),
             ],
         ),
         ("balance of garments", [("class", "share of images (%)")]),

@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from tests.vae.figures.pictures import constant, explanation, grid, tick_labels, title
 from vae.figures.images import image_grid
@@ -77,3 +78,13 @@ def test_image_grid_shows_images_at_the_given_size_whatever_their_labels(cell: f
     figure.draw_without_rendering()
     (axes,) = figure.axes
     assert axes.get_window_extent().width / figure.dpi / 10 == pytest.approx(cell, rel=0.15)
+
+
+def test_image_grid_frames_exactly_the_marked_images_counted_row_by_row() -> None:
+    rows = [constant(0, 0, 0, shape=(1, 28, 28))] * 2
+    marked = np.array([False, False, True, True, False, False])
+    (axes,) = image_grid(rows, "Title", "", row_labels=["a", "b"], column_labels=["c", "d", "e"], framed=marked).axes
+    rectangles = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    centres = [list(rectangle.get_center()) for rectangle in rectangles]
+    columns, lines = axes.get_xticks(), axes.get_yticks()
+    assert np.array(centres) == pytest.approx(np.array([(columns[2], lines[0]), (columns[0], lines[1])]))

@@ -1,0 +1,109 @@
+"""Pictures of decoded codes for the generate stage: samples, interpolations, traversals and the manifold."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stages import paths
+from vae.base import runtime
+from vae.base.artifacts import write_png
+from vae.data.images import LabelledImages, pixels
+from vae.figures.images import image_grid
+from vae.model import inference
+from vae.model.latent_space import (
+    interpolations,
+    most_active,
+    pairs_of_different_classes,
+    prior_grid,
+    prior_quantiles,
+    traversals,
+)
+from vae.model.vae import VAE
+
+PLOTS = paths.PLOTS / "generate"
+SAMPLE_ROWS, SAMPLE_COLUMNS = 10, 10
+INTERPOLATIONS, INTERPOLATION_STEPS = 8, 9
+TRAVERSED_DIMENSIONS, TRAVERSAL_STEPS, TRAVERSAL_REACH = 10, 11, 3.0
+MANIFOLD_SIDE = 20
+
+
+def draw_samples(path: Path, samples: Tensor, framed: Tensor | None, title: str, explanation: str) -> None:
+    """Draw the first samples as a grid, some of them in frames."""
+    shown = samples[: SAMPLE_ROWS * SAMPLE_COLUMNS].cpu().numpy()
+    figure = image_grid(
+        [shown[start : start + SAMPLE_COLUMNS] for start in range(0, len(shown), SAMPLE_COLUMNS)],
+        title,
+        explanation,
+        framed=None if framed is None else framed[: len(shown)].numpy(),
+    )
+    write_png(path, figure)
+
+
+def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: int) -> None:
+    """Draw images decoded on straight lines between the codes of test images of different classes."""
+    order = runtime.permutation(len(test), seed, "interpolated images")
+    starts, ends = torch.tensor(pairs_of_different_classes(test.labels, order, INTERPOLATIONS)).unbind(1)
+    shares = torch.linspace(0, 1, INTERPOLATION_STEPS)
+    between = decode_rows(model, interpolations(means[starts], means[ends], shares.to(means.device)), seed)
+    first, last = (pixels(test.images[indices]).unsqueeze(1).numpy() for indices in (starts, ends))
+    names = [[test.class_names[label] for label in test.labels[indices]] for indices in (starts, ends)]
+    figure = image_grid(
+        list(np.concatenate([first, between, last], axis=1)),
+        "Interpolations between pairs of test images",
+        "Healthy: each step could be a real image. Both images overlaid, or smears: a hole in the latent space.",
+        row_labels=[f"{start} to {end}" for start, end in zip(*names, strict=True)],
+        column_labels=["test\nimage", *(f"{share:.3g}" for share in shares.tolist()), "test\nimage"],
+        row_axis="classes",
+        column_axis="position between the two codes",
+    )
+    write_png(PLOTS / "interpolations.png", figure)
+
+
+def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
+    """Draw images decoded while one latent dimension of a test image's code varies and the others stay fixed."""
+    dimensions = most_active(kl, TRAVERSED_DIMENSIONS)
+    start = means[runtime.permutation(len(means), seed, "traversed image")[0]]
+    values = torch.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, TRAVERSAL_STEPS)
+    figure = image_grid(
+        decode_rows(model, traversals(start, dimensions, values.to(start.device)), seed),
+        f"Traversals of the {len(dimensions)} most active latent dimensions",
+        "Each row varies one dimension of a test image's code across the prior. Healthy: each row changes something.",
+        row_labels=[f"z{dimension}, {kl[dimension]:.2f}" for dimension in dimensions],
+        column_labels=[signed(value) for value in values.tolist()],
+        row_axis="dimension, KL (nats)",
+        column_axis="value of that dimension (standard deviations of the prior)",
+    )
+    write_png(PLOTS / "traversals.png", figure)
+
+
+def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
+    """Draw images decoded from a grid of prior quantiles over the two most active latent dimensions."""
+    quantiles = prior_quantiles(MANIFOLD_SIDE)
+    dimensions = sorted(most_active(kl, 2))
+    across, *up = [f"z{dimension}" for dimension in dimensions]
+    others = "; the two most active dimensions, all others at 0" if model.latent_dim > 2 else ""
+    figure = image_grid(
+        decode_rows(model, prior_grid(quantiles, dimensions, model.latent_dim), seed),
+        f"The manifold over {' and '.join([across, *up])}",
+        f"Decoded quantiles of the prior{others}. Healthy: smooth changes without smears.",
+        row_labels=[signed(value) for value in quantiles.flip(0).tolist()] if up else [],
+        column_labels=[signed(value) for value in quantiles.tolist()],
+        row_axis=f"{up[0]} (standard deviations of the prior)" if up else "",
+        column_axis=f"{across} (standard deviations of the prior)",
+        cell=0.42,
+    )
+    write_png(PLOTS / "manifold.png", figure)
+
+
+def decode_rows(model: VAE, codes: Tensor, seed: int) -> NDArray[np.float32]:
+    """Decode rows of codes: (R, S, D) to (R, S, C, H, W)."""
+    images: NDArray[np.float32] = inference.decode(model, codes.flatten(0, 1), seed).cpu().numpy()
+    return images.reshape(*codes.shape[:2], *images.shape[1:])
+
+
+def signed(value: float) -> str:
+    """Format a coordinate with its sign, and zero as +0.0."""
+    return f"{round(value, 1) + 0.0:+.1f}"

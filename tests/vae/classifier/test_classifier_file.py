@@ -1,0 +1,109 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save
+
+from tests.vae.classifier.pictures import noise, random_classifier
+from vae.base.runtime import CPU
+from vae.classifier.classifier import Classifier, ClassifierKind
+from vae.classifier.classifier_file import METADATA_KEY, ClassifierFileError, load_classifier, save_classifier
+from vae.data.images import ImageShape
+
+DIGITS: ImageShape = (1, 8, 8)
+DAMAGED = "damaged, or not a classifier of this version"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "classifier.safetensors"
+
+
+@pytest.fixture
+def saved(path: Path) -> Path:
+    save_classifier(path, random_classifier())
+    return path
+
+
+def description(**changes: Any) -> dict[str, str]:
+    return {METADATA_KEY: json.dumps({"kind": "classifier", "image_shape": [1, 8, 8], "classes": 5, **changes})}
+
+
+@pytest.mark.parametrize("kind", list(ClassifierKind), ids=str)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 20)], ids=str)
+def test_a_loaded_classifier_gives_the_same_features_and_probabilities(
+    path: Path, shape: ImageShape, kind: ClassifierKind
+) -> None:
+    classifier, x = Classifier(random_classifier(shape).network, kind), noise(3, shape)
+    save_classifier(path, classifier)
+    loaded = load_classifier(path, CPU, shape)
+    assert (loaded.kind, loaded.classes) == (kind, 5)
+    assert torch.equal(loaded.features(x), classifier.features(x))
+    assert torch.equal(loaded.probabilities(x), classifier.probabilities(x))
+
+
+def test_the_same_classifier_gives_the_same_bytes(path: Path) -> None:
+    files = []
+    for _ in range(2):
+        save_classifier(path, random_classifier())
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_missing_classifier_file_is_reported_with_its_path_and_what_to_do(path: Path) -> None:
+    with pytest.raises(ClassifierFileError, match=re.escape(f"{path}: no such file; run dvc repro prepare")):
+        load_classifier(path, CPU, DIGITS)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, -1])
+def test_a_truncated_classifier_file_is_refused(saved: Path, kept: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(ClassifierFileError, match=re.escape(f"{saved}: {DAMAGED}")):
+        load_classifier(saved, CPU, DIGITS)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {METADATA_KEY: "no JSON"},
+        {METADATA_KEY: "[1, 8, 8]"},
+        {METADATA_KEY: "{}"},
+        description(kind="oracle"),
+        description(image_shape=[8, 8]),
+        description(image_shape=[1, 8, "8"]),
+        description(image_shape=8),
+        description(image_shape=[3, 8, 8]),
+        description(classes=0),
+        description(classes=6),
+        description(classes=10**30),
+    ],
+)
+def test_a_classifier_file_with_an_invalid_or_other_description_is_refused(
+    saved: Path, metadata: dict[str, str] | None
+) -> None:
+    saved.write_bytes(save(load_file(saved), metadata))
+    with pytest.raises(ClassifierFileError, match=f"{DAMAGED}.*; delete it and run dvc repro prepare$"):
+        load_classifier(saved, CPU, DIGITS)
+
+
+def test_a_classifier_file_that_lacks_a_weight_is_refused_with_the_name_of_the_weight(saved: Path) -> None:
+    weights = load_file(saved)
+    del weights["output.bias"]
+    saved.write_bytes(save(weights, description()))
+    with pytest.raises(ClassifierFileError, match=r"damaged.*output\.bias"):
+        load_classifier(saved, CPU, DIGITS)
+
+
+def test_a_classifier_file_with_weights_that_are_not_float32_is_refused(saved: Path) -> None:
+    saved.write_bytes(save({name: weight.half() for name, weight in load_file(saved).items()}, description()))
+    with pytest.raises(ClassifierFileError, match="not float32"):
+        load_classifier(saved, CPU, DIGITS)
+
+
+def test_a_classifier_of_images_of_another_shape_is_refused_with_both_shapes(saved: Path) -> None:
+    with pytest.raises(ClassifierFileError, match=r"a classifier of 1×8×8 images, .* 1×28×28 images; run dvc repro"):
+        load_classifier(saved, CPU, (1, 28, 28))

@@ -1,0 +1,1 @@
+"""A classifier of the data set's images, in whose features samples are compared with real images."""

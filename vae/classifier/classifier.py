@@ -1,0 +1,54 @@
+"""A trained classifier, applied to whole data sets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from vae.classifier.network import FEATURES, ImageClassifier
+
+BATCH_SIZE = 500
+
+
+class ClassifierKind(StrEnum):
+    """Whether the network has learned to tell classes apart."""
+
+    TRAINED = "classifier"
+    RANDOM = "random network"  # its features still tell distributions apart, its probabilities mean nothing
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network that gives features of images and, if it is trained, the probabilities of their classes.
+
+    Attributes:
+        network: on the device to compute on.
+        kind: trained, or a network with random weights (Naeem et al. 2020, section on random embeddings).
+    """
+
+    network: ImageClassifier
+    kind: ClassifierKind
+
+    @property
+    def classes(self) -> int:
+        """The number of classes K."""
+        return self.network.classes
+
+    def features(self, images: Tensor) -> Tensor:
+        """The features of images: intensities (M, C, H, W) to float32 (M, 64), on the CPU.
+
+        Over the training images, the variances of the 64 features add up to one.
+        """
+        return self._apply(self.network.features, images, FEATURES)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """The probability of each class: intensities (M, C, H, W) to float64 (M, K), on the CPU."""
+        return self._apply(self.network, images, self.classes).double().softmax(1)
+
+    @torch.no_grad()
+    def _apply(self, function: Callable[[Tensor], Tensor], images: Tensor, width: int) -> Tensor:
+        device = next(self.network.parameters()).device
+        batches = [function(batch.to(device, torch.float32)).cpu() for batch in images.split(BATCH_SIZE) if len(batch)]
+        return torch.cat(batches) if batches else torch.empty(0, width)

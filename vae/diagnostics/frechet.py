@@ -1,0 +1,63 @@
+"""The Fréchet distance between two sets of features."""
+
+import torch
+from torch import Tensor
+
+GROUPS = 20  # of the jackknife
+
+
+def frechet_distance(real: Tensor, samples: Tensor) -> float:
+    """The Fréchet distance of two Gaussians with the means μ and covariances Σ of real images and of samples.
+
+        ‖μ₁ - μ₂‖² + tr(Σ₁ + Σ₂ - 2·(Σ₁·Σ₂)^½)
+
+    It is in squared units of the features, and 0 if the moments are equal. Few images bias it upwards. In the features
+    of ``vae.classifier``, the total variance of training images is 1. Sources: Heusel et al. 2017, equation 6; Dowson &
+    Landau 1982.
+
+    Args:
+        real: features (N, F).
+        samples: features (M, F).
+    """
+    return _between(_moments(real.cpu().double()), _moments(samples.cpu().double()))
+
+
+def frechet_standard_error(real: Tensor, samples: Tensor) -> float:
+    """The standard error of the Fréchet distance, by a delete-a-group jackknife over both sets at once.
+
+        √((G - 1) / G · Σ_g (d_g - mean d)²),    where d_g leaves out every G-th image and sample
+
+    Source: Efron & Tibshirani 1993, section 11.5.
+
+    Args:
+        real: features (N, F), in random order.
+        samples: features (M, F), in random order.
+    """
+    groups = min(GROUPS, len(real), len(samples))
+    sets = real.cpu().double(), samples.cpu().double()
+    without = torch.tensor(
+        [
+            _between(*(_moments(points[torch.arange(len(points)) % groups != group]) for points in sets))
+            for group in range(groups)
+        ],
+        dtype=torch.float64,
+    )
+    return float(((groups - 1) * without.var(correction=0)).sqrt())
+
+
+def _between(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> float:
+    """The Fréchet distance of two Gaussians, given as mean (F,) and covariance (F, F)."""
+    (first_mean, first_covariance), (second_mean, second_covariance) = first, second
+    # (Σ₁·Σ₂)^½ has the trace of (Σ₁^½·Σ₂·Σ₁^½)^½, which is symmetric and so has real eigenvalues.
+    values, vectors = torch.linalg.eigh(first_covariance)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    trace = torch.linalg.eigvalsh(root @ second_covariance @ root).clamp(min=0).sqrt().sum()
+    spread = first_covariance.trace() + second_covariance.trace() - 2 * trace
+    return max(float((first_mean - second_mean).square().sum() + spread), 0.0)
+
+
+def _moments(points: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean (F,) and covariance (F, F) of points (N, F)."""
+    mean = points.mean(0)
+    centred = points - mean
+    return mean, centred.T @ centred / max(len(points) - 1, 1)
