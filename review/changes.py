@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from review.limits import Limit
+from review.precision import is_significant
 from review.revisions import Revision, Value
 
 
@@ -14,6 +15,7 @@ class Direction(StrEnum):
     BETTER = "better"
     WORSE = "worse"
     WITHIN_SPREAD = "within the spread"  # no larger than the difference that another seed may make
+    NOT_SIGNIFICANT = "not significant"  # larger than that, but within two standard errors of the difference
     CHANGED = "changed"  # the metric has no better direction, or is not in limits.yaml
     NOT_COMPARABLE = "not comparable"  # the values mean something else
     SAME = "same"
@@ -41,8 +43,15 @@ def verdicts_that_differ(revisions: Sequence[Revision]) -> list[Row]:
     return _rows([revision.verdicts for revision in revisions])
 
 
-def direction(before: Value, after: Value, limit: Limit | None) -> Direction:
-    """Whether a metric got better or worse from one revision to another."""
+def direction(before: Value, after: Value, limit: Limit | None, error: float | None = None) -> Direction:
+    """Whether a metric got better or worse from one revision to another.
+
+    Args:
+        before: value at the first revision.
+        after: value at the other.
+        limit: its better direction, and the difference that another seed may make.
+        error: the standard error of the difference, if it is known.
+    """
     if before == after:
         return Direction.SAME
     if limit is None or not is_number(before) or not is_number(after):
@@ -50,6 +59,8 @@ def direction(before: Value, after: Value, limit: Limit | None) -> Direction:
     worsening = limit.worsening(float(before), float(after))  # type: ignore[arg-type]  # they are numbers
     if abs(worsening) <= limit.max_worse:
         return Direction.WITHIN_SPREAD
+    if not is_significant(worsening, error):
+        return Direction.NOT_SIGNIFICANT
     return Direction.WORSE if worsening > 0 else Direction.BETTER
 
 

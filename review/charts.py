@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from review.revisions import Revision
+from review.revisions import ERROR, Revision
 from vae.base.errors import VAEError
 from vae.base.yaml12 import parse_yaml
 
 DOTS = 1.5  # pixels of a PNG per pixel of a chart
 ABSENT = "not at this revision"
+MEASURES = "measures.csv"
 
 
 class PlotsError(VAEError):
@@ -49,7 +50,7 @@ class Chart(NamedTuple):
     @property
     def is_table(self) -> bool:
         """Whether this is a table of a stage's measures."""
-        return PurePosixPath(self.path).name == "measures.csv"
+        return PurePosixPath(self.path).name == MEASURES
 
 
 class Picture(NamedTuple):
@@ -186,6 +187,8 @@ def _chart(
     names: Sequence[str],
     reasons: Mapping[str, str],
 ) -> Chart:
+    if PurePosixPath(path).name == MEASURES:
+        specification = _without_errors(specification)
     rows = {
         name: [
             {key: value for key, value in row.items() if key != "rev"}
@@ -199,6 +202,13 @@ def _chart(
     # The templates name an earlier version of Vega-Lite. The newest draws them alike, but warns of the version.
     specification = {key: value for key, value in specification.items() if key != "$schema"}
     return Chart(path, stage, title, _ordered(specification, names), absent, differing)
+
+
+def _without_errors(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of measures without standard errors, which the report shows beside the values."""
+    data = specification.get("data", {})
+    rows = [row for row in data.get("values", []) if not str(row.get("measure", "")).endswith(ERROR)]
+    return {**specification, "data": {**data, "values": rows}} if data else dict(specification)
 
 
 def _ordered(part: Any, names: Sequence[str]) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from review import command
+from review.comparability import incomparable_columns
 from review.comparison import (
     METRICS,
     Comparison,
@@ -13,6 +14,7 @@ from review.comparison import (
     about_names,
     choose_order,
     compare,
+    headings,
     load_runs,
     short_names,
     with_metric,
@@ -48,7 +50,7 @@ def main() -> int:
     with whole_folder(arguments.out) as folder:
         problems = write_comparison(folder, comparison, order)
     notes = "\n".join(footnotes(comparison, runs))
-    print(terminal_table(comparison), legend(order), notes, *problems, sep="\n\n")
+    print(terminal_table(comparison), textwrap.fill(legend(order), WIDTH), notes, *problems, sep="\n\n")
     print(f"\nWritten: {arguments.out}/comparison.md and table.csv, with pictures")
     return 0
 
@@ -90,23 +92,32 @@ def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list
 
 def legend(order: Order) -> str:
     """How to read the table."""
-    return f"{order} With several seeds: mean ± standard deviation."
+    return (
+        f"{order} One seed: value ± standard error, for the finite number of test images and samples. "
+        "Several seeds: mean ± standard deviation over the seeds."
+    )
 
 
 def terminal_table(comparison: Comparison) -> str:
     """Format the table with short names of columns, and only the first experiment of each setting."""
-    table = comparison.table()
     differing, metrics = short_names(
         comparison.runs.values(), comparison.parameters.columns, comparison.metrics.columns
     )
-    table["experiments"] = table["experiments"].map(_first_of)
-    return as_narrow_text(table.set_axis(["experiments", *differing, "seeds", *metrics], axis="columns"), len(metrics))
+    columns = ["experiments", *differing, "seeds", *metrics]
+    tables = []
+    for errors in (True, False):
+        table = comparison.table(errors=errors)
+        table["experiments"] = table["experiments"].map(_first_of)
+        tables.append(table.iloc[:, : len(columns)].set_axis(columns, axis="columns"))
+    reasons = comparison.apart[~comparison.setting.duplicated()]
+    return as_narrow_text(tables[0], len(metrics), shorter=tables[1], headings=headings(reasons))
 
 
 def footnotes(comparison: Comparison, runs: Sequence[Revision]) -> list[str]:
     """Notes below the table: the names behind ``+2``, how to use names, and which runs the table leaves out."""
     notes = [f"{_first_of(names)}: {names}" for names in comparison.table()["experiments"] if ", " in names]
     notes.append(about_names(comparison.runs))
+    notes += incomparable_columns(list(comparison.runs.values()), list(comparison.metrics.columns))
     metric = comparison.metrics.columns[0]
     reasons = {
         f"{metric} is missing": [run.name for run in runs if run.metrics.get(metric) is None],

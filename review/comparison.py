@@ -2,13 +2,14 @@
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, log10
 from typing import Any
 
 import pandas as pd
 
 from review.changes import in_words, is_number
+from review.comparability import comparable_groups
 from review.limits import LimitsError, load_limits, resolve, short_name
+from review.precision import standard_error, with_error
 from review.revisions import BASELINE, WORKSPACE, Revision, Value, experiments, load_revision
 
 METRICS = (
@@ -18,6 +19,9 @@ METRICS = (
     "generate.recall",
     "embed.neighbour_accuracy",
 )
+
+
+NOT_COMPARABLE = "not comparable"  # the column that says why
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,9 @@ class Comparison:
         runs: the runs by name.
         parameters: the parameters that differ between runs, without seeds.
         metrics: the compared metrics.
+        errors: the standard errors of these metrics, with NaN where there is none.
+        apart: why each run is ranked apart: its first metric cannot be compared with that of the runs above. Empty for
+            runs in the first group.
         setting: what each run shares with the runs that differ from it only in seeds: ``latent_dim 2, beta 0.5``, or
             the name of the first run if nothing differs.
     """
@@ -51,6 +58,8 @@ class Comparison:
     runs: Mapping[str, Revision]
     parameters: pd.DataFrame
     metrics: pd.DataFrame
+    errors: pd.DataFrame
+    apart: "pd.Series[str]"
     setting: "pd.Series[str]"
 
     @property
@@ -59,19 +68,30 @@ class Comparison:
         first = self.setting.drop_duplicates()
         return {setting: self.runs[name] for name, setting in first.items()}  # type: ignore[index]
 
-    def table(self) -> pd.DataFrame:
-        """A row per setting: names of its runs, parameters that differ, number of seeds, and each metric as text."""
-        grouped = [part.groupby(self.setting, sort=False) for part in (self.parameters, self.metrics)]
-        names = self.setting.index.to_series().groupby(self.setting, sort=False)
-        return pd.concat(
+    def table(self, *, errors: bool = True) -> pd.DataFrame:
+        """A row per setting: names of its runs, parameters that differ, number of seeds, and each metric as text.
+
+        A last column says why settings are ranked apart, if any are.
+
+        Args:
+            errors: whether to show the standard errors of single runs.
+        """
+        rows = [
             [
-                names.agg(", ".join).rename("experiments"),
-                grouped[0].first().map(in_words),
-                names.size().rename("seeds"),
-                grouped[1].agg(summary),
-            ],
-            axis="columns",
-        ).reset_index(drop=True)
+                ", ".join(map(str, runs)),
+                *self.parameters.loc[runs[0]].map(in_words),
+                len(runs),
+                *(
+                    summary(self.metrics[metric].loc[runs], self.errors[metric].loc[runs] if errors else None)
+                    for metric in self.metrics
+                ),
+                self.apart[runs[0]],
+            ]
+            for runs in self.setting.index.to_series().groupby(self.setting, sort=False).agg(list)
+        ]
+        columns = ["experiments", *self.parameters.columns, "seeds", *self.metrics.columns, NOT_COMPARABLE]
+        table = pd.DataFrame(rows, columns=columns, dtype=object)
+        return table if self.apart.any() else table.drop(columns=NOT_COMPARABLE)
 
 
 def load_runs(names: Sequence[str] = ()) -> list[Revision]:
@@ -133,6 +153,12 @@ def metrics_of(runs: Sequence[Revision], metrics: Sequence[str]) -> pd.DataFrame
     return pd.DataFrame(rows, index=[run.name for run in runs], columns=list(metrics), dtype=object)
 
 
+def errors_of(runs: Sequence[Revision], metrics: Sequence[str]) -> pd.DataFrame:
+    """The standard errors of some metrics of runs, one row per run, with NaN if there is none."""
+    rows = [[standard_error(run, metric) for metric in metrics] for run in runs]
+    return pd.DataFrame(rows, index=[run.name for run in runs], columns=list(metrics), dtype=float)
+
+
 def short_names(
     runs: Iterable[Revision], parameters: Iterable[str], metrics: Iterable[str]
 ) -> tuple[list[str], list[str]]:
@@ -165,20 +191,32 @@ def compare(runs: Sequence[Revision], order: Order) -> Comparison:
     """Group runs that differ only in seeds, and rank the groups by the mean of the first metric.
 
     Runs with the same parameters, including seeds, count once, such as a commit and the experiment it was made from.
-    Settings without the metric come last.
+    Settings without the metric come last. Settings whose metric cannot be compared with that of the first run, such as
+    the loss of another likelihood, are ranked apart, below the others.
     """
     parameters = parameters_of(runs).drop_duplicates()
     by_name = {run.name: run for run in runs if run.name in parameters.index}
-    metrics = metrics_of(list(by_name.values()), order.metrics)
+    distinct = list(by_name.values())
+    metrics = metrics_of(distinct, order.metrics)
     parameters = those_that_differ(parameters[[key for key in parameters if not is_seed(str(key))]])
     words = {name: _in_words(run, list(parameters.columns)) for name, run in by_name.items()}
     setting = pd.Series(words, dtype=object).replace("", next(iter(by_name), ""))
     means = numbers(metrics[order.metrics[0]]).groupby(setting).transform("mean")
-    ranked = means.sort_values(ascending=not order.highest_first, kind="stable").index
+    # A setting is judged by its first run, so that runs which differ only in seeds stay together.
+    groups = comparable_groups(order.metrics[0], [by_name[str(name)] for name in setting.drop_duplicates().index])
+    places = {setting[run.name]: place for place, group in enumerate(groups) for run in group.runs}
+    ranked = [
+        name
+        for place in range(len(groups))
+        for name in means.sort_values(ascending=not order.highest_first, kind="stable").index
+        if places[setting[name]] == place
+    ]
     return Comparison(
         {str(name): by_name[str(name)] for name in ranked},
         parameters.loc[ranked],
         metrics.loc[ranked],
+        errors_of(distinct, order.metrics).loc[ranked],
+        pd.Series({name: groups[places[setting[name]]].reason for name in ranked}, dtype=object),
         setting.loc[ranked],
     )
 
@@ -187,14 +225,30 @@ def _in_words(run: Revision, parameters: Sequence[str]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {in_words(run.parameters.get(key))}" for key in parameters)
 
 
-def summary(values: "pd.Series[Any]") -> str:
-    """Format a metric: its value, or mean ± standard deviation over several runs."""
+def summary(values: "pd.Series[Any]", errors: "pd.Series[float] | None" = None) -> str:
+    """Format a metric: of one run, its value ± standard error; of several, mean ± standard deviation over the runs.
+
+    Args:
+        values: the value of each run.
+        errors: the standard error of each run's value, if it is to be shown.
+    """
     found = numbers(values).dropna()
     if found.empty:
         value: Value = values.iloc[0]
         return in_words(value)
     mean, spread = found.mean(), found.std()
+    if len(values) == 1 and errors is not None and errors.iloc[0] > 0:
+        return with_error(mean, errors.iloc[0])
     if len(found) == 1 or spread == 0:
         return f"{mean:.5g}" + " ± 0" * (len(found) > 1)
-    decimals = max(0, 1 - floor(log10(spread)))  # shows two digits of the standard deviation
-    return f"{mean:.{decimals}f} ± {spread:.{decimals}f}"
+    return with_error(mean, spread)
+
+
+def headings(reasons: "pd.Series[str]") -> dict[int, str]:
+    """The lines above the groups of a table that are ranked apart, by the number of their first row.
+
+    Args:
+        reasons: why each row is ranked apart from the first ones.
+    """
+    starts = [place for place in range(1, len(reasons)) if reasons.iloc[place] != reasons.iloc[place - 1]]
+    return {place: f"Not comparable with the first rows, because of {reasons.iloc[place]}:" for place in starts}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from review.changes import in_words, is_number
+from review.comparability import comparable_groups
 from review.comparison import Comparison, numbers
 from review.revisions import Value
 from vae.figures.canvas import canvas, leave_empty
@@ -41,7 +42,8 @@ def hyperparameters(comparison: Comparison) -> "Figure":
     """Draw a panel for each metric and hyperparameter: runs as points, and lines through their means.
 
     A line joins settings that agree in all other hyperparameters. More than seven lines share one colour. Error bars
-    are one standard deviation over seeds.
+    are one standard deviation over seeds, or for a single run one standard error. Runs whose metric cannot be compared
+    with that of the first run are left out, which the label of the axis says.
     """
     metrics, differing = list(comparison.metrics.columns), list(comparison.parameters.columns)
     width = max(8.0, PANEL_WIDTH * max(len(differing), 1))
@@ -49,7 +51,7 @@ def hyperparameters(comparison: Comparison) -> "Figure":
         width,
         0.9 + PANEL_HEIGHT * len(metrics),
         "Metrics against hyperparameters",
-        "Small points: runs. Large points: means over seeds, with one standard deviation as error bars.",
+        "Small points: seeds. Large: their mean ± standard deviation, or a single run ± standard error.",
     )
     panels = figure.subplots(len(metrics), max(len(differing), 1), squeeze=False)
     for row, metric in zip(panels, metrics, strict=True):
@@ -65,19 +67,28 @@ def hyperparameters(comparison: Comparison) -> "Figure":
 def _draw(axes: "Axes", comparison: Comparison, parameter: str, metric: str) -> None:
     chosen = comparison.parameters[parameter]
     places = _places(axes, list(chosen.unique()))
+    first, *others = comparable_groups(metric, list(comparison.runs.values()))
+    compared = [run.name for run in first.runs]
     runs = pd.DataFrame(
-        {"x": chosen.map(places), "y": numbers(comparison.metrics[metric]), "line": _lines(comparison, parameter)}
+        {
+            "x": chosen.map(places),
+            "y": numbers(comparison.metrics[metric]).where(chosen.index.isin(compared)),
+            "error": comparison.errors[metric],
+            "line": _lines(comparison, parameter),
+        }
     ).sort_values("line", kind="stable")
     lines = runs.groupby("line", observed=True)
     told_apart = len(lines) <= len(SERIES)
     for (label, line), (colour, marker) in zip(lines, SERIES if told_apart else [SERIES[0]] * len(lines), strict=False):
-        found = line.dropna().groupby("x")["y"].agg(["mean", "std", "count"])
+        by_setting = line.dropna(subset="y").groupby("x")
+        found = by_setting["y"].agg(["mean", "std", "count"])
+        bars = found["std"].where(found["count"] > 1, by_setting["error"].first())
         seeds = line[line["x"].isin(found.index[found["count"] > 1])]
         axes.scatter(seeds["x"], seeds["y"], s=10, color=colour, alpha=0.5, linewidths=0)
         axes.errorbar(
             found.index,
             found["mean"],
-            found["std"].fillna(0.0),
+            bars.fillna(0.0),
             color=colour,
             marker=marker,
             markersize=6,
@@ -86,7 +97,7 @@ def _draw(axes: "Axes", comparison: Comparison, parameter: str, metric: str) -> 
             capsize=3,
             label=str(label) if told_apart else None,
         )
-    axes.set_xlabel(parameter)
+    axes.set_xlabel("\n".join([parameter, *(f"not shown: {group.reason}" for group in others)]))
     axes.set_ylabel(f"{metric}\n(nats per image)" if metric.endswith(IN_NATS) else metric)
     axes.grid(alpha=0.3)
     if runs["y"].nunique() == 1:  # matplotlib would show rounding errors large

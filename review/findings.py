@@ -19,17 +19,23 @@ from review.changes import (
 from review.charts import ABSENT, Chart, Picture, Plots
 from review.comparability import why_not_comparable
 from review.limits import Limit
-from review.revisions import Revision, Value, Values, flattened
+from review.precision import error_of_difference, standard_error, with_error
+from review.revisions import Revision, Value, flattened
 from vae.diagnostics.verdict import Level
 
 LONGEST_VALUE = 100  # characters; longer values are cut so that they do not break a table
 LIGHTS: Mapping[str, str] = {Level.HEALTHY: "●", Level.WARNING: "▲", Level.FAILURE: "■", Level.NOT_JUDGED: "◆"}
 FROM_BEST_TO_WORST: Sequence[object] = (Level.HEALTHY, Level.WARNING, Level.FAILURE)
+ERRORS = (
+    "± is one standard error, for the finite number of test images and samples. The error of a change on the same test "
+    "images is smaller than those of its two values, since it compares the runs image by image."
+)
 # Marks of changes, which do not rely on colour alone.
 MARKS = {
     Direction.BETTER: "✓ better",
     Direction.WORSE: "✗ worse",
     Direction.WITHIN_SPREAD: "≈",
+    Direction.NOT_SIGNIFICANT: "not significant",
     Direction.CHANGED: "",
     Direction.NOT_COMPARABLE: "not comparable",
     Direction.SAME: "=",
@@ -40,8 +46,9 @@ class Cell(NamedTuple):
     """A value at one revision, and its difference from the base.
 
     Attributes:
-        text: the value as text.
-        difference: the signed difference; empty if the values are equal or not numbers.
+        text: the value as text, with its standard error if that is known.
+        difference: the signed difference, with its own standard error if that is known; empty if the values are equal
+            or not numbers.
         direction: whether the difference is better or worse.
         light: the mark of a verdict's level.
         reason: why the value cannot be compared with the base, if it cannot.
@@ -103,8 +110,7 @@ class Findings:
     @cached_property
     def parameters(self) -> list[Line]:
         """Parameters that differ between revisions."""
-        rows = parameters_that_differ(self.revisions)
-        return [self._line(row, [each.parameters for each in self.revisions]) for row in rows]
+        return [self._parameter(row) for row in parameters_that_differ(self.revisions)]
 
     @cached_property
     def verdicts(self) -> list[Line]:
@@ -137,18 +143,12 @@ class Findings:
         rows = metrics_that_differ(self.revisions)
         # The summaries of verdicts repeat the verdicts.
         rows = [row for row in rows if not row.key.endswith("_verdict")]
-        limits = self.limits or {}
-        base, *heads = self.revisions
-        lines = [
-            self._line(
-                row,
-                [each.metrics for each in self.revisions],
-                limits.get(row.key),
-                [why_not_comparable(row.key, base, head) for head in heads],
-            )
-            for row in rows
-        ]
-        return sorted(lines, key=_rank)
+        return sorted(map(self._metric, rows), key=_rank)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether any metric has a standard error."""
+        return any(revision.errors for revision in self.revisions)
 
     @property
     def charts(self) -> list[Chart]:
@@ -175,21 +175,31 @@ class Findings:
         """Whether nothing that a report shows differs between the revisions."""
         return not (self.parameters or self.verdicts or self._measured or self.charts or self.pictures)
 
-    def _line(
-        self, row: Row, values: Sequence[Values], limit: Limit | None = None, reasons: Sequence[str] = ()
-    ) -> Line:
-        present = [row.key in each for each in values]
-        texts = [
-            _shortened(in_words(value)) if there else ABSENT for value, there in zip(row.values, present, strict=True)
+    def _parameter(self, row: Row) -> Line:
+        cells = [
+            Cell(
+                _shortened(in_words(value)) if row.key in revision.parameters else ABSENT,
+                _difference(row.values[0], value),
+                direction(row.values[0], value, None),
+            )
+            for value, revision in zip(row.values, self.revisions, strict=True)
         ]
-        before = row.values[0]
-        heads = [
-            Cell(text, direction=Direction.NOT_COMPARABLE, reason=reason)
-            if reason and before != after
-            else Cell(text, _difference(before, after), direction(before, after, limit))
-            for text, after, reason in zip(texts[1:], row.values[1:], reasons or [""] * len(texts[1:]), strict=True)
-        ]
-        return Line(row.key, Cell(texts[0]), tuple(heads), limit)
+        return Line(row.key, Cell(cells[0].text), tuple(cells[1:]))
+
+    def _metric(self, row: Row) -> Line:
+        limit = (self.limits or {}).get(row.key)
+        base, *heads = self.revisions
+        before, *afters = row.values
+        cells = []
+        for head, after in zip(heads, afters, strict=True):
+            text = _measured(row.key, after, head)
+            reason = why_not_comparable(row.key, base, head)
+            if reason and before != after:
+                cells.append(Cell(text, direction=Direction.NOT_COMPARABLE, reason=reason))
+            else:
+                error = error_of_difference(row.key, base, head)
+                cells.append(Cell(text, _difference(before, after, error), direction(before, after, limit, error)))
+        return Line(row.key, Cell(_measured(row.key, before, base)), tuple(cells), limit)
 
 
 def _rank(line: Line) -> int:
@@ -226,12 +236,23 @@ def _compared_by(revision: Revision) -> set[str]:
     return {f"{stage}.{key}" for stage, text in contents.items() if text for key, _ in flattened(json.loads(text))}
 
 
-def _difference(before: Value, after: Value) -> str:
-    """The signed difference with three significant digits, and with a typographic minus."""
+def _measured(metric: str, value: Value, revision: Revision) -> str:
+    """The value of a metric as text, with its standard error if that is known."""
+    if metric not in revision.metrics:
+        return ABSENT
+    error = standard_error(revision, metric)
+    return with_error(float(value), error) if error and is_number(value) else _shortened(in_words(value))  # type: ignore[arg-type]
+
+
+def _difference(before: Value, after: Value, error: float | None = None) -> str:
+    """The signed difference with its standard error, or with three significant digits; with a typographic minus."""
     if before == after or not is_number(before) or not is_number(after):
         return ""
     difference = after - before  # type: ignore[operator]  # they are numbers
-    text = f"{difference:+d}" if isinstance(difference, int) else f"{difference:+.3g}"
+    if error:
+        text = with_error(difference, error, signed=True)
+    else:
+        text = f"{difference:+d}" if isinstance(difference, int) else f"{difference:+.3g}"
     return text.replace("-", "−")
 
 

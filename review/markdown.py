@@ -13,7 +13,7 @@ from review.tables import as_markdown
 
 # In bytes. GitHub's limit is 65,536 characters; the rest is for what a comment has around the report.
 LONGEST_COMMENT = 65_000
-NUMBER = re.compile(r"[+−-]?\d[\d.]*(e[+-]?\d+)?")
+NUMBER = re.compile(r"[+−-]?\d[\d.]*(e[+-]?\d+)?( ± [\d.]+)?")
 
 
 class Detail(NamedTuple):
@@ -77,7 +77,7 @@ def as_plain(text: str) -> str:
 
 
 def as_value(text: str) -> str:
-    """Format a number as it is, and any other text as code."""
+    """Format a number, with or without its standard error, as it is, and any other text as code."""
     return text if NUMBER.fullmatch(text) or text in {"–", ""} else as_code(text)
 
 

@@ -11,6 +11,7 @@ WORDS = {
     Direction.BETTER: "better",
     Direction.WORSE: "worse",
     Direction.WITHIN_SPREAD: "within the spread over seeds",
+    Direction.NOT_SIGNIFICANT: "not significant",
     Direction.NOT_COMPARABLE: "not comparable",
     Direction.CHANGED: "changed",
 }

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from review.charts import ABSENT, Chart, Picture, vega_scripts
-from review.findings import MARKS, Findings
+from review.findings import ERRORS, MARKS, Findings
 from review.limits import LIMITS
 from review.outcome import outcome
 
@@ -84,6 +84,7 @@ def environment(autoescape: bool, **functions: Callable[..., object]) -> "Enviro
     found.globals |= functions
     found.globals |= {
         "ABSENT": ABSENT,
+        "ERRORS": ERRORS,
         "LIMITS": LIMITS,
         "MARKS": MARKS,
         "chart_path": chart_path,

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from vae.base.yaml12 import YAMLError, parse_yaml
 WORKSPACE = "workspace"
 BASELINE = "HEAD"  # the commit that experiments start from
 VERDICT = "verdict"  # prefix of verdicts in measures.csv: verdict.SUBJECT
+ERROR = "_se"  # suffix of standard errors: recall_se is that of recall
 
 Value = bool | int | float | str | tuple[Any, ...] | None
 Values = Mapping[str, Value]
@@ -34,9 +36,10 @@ class Revision:
         name: the name as given by the user.
         parameters: the values of ``params.yaml`` by dotted key, e.g. ``train.beta``.
         metrics: the values of ``metrics/STAGE.json`` and ``plots/STAGE/measures.csv`` by dotted key, e.g.
-            ``evaluate.test.negative_elbo``.
+            ``evaluate.test.negative_elbo``, without their standard errors.
         verdicts: the levels of verdicts by dotted key, e.g. ``evaluate.posterior_collapse``.
         files: a file system to read files at this revision, including those in DVC's cache.
+        errors: the standard errors by metric. The files have that of ``recall`` as ``recall_se``.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Revision:
     metrics: Values
     verdicts: Mapping[str, str]
     files: Any = field(repr=False, compare=False)
+    errors: Mapping[str, float] = field(default_factory=dict)
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, or None if the revision or DVC's cache has no such file."""
@@ -72,8 +76,17 @@ def load_revision(name: str, project: Path = Path()) -> Revision:
                 verdicts[f"{stage}.{subject}"] = str(value)
             else:
                 measured[f"{stage}.{key}"] = value
-    parameters = _parse(name, files, "params.yaml", parse_yaml)
-    return Revision(name, dict(flattened(parameters)), measured, verdicts, files)
+    parameters = dict(flattened(_parse(name, files, "params.yaml", parse_yaml)))
+    metrics = {key: value for key, value in measured.items() if not key.endswith(ERROR)}
+    return Revision(name, parameters, metrics, verdicts, files, _errors(measured))
+
+
+def _errors(measured: Values) -> dict[str, float]:
+    """The standard errors among the values of a revision's files, by metric."""
+    found = {key.removesuffix(ERROR): value for key, value in measured.items() if key.endswith(ERROR)}
+    return {
+        key: float(value) for key, value in found.items() if isinstance(value, int | float) and math.isfinite(value)
+    }
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:

@@ -1,6 +1,7 @@
 """Format tables for Markdown and for a terminal."""
 
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,20 +28,56 @@ def as_text(table: "pd.DataFrame") -> str:
     return named.to_string(col_space=[len(name) + 1 for name in others])
 
 
-def as_narrow_text(table: "pd.DataFrame", droppable: int) -> str:
-    """Format a table for a terminal, no wider than ``WIDTH``. Drop columns if necessary, and name them below.
+def as_narrow_text(
+    table: "pd.DataFrame",
+    droppable: int,
+    *,
+    shorter: "pd.DataFrame | None" = None,
+    headings: Mapping[int, str] | None = None,
+) -> str:
+    """Format a table for a terminal, no wider than ``WIDTH``.
+
+    If it is too wide, it loses standard errors, then columns, both from the right. Notes below it name them.
 
     Args:
         table: a table with text in every cell.
         droppable: how many columns at the right may be dropped. The first of them always stays.
+        shorter: the same table without standard errors.
+        headings: lines of text to insert above rows, by the number of the row.
     """
+    notes = []
+    if shorter is not None and not _fits(table):
+        table, plain = _without_errors(table, shorter)
+        notes = [f"Standard errors left out to fit the line: {', '.join(plain)}."] if plain else []
     for dropped in range(max(droppable, 1)):
         kept = table.iloc[:, : len(table.columns) - dropped]
-        text = as_text(kept)
-        if max(map(len, text.splitlines())) <= WIDTH:
+        if _fits(kept):
             break
-    if not dropped:
-        return text
-    names = ", ".join(table.columns[len(kept.columns) :])
-    note = f"Left out to fit the line: {names}. List fewer metrics, or the important ones first, in METRICS=…"
-    return f"{text}\n\n{textwrap.fill(note, WIDTH)}"
+    if dropped:
+        names = ", ".join(table.columns[len(kept.columns) :])
+        notes.append(
+            f"Left out to fit the line: {names}. List fewer metrics, or the important ones first, in METRICS=…"
+        )
+    head, *rows = as_text(kept).splitlines()
+    for place, heading in sorted((headings or {}).items(), reverse=True):
+        rows[place:place] = ["", *textwrap.wrap(heading, WIDTH)]
+    return "\n\n".join(["\n".join([head, *rows]), *(textwrap.fill(note, WIDTH) for note in notes)])
+
+
+def _without_errors(table: "pd.DataFrame", shorter: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
+    """Take columns from the shorter table, from the right, until the table fits; return their names, too."""
+    plain: list[str] = []
+    for name in reversed(table.columns):
+        narrower = table.assign(**{name: shorter[name]})
+        if not _fits(table) and _width(narrower) < _width(table):
+            table = narrower
+            plain.insert(0, name)
+    return table, plain
+
+
+def _fits(table: "pd.DataFrame") -> bool:
+    return _width(table) <= WIDTH
+
+
+def _width(table: "pd.DataFrame") -> int:
+    return max(map(len, as_text(table).splitlines()))

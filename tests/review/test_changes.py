@@ -44,6 +44,23 @@ def test_a_row_has_the_metric_of_each_of_three_revisions() -> None:
 
 
 @pytest.mark.parametrize(
+    ("after", "error", "expected"),
+    [
+        (10.4, 1.0, Direction.WITHIN_SPREAD),
+        (10.6, 0.3, Direction.NOT_SIGNIFICANT),
+        (9.4, 0.3, Direction.NOT_SIGNIFICANT),
+        (10.6, 0.29, Direction.WORSE),
+        (9.4, 0.29, Direction.BETTER),
+        (9.4, None, Direction.BETTER),
+    ],
+)
+def test_a_change_beyond_its_limit_is_not_significant_within_two_standard_errors(
+    after: float, error: float | None, expected: Direction
+) -> None:
+    assert direction(10.0, after, LOWER, error) is expected
+
+
+@pytest.mark.parametrize(
     ("value", "words"), [(None, "–"), ((200, 200), "[200, 200]"), (True, "true"), (0.25, "0.25"), ("mnist", "mnist")]
 )
 def test_values_are_written_as_in_params_yaml_and_a_missing_value_is_a_dash(value: Value, words: str) -> None:

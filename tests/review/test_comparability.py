@@ -6,7 +6,7 @@ import pytest
 
 from review.changes import Direction
 from review.charts import Plots
-from review.comparability import SAME, why_not_comparable
+from review.comparability import SAME, comparable_groups, why_not_comparable
 from review.findings import Findings
 from review.limits import Limit, load_limits
 from review.outcome import sentence
@@ -43,7 +43,9 @@ def changed(**parameters: Any) -> Revision:
         ({"train__beta": 4.0}, [VALIDATION]),
         ({"train__free_bits": 0.5}, [VALIDATION]),
         ({"train__importance_samples": 5}, [VALIDATION]),
-        ({"prepare__validation_fraction": 0.2}, [VALIDATION]),
+        ({"prepare__validation_fraction": 0.2}, [VALIDATION, RECALL]),
+        ({"prepare__train_images": 1000}, [RECALL]),
+        ({"prepare__seed": 1}, [VALIDATION, RECALL]),
         ({"generate__samples": 100}, [RECALL]),
         ({"generate__neighbours": 3}, [RECALL]),
         ({"embed__neighbours": 3}, [ACCURACY]),
@@ -55,6 +57,43 @@ def test_a_parameter_makes_the_metrics_incomparable_whose_meaning_it_changes(
 ) -> None:
     metrics = (ELBO, IWAE, ACCURACY, VALIDATION, RECALL, KL)
     assert {key for key in metrics if why_not_comparable(key, changed(), changed(**changes))} == set(not_comparable)
+
+
+@pytest.mark.parametrize("form", ["", "real.", "mixture."])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("frechet_distance", {"seed", "samples"}),
+        ("unclear_share", {"seed", "samples"}),
+        ("class_balance", {"seed", "samples"}),
+        *((name, {"seed", "samples", "neighbours"}) for name in ("precision", "recall", "density", "coverage")),
+    ],
+)
+def test_measures_of_samples_need_the_same_classifier_and_as_many_samples(
+    form: str, name: str, parameters: set[str]
+) -> None:
+    changes = {
+        "seed": {"prepare__seed": 1},
+        "samples": {"generate__samples": 9},
+        "neighbours": {"generate__neighbours": 3},
+    }
+    metric = f"generate.{form}{name}"
+    found = {key for key, change in changes.items() if why_not_comparable(metric, changed(), changed(**change))}
+    assert found == parameters
+
+
+def test_runs_are_grouped_by_what_can_be_compared_with_the_reason_against_the_first_group() -> None:
+    likelihoods = ("bernoulli", "gaussian", "bernoulli", "laplace", "gaussian")
+    runs = [changed(model__likelihood=likelihood) for likelihood in likelihoods]
+    groups = comparable_groups(ELBO, runs)
+    assert [[runs.index(run) for run in group.runs] for group in groups] == [[0, 0], [1, 1], [3]]
+    assert [group.reason for group in groups] == [
+        "",
+        "another model.likelihood (gaussian)",
+        "another model.likelihood (laplace)",
+    ]
+    assert [group.reason for group in comparable_groups(KL, runs)] == [""]
+    assert comparable_groups(ELBO, []) == []
 
 
 def test_the_reason_names_every_parameter_that_differs() -> None:

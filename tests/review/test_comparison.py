@@ -4,7 +4,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from review.comparison import Comparison, Order, choose_order, compare, short_names, summary, with_metric
+from review.comparability import incomparable_columns
+from review.comparison import (
+    Comparison,
+    Order,
+    choose_order,
+    compare,
+    short_names,
+    summary,
+    with_metric,
+)
 from review.limits import LimitsError
 from review.revisions import Revision, Value
 from tests.review.revisions import revision
@@ -71,6 +80,34 @@ def test_a_parameter_that_older_runs_lack_is_a_dash() -> None:
 def test_one_and_one_point_zero_are_the_same_value_of_a_parameter() -> None:
     runs = [revision(str(value), {"train.beta": value}, {"loss": 1.0}) for value in (1, 1.0)]
     assert len(compare(runs, LOSS).runs) == 1
+
+
+def test_a_single_run_has_its_standard_error_and_several_seeds_their_standard_deviation() -> None:
+    parameters: list[dict[str, Value]] = [{"a.b": 1, "a.seed": 0}, {"a.b": 1, "a.seed": 1}, {"a.b": 2, "a.seed": 0}]
+    runs = [
+        revision(str(place), each, {"loss": 1.0 + place}, errors={"loss": 0.25})
+        for place, each in enumerate(parameters)
+    ]
+    comparison = compare(runs, LOSS)
+    assert list(comparison.table()["loss"]) == ["1.50 ± 0.71", "3.00 ± 0.25"]
+    assert list(comparison.table(errors=False)["loss"]) == ["1.50 ± 0.71", "3"]
+
+
+def test_runs_of_another_likelihood_are_ranked_apart_with_the_reason() -> None:
+    elbo = "evaluate.test.negative_elbo"
+    chosen = {"a": ("bernoulli", 25.0), "b": ("gaussian", -90.0), "c": ("bernoulli", 24.0), "d": ("gaussian", -95.0)}
+    runs = [
+        revision(name, {"model.likelihood": likelihood, "train.beta": place}, {elbo: loss})
+        for place, (name, (likelihood, loss)) in enumerate(chosen.items())
+    ]
+    table = compare(runs, Order([elbo])).table()
+    assert list(table["experiments"]) == ["c", "a", "d", "b"]
+    assert list(table["not comparable"]) == ["", "", *["another model.likelihood (gaussian)"] * 2]
+    alike = compare(runs, Order(["evaluate.test.kl", elbo]))
+    assert "not comparable" not in alike.table()
+    assert incomparable_columns(runs, ["evaluate.test.kl", elbo]) == [
+        f"{elbo} of b, d is not comparable with a: another model.likelihood (gaussian)."
+    ]
 
 
 @pytest.mark.parametrize(

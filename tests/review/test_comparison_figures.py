@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,7 @@ from review.comparison_figures import hyperparameters
 from review.revisions import Revision, Value
 from tests.review.revisions import revision
 
-KL, ACCURACY = "evaluate.test.kl", "embed.accuracy"
+ELBO, KL, ACCURACY = "evaluate.test.negative_elbo", "evaluate.test.kl", "embed.accuracy"
 
 
 def grid(**values: list[Value]) -> list[Revision]:
@@ -55,6 +56,24 @@ def test_runs_are_points_and_their_standard_deviation_is_an_error_bar() -> None:
     np.testing.assert_array_equal(points.get_offsets(), [[2, 0], [2, 1], [20, 2], [20, 3]])
     (first, _) = bar.get_segments()  # type: ignore[attr-defined]
     np.testing.assert_allclose(first[:, 1], [0.5 - np.sqrt(0.5), 0.5 + np.sqrt(0.5)])
+
+
+def test_a_single_run_has_its_standard_error_as_an_error_bar() -> None:
+    runs = [replace(run, errors={KL: 0.25}) for run in grid(latent_dim=[2, 20]) if run.parameters["train.seed"] == 0]
+    _, bar = hyperparameters(compare(runs, Order([KL]))).axes[0].collections
+    ends = np.stack(bar.get_segments())[:, :, 1]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(ends, [[-0.25, 0.25], [1.75, 2.25]])
+
+
+def test_a_run_whose_metric_cannot_be_compared_is_left_out_with_a_note() -> None:
+    runs = [
+        revision(likelihood, {"model.likelihood": likelihood}, {ELBO: loss, KL: loss})
+        for likelihood, loss in (("bernoulli", 24.0), ("gaussian", -90.0))
+    ]
+    first, second = hyperparameters(compare(runs, Order([ELBO, KL]))).axes
+    assert [len(axes.containers[0][0].get_xdata()) for axes in (first, second)] == [1, 2]
+    assert first.get_xlabel() == "model.likelihood\nnot shown: another model.likelihood (gaussian)"
+    assert second.get_xlabel() == "model.likelihood"
 
 
 def test_a_run_without_the_metric_is_left_out_of_the_picture() -> None:

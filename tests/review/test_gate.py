@@ -1,14 +1,18 @@
 """The gate, and its command line."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from review.gate import Check, check, chosen_limits, table
-from review.limits import Limit, LimitsError
+from review.gate import Check, check, chosen_limits, notes, table
+from review.limits import Limit, LimitsError, load_limits
+from review.revisions import load_revision
+from review.tables import WIDTH
+from tests.imports import ROOT
 from tests.projects import Project
-from tests.review.revisions import revision
+from tests.review.revisions import revision, with_groups
 
 LIMITS = {"a": Limit(better="lower", max_worse=0.5), "b": Limit(better="higher", max_worse=0.0)}
 
@@ -37,6 +41,69 @@ def test_the_table_lists_failed_metrics_first() -> None:
     assert head.split() == ["metric", "main", "topic", "worse", "by", "limit"]
     assert first.split() == ["WORSE", "bad", "1.0", "3.0", "+2", "1"]
     assert second.split()[:2] == ["ok", "fine"]
+
+
+ELBO = "evaluate.test.negative_elbo"
+ELBO_LIMIT = {ELBO: Limit(better="lower", max_worse=0.5)}
+
+
+@pytest.mark.parametrize(
+    ("worsening", "error", "result"),
+    [
+        (0.4, 0.1, "ok"),
+        (0.4, 0.3, "ok"),
+        (0.6, 0.25, "WORSE"),
+        (0.6, 0.3, "not significant"),
+        (0.6, 0.31, "not significant"),
+        (0.6, 0.0, "WORSE"),
+        (0.6, None, "WORSE"),
+        (-5.0, 0.1, "ok"),
+    ],
+)
+def test_a_metric_fails_beyond_both_its_limit_and_two_standard_errors(
+    worsening: float, error: float | None, result: str
+) -> None:
+    each = Check("a", 1.0, 1.0 + worsening, worsening, limit=0.5, error=error)
+    assert (each.result, each.passed) == (result, result != "WORSE")
+
+
+def test_the_same_worsening_is_significant_only_if_the_runs_are_paired() -> None:
+    base = with_groups("main", {ELBO: 24.0}, [20.0, 30.0, 25.0, 21.0])
+    means = [20.6, 30.7, 25.6, 21.7]
+    paired = with_groups("topic", {ELBO: 24.65}, means)
+    unpaired = with_groups("topic", {ELBO: 24.65}, means, test_images="others")
+    assert [check(base, head, ELBO_LIMIT)[0].result for head in (paired, unpaired)] == ["WORSE", "not significant"]
+
+
+def test_the_table_shows_the_error_of_the_difference_and_the_notes_say_what_is_not_significant() -> None:
+    base = revision("main", metrics={"a": 24.0, "b": 0.5, "c": 1.0}, errors={"a": 0.3, "b": 0.003, "c": 0.3})
+    head = revision("topic", metrics={"a": 25.0, "b": 0.45, "c": 1.0}, errors={"a": 0.4, "b": 0.004, "c": 0.4})
+    limits = {
+        "c": Limit(better="lower", max_worse=0.5),
+        "a": Limit(better="lower", max_worse=0.5),
+        "b": Limit(better="higher", max_worse=0.01),
+    }
+    checks = check(base, head, limits)
+    lines = [re.split(r"\s{2,}", line.strip()) for line in table(checks, "main", "topic").splitlines()[2:]]
+    assert lines == [
+        ["WORSE", "b", "0.5", "0.45", "+0.0500 ± 0.0050", "0.01"],
+        ["not significant", "a", "24.0", "25.0", "+1.00 ± 0.50", "0.5"],
+        ["ok", "c", "1.0", "1.0", "+0.00 ± 0.50", "0.5"],
+    ]
+    assert notes(checks, base, head) == [
+        "± is one standard error of the difference, for the finite number of test images and samples.",
+        "Worse by more than the limit, but within two standard errors: a.",
+        "Worse by more than the limit, or missing: b.",
+    ]
+    uncertain = [each for each in checks if each.metric != "b"]
+    assert notes(uncertain, base, head)[-1] == "No metric got significantly worse by more than its limit (2 checked)."
+
+
+def test_the_table_fits_a_terminal_with_the_longest_names_and_errors() -> None:
+    names = list(load_limits(ROOT / "limits.yaml"))
+    checks = [Check(name, 102.912, 1102.91, 1000.0, 0.00041, "", 0.00038) for name in names]
+    lines = table([each._replace(worsening=0.61, error=0.38) for each in checks], "main", "workspace").splitlines()
+    assert max(map(len, lines)) <= WIDTH
 
 
 def test_a_metric_that_cannot_be_compared_passes_and_says_so() -> None:
@@ -103,7 +170,8 @@ def test_the_gate_fails_a_worse_metric_and_passes_a_better_one(clone: Project) -
 def test_an_unchanged_workspace_passes_the_committed_limits_and_a_note_says_if_the_images_differ(
     clone: Project,
 ) -> None:
-    assert "10 checked" in clone.run("python", "-m", "review.gate", "HEAD")
+    measured = set(load_limits(clone.folder / "limits.yaml")) & set(load_revision("HEAD", clone.folder).metrics)
+    assert f"({len(measured)} checked)" in clone.run("python", "-m", "review.gate", "HEAD")
     clone.set({"prepare.binarize": "threshold"})
     output = clone.run("python", "-m", "review.gate", "HEAD")
     assert "Note: the images differ: prepare.binarize is none and threshold." in output

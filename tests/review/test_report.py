@@ -1,6 +1,7 @@
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +18,7 @@ from review.report import load_findings, write_report
 from review.revisions import Revision, Value
 from tests.projects import Project
 from tests.review.changed import changed_clone, edit, with_verdict
-from tests.review.revisions import NoFiles
+from tests.review.revisions import NoFiles, with_groups
 
 OUTCOME = (
     "1 metric better, 1 worse, 1 within the spread over seeds, 1 changed without a limit; 1 verdict worse; "
@@ -127,6 +128,7 @@ def test_two_commits_are_compared_in_a_clone_with_an_empty_cache(changed: Projec
     headings = ["### Parameters", "### Verdicts", "### Metrics", "### Charts", "### Pictures"]
     assert [line for line in text.splitlines() if line.startswith("### ")] == headings
     assert "Samples from the prior" in text
+    assert "silhouette_se" not in text + changed.read("two/index.html").decode()
     assert "Unchanged: KL and variance per latent dimension" in text
     assert not list((changed.folder / ".dvc/cache").glob("files/**/*"))
 
@@ -184,7 +186,7 @@ def test_an_error_in_the_arguments_is_explained_and_leaves_the_last_report_uncha
 
 
 def test_the_report_outside_a_git_repository_fails_with_one_line(changed: Project, tmp_path: Path) -> None:
-    for name in ("review", "vae"):
+    for name in ("review", "stages", "vae"):
         (tmp_path / name).symlink_to(changed.folder / name)
     assert report(Project(tmp_path), "main", status=2).count("\n") == 1
 
@@ -231,6 +233,33 @@ def test_results_that_a_revision_lacks_are_marked_as_absent(
     assert page.text.count(ABSENT) >= 5
     # Each picture once: one exists at one revision only, the others are unchanged, and none is enlarged yet.
     assert len(list(filter(None, page.images))) == len(found.plots.pictures)
+
+
+def test_values_have_their_standard_errors_and_changes_have_their_own() -> None:
+    elbo, recall, kl = "evaluate.test.negative_elbo", "generate.recall", "evaluate.test.kl"
+    limits = {elbo: Limit(better="lower", max_worse=0.1), recall: Limit(better="higher", max_worse=0.05)}
+    base = with_groups("main", {elbo: 24.0, recall: 0.5, kl: 5.0, "evaluate.active_units": 5}, [20.0, 30.0, 25.0, 21.0])
+    head = with_groups(
+        "topic", {elbo: 23.8, recall: 0.4, kl: 5.0, "evaluate.active_units": 6}, [19.9, 29.7, 24.9, 20.7]
+    )
+    errors = {elbo: 0.31, recall: 0.04}
+    found = Findings([replace(each, errors=errors) for each in (base, head)], limits, Plots([], []))
+    text = markdown(found)
+    assert row(text, elbo)[1:] == ["24.00 ± 0.31", "23.80 ± 0.31", "**−0.200 ± 0.058 ✓ better**", "↓ 0.1"]
+    assert row(text, recall)[1:] == ["0.500 ± 0.040", "0.400 ± 0.040", "−0.100 ± 0.057 not significant", "↑ 0.05"]
+    assert row(text, "evaluate.active_units")[1:] == ["5", "6", "+1"]
+    assert sentence(found, 0).startswith("1 metric better, 1 not significant, 1 changed without a limit;")
+    page = Page(html(found)).text
+    for shown in (text, page):
+        assert "± is one standard error" in shown
+        assert "A change beyond it is not significant if" in " ".join(shown.split())
+    assert "0.400 ± 0.040" in page
+    assert "−0.100 ± 0.057 not significant" in page
+
+
+def test_a_report_without_standard_errors_does_not_explain_them() -> None:
+    text = markdown(findings({"a": 1.0}, {"a": 2.0}, limits={"a": Limit(better="lower", max_worse=0.5)}))
+    assert "±" not in text
 
 
 def test_markup_in_names_and_values_is_escaped() -> None:

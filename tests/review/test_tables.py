@@ -29,6 +29,21 @@ def test_text_for_a_terminal_has_left_aligned_names_and_two_spaces_between_colum
     ]
 
 
+def test_headings_stand_above_their_rows_after_an_empty_line() -> None:
+    table = pd.DataFrame({"name": ["a", "b", "c"], "value": ["1", "2", "3"]})
+    text = as_narrow_text(table, 1, headings={1: "Others:", 2: "More:"})
+    assert text.splitlines() == [
+        "name  value",
+        "a         1",
+        "",
+        "Others:",
+        "b         2",
+        "",
+        "More:",
+        "c         3",
+    ]
+
+
 @pytest.mark.parametrize(("width", "dropped"), [(28, ""), (38, "d"), (58, "c, d"), (200, "c, d")])
 def test_a_table_that_is_too_wide_drops_columns_at_the_right_and_names_them_below(width: int, dropped: str) -> None:
     table = pd.DataFrame({name: ["x" * width] for name in "abcd"})
