@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench umap lock clean-env
+.PHONY: help env repro mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench calibration umap lock clean-env
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,10 @@ format: $(READY) ## Format the code and fix what the linter can
 
 bench: $(READY) ## Measure speed and memory; write benchmarks/results.json
 	$(BIN)/python -m benchmarks
+
+# Needs the archives of MNIST, in the download folder or by download. About ten minutes on two cores.
+calibration: $(READY) ## Check the verdicts on data and models made worse step by step; write docs/calibration.md
+	$(BIN)/python -m calibration
 
 umap: $(READY) ## Install the optional dependency of embed.method=umap
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-umap.txt

@@ -1,0 +1,98 @@
+"""Each ladder on digits: healthy where nothing is degraded, and never better further down."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import pytest
+
+from calibration import (
+    blurring,
+    holes,
+    inference,
+    material,
+    overfitting,
+    posterior_collapse,
+    representation,
+    samples,
+    training_length,
+)
+from calibration.ladder import Ladder, Reading
+from calibration.material import Material
+from vae.data.images import black_and_white
+from vae.diagnostics.verdict import Level
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 200  # of the shared model
+
+ORDER = [Level.HEALTHY, Level.WARNING, Level.FAILURE]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Iterator[Material]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(material, "DIGITS_EPOCHS", EPOCHS)
+        yield material.digits()
+
+
+def levels(readings: Mapping[str, Reading], rungs: Sequence[str]) -> list[Level]:
+    return [readings[rung].verdict.level for rung in rungs if rung in readings]
+
+
+def require_monotone(found: Sequence[Level]) -> None:
+    """Fail unless the first level is healthy, the last a failure, and none better than the one before it."""
+    assert found[0] is Level.HEALTHY, found
+    assert found[-1] is Level.FAILURE, found
+    assert all(ORDER.index(better) <= ORDER.index(worse) for better, worse in pairwise(found)), found
+
+
+@pytest.mark.parametrize(
+    "ladder",
+    [
+        blurring.LADDER,
+        posterior_collapse.LADDER,
+        overfitting.LADDER,
+        inference.LADDER,
+        holes.LADDER,
+        representation.LADDER,
+    ],
+    ids=lambda ladder: ladder.title,
+)
+def test_a_ladder_leads_from_healthy_to_failure_and_never_back(ladder: Ladder, digits: Material) -> None:
+    readings = ladder.read(digits)
+    assert set(readings) <= set(ladder.rungs)
+    require_monotone(levels(readings, ladder.rungs))
+
+
+@pytest.mark.parametrize("ladder", [samples.QUALITY, samples.CLASSES], ids=lambda ladder: ladder.title)
+@pytest.mark.parametrize("name", ["averages", "noise"])
+def test_samples_lead_from_healthy_to_failure_as_more_of_them_are_replaced(
+    name: str, ladder: Ladder, digits: Material
+) -> None:
+    readings = ladder.read(digits)
+    assert set(readings) == set(ladder.rungs)
+    require_monotone(levels(readings, [samples.CLEAN, *(samples.replaced(name, share) for share in samples.SHARES)]))
+
+
+def test_samples_lead_from_healthy_to_failure_as_more_classes_are_missing(digits: Material) -> None:
+    readings = samples.CLASSES.read(digits)
+    missing = [samples.left_out(classes) for classes in samples.CLASSES_LEFT_OUT]
+    require_monotone(levels(readings, [samples.CLEAN, *missing]))
+
+
+def test_a_training_run_is_judged_after_each_number_of_epochs_that_it_has(digits: Material) -> None:
+    readings = training_length.LADDER.read(digits)
+    assert list(readings) == ["100 epochs", "50 epochs", "30 epochs", "10 epochs", "5 epochs"]
+    assert readings["5 epochs"].verdict.level is not Level.HEALTHY
+    assert "came" not in readings["30 epochs"].measure
+    assert "came" in readings["10 epochs"].measure
+
+
+def test_blur_of_black_and_white_images_is_left_out(digits: Material) -> None:
+    train, test = (black_and_white(data, 0, "pixels") for data in (digits.train, digits.test))
+    assert blurring.LADDER.read(Material("binary", train, train[:0], test, 6, 1)) == {}
+
+
+def test_the_same_ladder_has_the_same_readings_each_time(digits: Material) -> None:
+    again = material.digits()
+    assert posterior_collapse.LADDER.read(again) == posterior_collapse.LADDER.read(digits)
