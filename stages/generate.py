@@ -246,7 +246,7 @@ def realism_between(
 
 def draw_samples(from_prior: Samples, from_mixture: Samples, kind: ClassifierKind) -> None:
     """Draw samples from the prior and from the mixture; frame those that are no clear member of any class."""
-    healthy = "Healthy: each could be a real image, and all classes appear."
+    healthy = "Healthy: like real images of all classes."
     framed = " In orange frames: no clear member of any class."
     trained = kind == ClassifierKind.TRAINED
     for name, samples, what in (
