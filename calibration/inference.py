@@ -36,7 +36,7 @@ def read(material: Material) -> Readings:
         gap = inference_gap(shifted(material.run.model, shift), images, SEED)
         # The importance-weighted bound is reported and not judged, so it is not computed.
         verdict = judge_inference_gap(gap, elbo_gap=nan, elbo_gap_se=nan, test_images=len(images))
-        readings[_name(shift)] = Reading(f"{gap.total:.2f} of {gap.kl:.2f}", verdict)
+        readings[_name(shift)] = Reading(f"{gap.total:.2f} of {gap.best_kl:.2f}", verdict)
     return readings
 
 

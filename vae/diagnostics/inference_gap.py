@@ -43,7 +43,7 @@ def judge_inference_gap(gap: InferenceGap, elbo_gap: float, elbo_gap_se: float, 
         elbo_gap_se: its standard error over the images.
         test_images: the number of all test images.
     """
-    share = gap.total / max(gap.kl, LEAST_KL)
+    share = gap.total / max(gap.best_kl, LEAST_KL)
     level = grade(share, WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)
     advice = AMORTIZATION_ADVICE if gap.amortization >= gap.approximation else APPROXIMATION_ADVICE
     return Verdict(
@@ -51,11 +51,11 @@ def judge_inference_gap(gap: InferenceGap, elbo_gap: float, elbo_gap_se: float, 
         level=level,
         finding=(
             f"on {gap.images:,} test images, the ELBO is {gap.total:.2f} ± {gap.total_se:.2f} nats below log p(x), "
-            f"{rounded(share, '.0%', WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)} of the KL of {gap.kl:.2f} nats: "
-            f"{gap.amortization:.2f} ± {gap.amortization_se:.2f} because the encoder does not find the best Gaussian "
-            f"(amortization), {gap.approximation:.2f} ± {gap.approximation_se:.2f} because the true posterior is not "
-            f"such a Gaussian (approximation); on all {test_images:,}, the importance-weighted bound is {elbo_gap:.2f} "
-            f"± {elbo_gap_se:.2f} nats above the ELBO"
+            f"{rounded(share, '.0%', WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)} of the KL of {gap.best_kl:.2f} "
+            f"nats: {gap.amortization:.2f} ± {gap.amortization_se:.2f} because the encoder does not find the best "
+            f"Gaussian (amortization), {gap.approximation:.2f} ± {gap.approximation_se:.2f} because the true posterior "
+            f"is no such Gaussian (approximation); on all {test_images:,}, the importance-weighted bound is "
+            f"{elbo_gap:.2f} ± {elbo_gap_se:.2f} nats above the ELBO"
         ),
         criterion=(
             f"a gap of at most {WARNING_INFERENCE_GAP:.0%} of the KL of the best Gaussian posteriors (of {LEAST_KL:g} "

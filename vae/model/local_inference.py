@@ -53,7 +53,7 @@ class InferenceGap(NamedTuple):
         amortization_se: standard error over the images.
         approximation_se: standard error over the images.
         total_se: standard error over the images.
-        kl: KL(q*(z) ‖ p(z)).
+        best_kl: KL(q*(z) ‖ p(z)).
         images: the number of images.
     """
 
@@ -63,7 +63,7 @@ class InferenceGap(NamedTuple):
     amortization_se: float
     approximation_se: float
     total_se: float
-    kl: float
+    best_kl: float
     images: int
 
 
@@ -88,7 +88,7 @@ def inference_gap(model: VAE, images: Tensor, seed: int, *, progress: bool = Fal
         amortization_se=standard_error(amortization),
         approximation_se=standard_error(approximation),
         total_se=standard_error(total),
-        kl=float(kl.mean()),
+        best_kl=float(kl.mean()),
         images=len(images),
     )
 

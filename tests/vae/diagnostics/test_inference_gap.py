@@ -13,7 +13,7 @@ def judged(amortization: float, approximation: float, kl: float) -> Verdict:
         amortization_se=0.31,
         approximation_se=0.12,
         total_se=0.33,
-        kl=kl,
+        best_kl=kl,
         images=500,
     )
     return judge_inference_gap(gap, elbo_gap=4.05, elbo_gap_se=0.04, test_images=10000)

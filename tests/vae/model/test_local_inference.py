@@ -237,7 +237,7 @@ def test_gap_averages_the_gaps_of_randomly_chosen_images(monkeypatch: pytest.Mon
     ):
         assert value == pytest.approx(expected.mean().item(), rel=1e-9)
         assert error == pytest.approx(expected.std().item() / 7**0.5, rel=1e-9)
-    assert gap.kl == pytest.approx(gaps.kl.mean().item())
+    assert gap.best_kl == pytest.approx(gaps.kl.mean().item())
 
 
 def test_number_of_images_is_set_for_every_network() -> None:
