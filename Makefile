@@ -102,7 +102,7 @@ format: $(READY) ## Format the code and fix what the linter can
 bench: $(READY) ## Measure speed and memory; write benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
-# Needs the archives of MNIST, in the download folder or by download. About ten minutes on two cores.
+# Needs the archives of MNIST, in the download folder or by download. Takes twelve minutes on one core.
 calibration: $(READY) ## Check the verdicts on data and models made worse step by step; write docs/calibration.md
 	$(BIN)/python -m calibration
 

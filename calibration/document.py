@@ -8,13 +8,14 @@ from vae.diagnostics.verdict import Level
 
 WIDTH = 120
 SIGNS = {Level.HEALTHY: "●", Level.WARNING: "▲", Level.FAILURE: "■", Level.NOT_JUDGED: "○"}
+LEGEND = ", ".join(f"{sign} {level}" for level, sign in SIGNS.items())
 MISSING = "–"
 HEAD = f"""\
 # The calibration of the verdicts
 
 Each table makes something worse step by step, from clean in the first row to ruined in the last, and shows what a
-verdict says about each step: {", ".join(f"{sign} {level}" for level, sign in SIGNS.items())}. The criterion below a
-table is the verdict's own.
+verdict says about each step: {LEGEND}. The criterion below a table is the
+verdict's own.
 
 The thresholds were set on such ladders, of the same data. So the tables show what the verdicts do, and are no
 independent test of them. Each model and each choice of images has one seed.
