@@ -63,7 +63,7 @@ def load_limits(path: Path = LIMITS) -> dict[str, Limit]:
 def resolve(asked: str, known: Mapping[str, object], where_to_look: str = LIST_METRICS) -> str:
     """The full key of a metric, given the end of it: ``evaluate.test.negative_elbo`` for ``negative_elbo``.
 
-    If several keys end like this, the shortest is meant: ``recall`` is not ``generate.ceiling.recall``.
+    If several keys end like this, the shortest is meant: ``recall`` is not ``generate.real.recall``.
 
     Args:
         asked: the end of a key, or all of it.

@@ -10,7 +10,7 @@ write its standard error s beside it. That of a difference between two runs depe
 *Paired.* Two runs on the same test images find the same images hard, and most of both errors is the same number, which
 cancels in the difference. On MNIST, the negative ELBO of one model has a standard error of 0.25 to 0.27 nats; the
 difference of two models has 0.37 nats by the formula above, and 0.07 if paired. The paired error follows from the
-differences d_g = b_g - a_g of the means of G groups of n_g images, which ``plots/STAGE/group_means.csv`` contains:
+differences d_g = b_g - a_g of the means of G groups of n_g images, which ``data/group_means/STAGE.csv`` contains:
 
     SE = s/√N,    s² = 1/(G - 1) · Σ_g n_g (d_g - d)²,    d = Σ_g n_g d_g / N,    N = Σ_g n_g
 
@@ -124,7 +124,7 @@ def group_means(revision: Revision, stage: str) -> Groups | None:
     Raises:
         RevisionError: the file is damaged.
     """
-    path = f"plots/{stage}/group_means.csv"
+    path = (paths.GROUP_MEANS / f"{stage}.csv").as_posix()
     content = revision.read(path)
     if content is None:
         return None

@@ -11,6 +11,7 @@ TEST_IMAGES = Path("data/prepared/test.safetensors")
 CLASSIFIER = Path("data/prepared/classifier.safetensors")
 MODEL = Path("models/vae.safetensors")
 HISTORY = Path("models/history.json")
+GROUP_MEANS = Path("data/group_means")
 LATENTS = Path("data/embedded/latents.safetensors")
 EXPLORER = Path("pages/explorer.html")
 

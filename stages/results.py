@@ -41,7 +41,7 @@ def write_results(
         verdicts: drawn in ``plots/STAGE/verdicts.png``.
         per_image: the values (N,) of all test images, in their order, for measures that are means over them; by the
             dotted key of the measure. Their standard errors are written as measures named ``KEY_se``, and their means
-            over groups of images to ``plots/STAGE/group_means.csv``.
+            over groups of images to ``data/group_means/STAGE.csv``.
         errors: the standard errors of other measures, by dotted key; written as measures in the same way.
     """
     compared = {name: measures[name] for name in metrics}
@@ -51,7 +51,7 @@ def write_results(
     rows = flattened({**others, **named_errors(errors), "verdict": levels(verdicts)})
     write_csv(paths.PLOTS / stage / "measures.csv", ["measure", "value"], rows)
     if per_image:
-        write_group_means(paths.PLOTS / stage / "group_means.csv", per_image)
+        write_group_means(paths.GROUP_MEANS / f"{stage}.csv", per_image)
     write_png(paths.PLOTS / stage / "verdicts.png", verdict_table(verdicts, title))
     log.info(table(verdicts))
 

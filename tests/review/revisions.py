@@ -54,7 +54,7 @@ def with_groups(
     rows = [f"{group},{images},{mean}" for group, mean in enumerate(means)]
     output = f"{{path: data/prepared/test.safetensors, hash: md5, md5: {test_images}}}"
     files = {
-        "plots/evaluate/group_means.csv": "\n".join(["group,images,test.negative_elbo", *rows, ""]),
+        "data/group_means/evaluate.csv": "\n".join(["group,images,test.negative_elbo", *rows, ""]),
         "dvc.lock": f"stages: {{prepare: {{cmd: python, outs: [{output}]}}}}",
     }
     return revision(name, metrics=metrics, errors=dict.fromkeys(metrics, 0.5), files=files)

@@ -150,12 +150,10 @@ def test_keys_are_shortened_as_long_as_they_are_unambiguous() -> None:
     runs = [
         revision(
             parameters={"train.seed": 0, "embed.seed": 0, "train.beta": 1.0},
-            metrics={"generate.recall": 1.0, "generate.ceiling.recall": 1.0, "a.x.loss": 1.0, "a.y.loss": 1.0},
+            metrics={"generate.recall": 1.0, "generate.real.recall": 1.0, "a.x.loss": 1.0, "a.y.loss": 1.0},
         )
     ]
-    assert short_names(
-        runs, ["train.seed", "train.beta"], ["generate.recall", "generate.ceiling.recall", "a.x.loss"]
-    ) == (
+    assert short_names(runs, ["train.seed", "train.beta"], ["generate.recall", "generate.real.recall", "a.x.loss"]) == (
         ["train.seed", "beta"],
-        ["recall", "ceiling.recall", "x.loss"],
+        ["recall", "real.recall", "x.loss"],
     )

@@ -193,7 +193,7 @@ def test_make_experiments_lists_experiments_and_counts_those_that_are_queued_fai
     head, baseline, flat, *_ = output.splitlines()
     assert head.split()[:2] == ["experiment", "method"]
     assert [line.split()[:2] for line in (baseline, flat)] == [["HEAD", "tsne"], ["flat", "pca"]]
-    assert "Sorted by evaluate.test.negative_elbo, the lowest first.\n" in output
+    assert "Sorted by evaluate.test.negative_elbo, the lowest first. " in output
     assert output.endswith(
         "Not in the table: 2 queued, 1 failed; see dvc queue status.\n"
         "Not in the table: 1 without any of these metrics (empty).\n"

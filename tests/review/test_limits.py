@@ -7,7 +7,7 @@ from review.revisions import load_revision
 from tests.imports import ROOT
 from tests.projects import Project
 
-KNOWN = dict.fromkeys(["evaluate.test.kl", "generate.recall", "generate.ceiling.recall", "a.x.loss", "b.y.loss"])
+KNOWN = dict.fromkeys(["evaluate.test.kl", "generate.recall", "generate.real.recall", "a.x.loss", "b.y.loss"])
 
 
 def written(folder: Path, text: str) -> Path:
@@ -60,7 +60,7 @@ def test_a_missing_limits_yaml_is_an_error_that_names_make_limits(tmp_path: Path
         ("kl", "evaluate.test.kl"),
         ("test.kl", "evaluate.test.kl"),
         ("recall", "generate.recall"),
-        ("ceiling.recall", "generate.ceiling.recall"),
+        ("real.recall", "generate.real.recall"),
     ],
 )
 def test_a_metric_may_be_named_by_the_end_of_its_key(asked: str, key: str) -> None:
@@ -73,9 +73,9 @@ def test_a_metric_may_be_named_by_the_end_of_its_key(asked: str, key: str) -> No
         ("entropy", r"^entropy: no such metric; make metrics lists all of them$"),
         (
             "recal",
-            r"^recal: no such metric; did you mean generate.recall or generate.ceiling.recall\? make metrics lists",
+            r"^recal: no such metric; did you mean generate.recall or generate.real.recall\? make metrics lists",
         ),
-        ("ceil", r"^ceil: no such metric; did you mean generate.ceiling.recall\? "),
+        ("rea", r"^rea: no such metric; did you mean generate.real.recall\? "),
         ("evaluate.kl", "^evaluate.kl: no such metric; did you mean evaluate.test.kl"),
         ("loss", "^loss: matches a.x.loss and b.y.loss; name one of them$"),
     ],
@@ -87,7 +87,7 @@ def test_an_error_about_an_unknown_or_ambiguous_metric_names_similar_metrics(ask
 
 @pytest.mark.parametrize("key", KNOWN)
 def test_the_short_name_of_a_metric_is_the_shortest_unambiguous_one(key: str) -> None:
-    short = {"a.x.loss": "x.loss", "b.y.loss": "y.loss", "generate.ceiling.recall": "ceiling.recall"}
+    short = {"a.x.loss": "x.loss", "b.y.loss": "y.loss", "generate.real.recall": "real.recall"}
     assert short_name(key, KNOWN) == short.get(key, key.rpartition(".")[2])
     assert resolve(short_name(key, KNOWN), KNOWN) == key
 

@@ -76,7 +76,7 @@ def test_validation_losses_of_the_same_images_have_no_error_of_independent_estim
 def test_a_metric_that_was_not_measured_in_every_group_is_not_paired() -> None:
     base, _ = runs()
     text = "group,images,test.negative_elbo\n0,10,1.5\n1,10,\n2,10,2\n3,10,3\n"
-    files = {"plots/evaluate/group_means.csv": text, "dvc.lock": base.files.contents["dvc.lock"]}
+    files = {"data/group_means/evaluate.csv": text, "dvc.lock": base.files.contents["dvc.lock"]}
     head = revision("topic", metrics={ELBO: 23.8}, errors={ELBO: 0.5}, files=files)
     assert error_of_difference(ELBO, base, head) == pytest.approx(0.5 * sqrt(2))
 
@@ -85,7 +85,7 @@ def test_a_metric_that_was_not_measured_in_every_group_is_not_paired() -> None:
     "text", ["group,images,a\n0,x,1\n", "group,a\n0,1\n", "group,images,a\n0,10,x\n", "group\n0,1,2\n"]
 )
 def test_an_error_names_a_damaged_file_of_group_means(text: str) -> None:
-    damaged = revision("topic", files={"plots/evaluate/group_means.csv": text})
+    damaged = revision("topic", files={"data/group_means/evaluate.csv": text})
     with pytest.raises(RevisionError, match=r"^plots/evaluate/group_means\.csv at topic: cannot be read"):
         group_means(damaged, "evaluate")
 

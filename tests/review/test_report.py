@@ -22,7 +22,7 @@ from tests.review.revisions import NoFiles, with_groups
 
 OUTCOME = (
     "1 metric better, 1 worse, 1 within the spread over seeds, 1 changed without a limit; 1 verdict worse; "
-    "2 of 6 charts changed; 1 of 18 pictures changed; 1 parameter changed"
+    "2 of 6 charts changed; 1 of 19 pictures changed; 1 parameter changed"
 )
 HOSTILE = "a|b `c` <script>alert(1)</script> \\| *d* [e](f) @g #1"
 

@@ -29,7 +29,7 @@ def test_keys_of_metrics_and_verdicts_begin_with_their_stage(clone: Project) -> 
     revision = load_revision("HEAD", clone.folder)
     assert revision.metrics["evaluate.latent_dim"] == revision.parameters["model.latent_dim"]
     assert revision.metrics["train.best_epoch"] == 3
-    assert isinstance(revision.metrics["generate.ceiling.recall"], float)
+    assert isinstance(revision.metrics["generate.real.recall"], float)
     assert revision.verdicts["evaluate.training_length"] == "not judged"
     assert not any("verdict." in key for key in revision.metrics)
 

@@ -61,7 +61,7 @@ def test_the_standard_error_of_a_metric_is_the_measure_with_its_key_and_se(folde
 def test_a_ready_made_standard_error_is_written_in_the_same_way_and_no_group_means(folder: Path) -> None:
     write(errors={"test.mse": 0.0025})
     assert measures(folder)["test.mse_se"] == "0.0025"
-    assert not (folder / "plots/stage/group_means.csv").exists()
+    assert not (folder / "data/group_means/stage.csv").exists()
 
 
 @pytest.mark.parametrize("values", [torch.tensor([100.0]), torch.tensor([True])], ids=["loss", "accuracy"])
@@ -75,7 +75,7 @@ def test_group_means_are_a_row_for_each_group_with_its_number_of_images_and_a_co
 ) -> None:
     values: Mapping[str, Tensor] = {"test.loss": torch.arange(102.0), "accuracy": torch.arange(102) < 51}
     write(per_image=values)
-    table = rows(folder / "plots/stage/group_means.csv")
+    table = rows(folder / "data/group_means/stage.csv")
     assert list(table[0]) == ["group", "images", "test.loss", "accuracy"]
     assert [row["group"] for row in table] == [str(number) for number in range(50)]
     assert [row["images"] for row in table] == ["3", "3", *["2"] * 48]
