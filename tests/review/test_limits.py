@@ -75,7 +75,7 @@ def test_a_metric_may_be_named_by_the_end_of_its_key(asked: str, key: str) -> No
             "recal",
             r"^recal: no such metric; did you mean generate.recall or generate.real.recall\? make metrics lists",
         ),
-        ("rea", r"^rea: no such metric; did you mean generate.real.recall\? "),
+        ("real", r"^real: no such metric; did you mean generate.recall or generate.real.recall\? "),
         ("evaluate.kl", "^evaluate.kl: no such metric; did you mean evaluate.test.kl"),
         ("loss", "^loss: matches a.x.loss and b.y.loss; name one of them$"),
     ],

@@ -86,7 +86,7 @@ def test_a_metric_that_was_not_measured_in_every_group_is_not_paired() -> None:
 )
 def test_an_error_names_a_damaged_file_of_group_means(text: str) -> None:
     damaged = revision("topic", files={"data/group_means/evaluate.csv": text})
-    with pytest.raises(RevisionError, match=r"^plots/evaluate/group_means\.csv at topic: cannot be read"):
+    with pytest.raises(RevisionError, match=r"^data/group_means/evaluate\.csv at topic: cannot be read"):
         group_means(damaged, "evaluate")
 
 

@@ -25,6 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where results are written."""
     monkeypatch.setattr(paths, "METRICS", tmp_path / "metrics")
     monkeypatch.setattr(paths, "PLOTS", tmp_path / "plots")
+    monkeypatch.setattr(paths, "GROUP_MEANS", tmp_path / "data/group_means")
     return tmp_path
 
 
