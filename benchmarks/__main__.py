@@ -1,21 +1,17 @@
 """The command line: ``python -m benchmarks [NAME …] [--quick] [--repeats N] [--epochs N] [--output PATH]``."""
 
 import argparse
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from types import FrameType
 from typing import Any
 
 from benchmarks import embedding, evaluation, fidelity, growth, resumption, start_up, table, threads, training
 from benchmarks.measurement import Settings, machine
-from benchmarks.processes import ROOT, FailedProcessError
+from benchmarks.processes import ROOT
 from benchmarks.table import Section
-from vae.base import runtime
+from vae.base import command, runtime
 from vae.base.artifacts import write_json
-from vae.base.errors import VAEError
 
 BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
     "training": training.run,
@@ -31,17 +27,14 @@ BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
 
 def main() -> None:
     """Run the requested benchmarks; print a table, and write all figures as JSON."""
+    command.run("benchmarks", _main, interrupted="interrupted; no temporary files are left behind")
+
+
+def _main() -> None:
     arguments = _parser().parse_args()
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        runtime.configure()
-        settings = Settings(runtime.device(), arguments.quick, arguments.repeats, arguments.epochs)
-        _run([name for name in BENCHMARKS if name in (arguments.names or BENCHMARKS)], settings, arguments.output)
-    except (VAEError, FailedProcessError) as error:
-        sys.exit(f"benchmarks: {error}")
-    except KeyboardInterrupt:
-        print("benchmarks: interrupted; no temporary files are left behind", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    runtime.configure()
+    settings = Settings(runtime.device(), arguments.quick, arguments.repeats, arguments.epochs)
+    _run([name for name in BENCHMARKS if name in (arguments.names or BENCHMARKS)], settings, arguments.output)
 
 
 def _run(names: list[str], settings: Settings, output: Path) -> None:
@@ -86,10 +79,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
-
-
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
+from vae.base.errors import VAEError
+
 ROOT = Path(__file__).parents[1]
 
 
-class FailedProcessError(Exception):
+class FailedProcessError(VAEError):
     """A process of a benchmark failed."""
 
 

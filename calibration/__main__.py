@@ -1,12 +1,10 @@
 """The command line: ``python -m calibration [NAME …] [--data KIND …] [--output PATH]``."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from types import FrameType
 
 from calibration import (
     blurring,
@@ -21,10 +19,8 @@ from calibration import (
 )
 from calibration.ladder import Ladder, Readings
 from calibration.material import DEFAULT_KINDS, KINDS
-from vae.base import runtime
+from vae.base import command, runtime
 from vae.base.artifacts import write_bytes
-from vae.base.errors import VAEError
-from vae.base.terminal import replace_unknown_characters
 from vae.data.images import DatasetError
 
 PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
@@ -43,27 +39,24 @@ LADDERS: dict[str, Ladder] = {
 
 def main() -> None:
     """Compute the requested ladders. All of them are written to the page; a part of them is printed."""
+    command.run("calibration", _main, interrupted="interrupted; nothing is written")
+
+
+def _main() -> None:
     arguments = _parser().parse_args()
-    signal.signal(signal.SIGTERM, _terminate)
-    replace_unknown_characters()
     names = [name for name in LADDERS if name in (arguments.names or LADDERS)]
     kinds = [kind for kind in KINDS if kind in (arguments.data or DEFAULT_KINDS)]
+    runtime.configure()
     try:
-        runtime.configure()
         text = document.page([LADDERS[name] for name in names], _columns(names, kinds))
-        output = arguments.output or (PAGE if names == list(LADDERS) and kinds == list(DEFAULT_KINDS) else None)
-        if output is None:
-            print(text)
-        else:
-            write_bytes(output, text.encode())
-            print(f"written to {output}")
     except DatasetError as error:
-        sys.exit(f"calibration: {error}\n  For the digits alone, run python -m calibration --data digits.")
-    except VAEError as error:
-        sys.exit(f"calibration: {error}")
-    except KeyboardInterrupt:
-        print("calibration: interrupted; nothing is written", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        raise DatasetError(f"{error}\n  For the digits alone, run python -m calibration --data digits.") from error
+    output = arguments.output or (PAGE if names == list(LADDERS) and kinds == list(DEFAULT_KINDS) else None)
+    if output is None:
+        print(text)
+    else:
+        write_bytes(output, text.encode())
+        print(f"written to {output}")
 
 
 def _columns(names: Sequence[str], kinds: Sequence[str]) -> dict[str, dict[str, Readings]]:
@@ -100,10 +93,6 @@ def _name(text: str) -> str:
     if text not in LADDERS:
         raise argparse.ArgumentTypeError(f"no ladder {text!r}; choose from {', '.join(LADDERS)}")
     return text
-
-
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

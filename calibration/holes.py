@@ -1,19 +1,19 @@
 """Holes in the latent space: models trained with a lower and lower weight of the KL, β."""
 
+from functools import partial
 from math import nan
 
 import torch
 from torch import Tensor
 
 from calibration.ladder import Ladder, Reading, Readings
-from calibration.material import SEED, STEPS, Material, epochs
+from calibration.material import SEED, STEPS, Material
 from vae.base.runtime import generator
 from vae.data.images import pixels
 from vae.diagnostics.aggregate_posterior import fit_mixture, marginal_kl
 from vae.diagnostics.classification import unclear_share
 from vae.diagnostics.holes import UnclearShares, judge_holes
-from vae.model.inference import drawn_images, encode, expected_images
-from vae.model.vae import VAE
+from vae.model.inference import decode_to_compare, encode
 
 BETAS = (10.0, 4.0, 1.0, 0.1, 0.01)
 SAMPLES = 5000
@@ -24,13 +24,14 @@ def read(material: Material) -> Readings:
     readings = {}
     for beta in BETAS:
         data = material.train
-        model = material.trained(data, data[:0], epochs(len(data)), beta=beta).model
+        model = material.trained(data, data[:0], material.epochs_for(len(data)), beta=beta).model
         mixture = fit_mixture(*encode(model, data.images), SEED)
         marginal = marginal_kl(mixture, *encode(model, material.test.images), SEED)
         prior = torch.randn(SAMPLES, model.latent_dim, generator=generator(SEED, "prior samples"))
+        decoded = partial(decode_to_compare, model, seed=SEED, binary=material.is_binary)
         unclear = UnclearShares(
-            prior=unclear_among(material, decoded(material, model, prior)),
-            mixture=unclear_among(material, decoded(material, model, mixture.sample(SAMPLES, SEED))),
+            prior=unclear_among(material, decoded(prior).compared),
+            mixture=unclear_among(material, decoded(mixture.sample(SAMPLES, SEED)).compared),
             real=unclear_among(material, pixels(material.test.images)),
         )
         # The dips of interpolations are reported and not judged, so they are not computed.
@@ -38,11 +39,6 @@ def read(material: Material) -> Readings:
         text = f"{unclear.prior:.0%}, {unclear.mixture:.0%}; {marginal.lower:.2f} of {marginal.kl:.2f}"
         readings[_name(beta)] = Reading(text, verdict)
     return readings
-
-
-def decoded(material: Material, model: VAE, codes: Tensor) -> Tensor:
-    """Images to compare with real ones: draws if pixels are black or white, otherwise expected images."""
-    return drawn_images(model, codes, SEED) if material.is_binary else expected_images(model, codes)
 
 
 def unclear_among(material: Material, images: Tensor) -> float:

@@ -3,24 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 from vae.base import runtime
-from vae.base.params import TrainParams
+from vae.base.params import Params
+from vae.base.yaml12 import parse_yaml
 from vae.classifier.classifier import Classifier
 from vae.classifier.training import train_classifier
-from vae.data.images import ImageShape, LabelledImages, PixelKind, black_and_white, hold_out
+from vae.data.images import LabelledImages, PixelKind, black_and_white, hold_out
 from vae.data.sources import load_source
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE
 from vae.training.loop import Training, train
 
+ROOT = Path(__file__).parents[1]
 SEED = 0
-BATCH_SIZE = 128
-HIDDEN_UNITS = 400
-
-DIGITS_LATENT_DIM, DIGITS_EPOCHS, DIGITS_VALIDATION = 6, 1000, 0.1  # as in params.yaml
-MNIST_LATENT_DIM = 20  # as in recipes/mnist
 MNIST_EPOCHS = 50  # ten times the shortest run whose forecast is checked
 STEPS = 2500  # of a model that serves a single rung; about five epochs of MNIST
 
@@ -41,7 +39,7 @@ class Material:
         train: training images.
         validation: validation images; may be none.
         test: test images.
-        latent_dim: D.
+        params: how models are built and trained, and how codes and samples are compared.
         epochs: of the shared model.
     """
 
@@ -49,7 +47,7 @@ class Material:
     train: LabelledImages
     validation: LabelledImages
     test: LabelledImages
-    latent_dim: int
+    params: Params
     epochs: int
 
     @property
@@ -70,59 +68,37 @@ class Material:
     def trained(self, data: LabelledImages, validation: LabelledImages, epochs: int, *, beta: float = 1.0) -> Run:
         """Train a new model on some images."""
         with runtime.seeded(SEED, "initial weights"):
-            model = VAE(architecture(data.shape, self.latent_dim)).to(runtime.device())
-        return Run(model, train(model, data, validation, train_params(epochs, beta), lambda _: None))
+            model = VAE(Architecture(image_shape=data.shape, **self.params.model.model_dump())).to(runtime.device())
+        params = self.params.train.model_copy(update={"epochs": epochs, "beta": beta})
+        return Run(model, train(model, data, validation, params, lambda _: None))
+
+    def epochs_for(self, images: int) -> int:
+        """The number of epochs of so many images that have about ``STEPS`` steps."""
+        return max(1, round(STEPS / -(-images // self.params.train.batch_size)))
 
 
-def architecture(image_shape: ImageShape, latent_dim: int) -> Architecture:
-    """The architecture of the models, that of ``params.yaml`` but for the latent dimensions."""
-    return Architecture(
-        image_shape=image_shape,
-        network="mlp",
-        hidden_dims=(HIDDEN_UNITS,),
-        activation="relu",
-        channels=32,
-        masked_layers=6,
-        latent_dim=latent_dim,
-        likelihood="bernoulli",
-        scale="learned",
-    )
-
-
-def train_params(epochs: int, beta: float = 1.0) -> TrainParams:
-    """The parameters of training, those of ``params.yaml`` but for the number of epochs and β."""
-    return TrainParams(
-        epochs=epochs,
-        batch_size=BATCH_SIZE,
-        learning_rate=0.001,
-        schedule="constant",
-        beta=beta,
-        kl_warmup_epochs=0,
-        free_bits=0.0,
-        importance_samples=1,
-        weight_decay=0.0,
-        gradient_clip=0.0,
-        precision="float32",
-        seed=SEED,
-    )
-
-
-def epochs(images: int) -> int:
-    """The number of epochs of so many images that have about ``STEPS`` steps."""
-    return max(1, round(STEPS / -(-images // BATCH_SIZE)))
+def settings(recipe: str = "") -> Params:
+    """The parameters of ``params.yaml``, or those that a file of ``recipes/`` sets."""
+    values = parse_yaml((ROOT / "params.yaml").read_bytes())
+    for option in (ROOT / "recipes" / recipe).read_text(encoding="utf-8").split() if recipe else []:
+        key, _, value = option.removeprefix("--set-param=").partition("=")
+        section, name = key.split(".")
+        values[section][name] = parse_yaml(value.encode())
+    return Params.model_validate(values)
 
 
 def digits() -> Material:
     """The handwritten digits of scikit-learn, as ``params.yaml`` prepares and trains them."""
+    params = settings()
     rest, test = load_source("digits", SEED)
-    train, validation = hold_out(rest, DIGITS_VALIDATION, SEED, "validation split")
-    return Material("digits", train, validation, test, DIGITS_LATENT_DIM, DIGITS_EPOCHS)
+    train, validation = hold_out(rest, params.prepare.validation_fraction, SEED, "validation split")
+    return Material("digits", train, validation, test, params, params.train.epochs)
 
 
 def grey(name: str, source: str) -> Material:
-    """MNIST or a relative of it with grey pixels, as ``recipes/mnist`` prepares and trains it."""
+    """MNIST or a relative of it with grey pixels, as ``recipes/mnist`` prepares and trains it, but for the epochs."""
     train, test = load_source(source, SEED)
-    return Material(name, train, train[:0], test, MNIST_LATENT_DIM, MNIST_EPOCHS)
+    return Material(name, train, train[:0], test, settings("mnist"), MNIST_EPOCHS)
 
 
 def binary(name: str, source: str) -> Material:

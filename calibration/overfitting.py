@@ -1,7 +1,7 @@
 """Overfitting: models trained on fewer and fewer images, with the same number of steps."""
 
 from calibration.ladder import Ladder, Reading, Readings
-from calibration.material import SEED, STEPS, Material, epochs
+from calibration.material import SEED, STEPS, Material
 from vae.diagnostics.overfitting import judge_overfitting, overfitting_gap
 from vae.model.inference import negative_elbo
 
@@ -15,14 +15,14 @@ def read(material: Material) -> Readings:
     readings = {}
     for name, size in sizes.items():
         data = material.train[:size]
-        model = material.trained(data, data[:0], epochs(size)).model
+        model = material.trained(data, data[:0], material.epochs_for(size)).model
         # As many training images as test images, as in the evaluate stage.
         elbos = [
             negative_elbo(model, images, SEED).loss
             for images in (data.images[: len(material.test)], material.test.images)
         ]
         gap = overfitting_gap(*elbos)
-        readings[name] = Reading(f"{gap.nats:.2f} ± {gap.standard_error:.2f}", judge_overfitting(*elbos))
+        readings[name] = Reading(f"{gap.nats:.2f} ± {gap.standard_error:.2f}", judge_overfitting(gap))
     return readings
 
 

@@ -16,7 +16,6 @@ from vae.diagnostics.representation import (
 from vae.model.inference import encode
 
 SHUFFLED = (0.0, 0.25, 0.5, 0.75, 1.0)
-NEIGHBOURS = 5  # as in params.yaml
 TRAINING_CODES, TEST_CODES = 10_000, 2000  # more would change only the second digit, and take minutes
 
 
@@ -25,11 +24,12 @@ def read(material: Material) -> Readings:
     train, test = material.train[:TRAINING_CODES], material.test[:TEST_CODES]
     codes, test_codes = (encode(material.run.model, data.images).mean.cpu().numpy() for data in (train, test))
     by_chance = float(test.labels.bincount().max() / len(test))
+    neighbours = material.params.embed.neighbours
     readings = {}
     for share in SHUFFLED:
         labels, test_labels = (shuffled(data.labels, share).numpy() for data in (train, test))
         data = codes, labels, test_codes, test_labels
-        accuracies = neighbour_accuracy(*data, NEIGHBOURS), linear_probe_accuracy(*data)
+        accuracies = neighbour_accuracy(*data, neighbours), linear_probe_accuracy(*data)
         # The silhouette is reported and not judged, so it is not computed.
         verdict = judge_representation(*accuracies, silhouette=nan, largest_class_share=by_chance)
         readings[_name(share)] = Reading(f"{max(accuracies):.1%}", verdict)

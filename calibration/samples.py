@@ -18,7 +18,6 @@ from vae.diagnostics.classification import balance, class_shares, judge_classes,
 from vae.diagnostics.sample_quality import RealImages, judge_samples
 
 SAMPLES = 5000  # at most; as many as there are test images if those are fewer
-NEIGHBOURS = 5  # as in params.yaml
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
 CLASSES_LEFT_OUT = (1, 3, 5)
 CLEAN = "training images"
@@ -89,7 +88,7 @@ def noise(data: LabelledImages) -> LabelledImages:
 def read_quality(material: Material) -> Readings:
     """Compare the images of each rung with test images, in the classifier's features."""
     test, images = rungs(material)
-    real = RealImages(test.features, NEIGHBOURS)
+    real = RealImages(test.features, material.params.generate.neighbours)
     found = {name: real.compare(each.features) for name, each in images.items()}
     readings = {}
     for name, comparison in found.items():

@@ -2,8 +2,8 @@
 
 from calibration.ladder import Ladder, Reading, Readings
 from calibration.material import MNIST_EPOCHS, Material
-from vae.diagnostics.training_length import TIMES, WARNING_GAIN, forecast, judge_training_length
-from vae.diagnostics.verdict import rounded
+from vae.diagnostics.training_length import TIMES, Forecast, judge_training_length
+from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, rounded
 
 EPOCHS = (1000, 300, 100, 50, 30, 10, 5)
 
@@ -17,20 +17,20 @@ def read(material: Material) -> Readings:
     for epochs in (each for each in EPOCHS if each <= len(history)):
         held_out = [loss for loss in validation[:epochs] if loss is not None]
         best = held_out.index(min(held_out)) + 1 if held_out else epochs
-        verdict = judge_training_length(
+        verdict, expected = judge_training_length(
             train[:epochs], validation[:epochs], best, schedule="constant", kl_warmup_epochs=0
         )
         losses = [loss for loss in validation if loss is not None] or train
-        readings[_name(epochs)] = Reading(in_words(losses, epochs), verdict)
+        readings[_name(epochs)] = Reading(in_words(expected, losses, epochs), verdict)
     return readings
 
 
-def in_words(losses: list[float], epochs: int) -> str:
+def in_words(expected: Forecast | None, losses: list[float], epochs: int) -> str:
     """The fall of the loss that is forecast after some of the epochs and, where the curve is long enough, that came."""
-    expected = forecast(losses[:epochs])
     if expected is None:
         return "no forecast"
-    text = f"{rounded(expected.gain, '.2f', WARNING_GAIN)} ({expected.least_gain:.2f} to {expected.greatest_gain:.2f})"
+    gain = rounded(expected.gain, ".2f", *NATS_BETWEEN_MODELS)
+    text = f"{gain} ({expected.least_gain:.2f} to {expected.greatest_gain:.2f})"
     if TIMES * epochs <= len(losses):
         text += f", came {expected.now - losses[TIMES * epochs - 1]:.2f}"
     return text

@@ -13,13 +13,13 @@ from stages.results import write_results
 from vae.base import runtime
 from vae.base.artifacts import read_json, write_csv, write_png
 from vae.base.params import Params
+from vae.base.precision import standard_error
 from vae.data.entropy import entropy_floor
 from vae.data.images import LabelledImages, PixelKind, drawn_once, load_images, pixels
 from vae.diagnostics import blur, collapse, reconstruction
 from vae.diagnostics.inference_gap import judge_inference_gap
 from vae.diagnostics.overfitting import judge_overfitting, overfitting_gap
-from vae.diagnostics.precision import standard_error
-from vae.diagnostics.training_length import TIMES, forecast, judge_training_length
+from vae.diagnostics.training_length import TIMES, judge_training_length
 from vae.diagnostics.verdict import Diagnosis, Level
 from vae.figures import diagnoses
 from vae.figures.charts import LossForecast, latent_spectrum, loss_curves
@@ -140,25 +140,23 @@ def look_at_overfitting(negative_elbo: Tensor, train_negative_elbo: Tensor, unit
             "overfitting_gap": gap.nats,
             "overfitting_gap_se": gap.standard_error,
         },
-        [judge_overfitting(train_negative_elbo, negative_elbo)],
+        [judge_overfitting(gap)],
     )
 
 
 def look_at_training(history: Mapping[str, Any], overfitting: Level) -> Diagnosis:
     """Judge whether training was long enough; draw the losses, with a forecast for a longer run."""
-    epochs, best, warmup = history["epochs"], history["best_epoch"], history["kl_warmup_epochs"]
-    verdict = judge_training_length(
+    epochs, best = history["epochs"], history["best_epoch"]
+    verdict, longer = judge_training_length(
         epochs["train_loss"],
         epochs["validation_loss"],
         best,
         schedule=history["schedule"],
-        kl_warmup_epochs=warmup,
+        kl_warmup_epochs=history["kl_warmup_epochs"],
         overfitting=overfitting,
     )
-    name = "validation_loss" if epochs["validation_loss"][-1] is not None else "train_loss"
-    longer = forecast(epochs[name], after=warmup) if verdict.level is not Level.NOT_JUDGED else None
     columns = {name: np.array(values, np.float64) for name, values in epochs.items()}
-    shown = longer and LossForecast(TIMES * len(epochs[name]), longer.loss, longer.low, longer.high)
+    shown = longer and LossForecast(TIMES * len(epochs["epoch"]), longer.loss, longer.low, longer.high)
     write_png(PLOTS / "losses.png", loss_curves(columns, best, shown))
     return Diagnosis({"forecast_loss": longer and longer.loss}, [verdict])
 

@@ -14,6 +14,7 @@ from stages.results import write_results
 from vae.base import runtime
 from vae.base.artifacts import write_png
 from vae.base.params import Params
+from vae.base.precision import standard_error
 from vae.classifier.classifier import Classifier, ClassifierKind
 from vae.classifier.classifier_file import load_classifier
 from vae.classifier.training import accuracy
@@ -32,13 +33,6 @@ from vae.model.vae import VAE
 
 PLOTS = paths.PLOTS / "generate"
 JUDGED_INTERPOLATIONS = 100
-
-
-class Decoded(NamedTuple):
-    """Decoded images (M, C, H, W): as pictures show them, and as they are compared with real images."""
-
-    shown: Tensor
-    compared: Tensor
 
 
 class Samples(NamedTuple):
@@ -63,20 +57,13 @@ class Instrument:
     real_images: RealImages
     binary: bool
 
-    def images(self, model: VAE, codes: Tensor, seed: int) -> Decoded:
-        """Decode codes. Black-and-white images are compared as draws from p(x|z), since expected images are grey."""
-        shown = inference.decode(model, codes, seed, progress=True)
-        if model.decoder.needs_pixels or not self.binary:  # the first draws what it shows
-            return Decoded(shown, shown)
-        return Decoded(shown, inference.drawn_images(model, codes, seed))
-
     def compare(self, images: Tensor) -> Comparison:
         """Compare images with test images."""
         return self.real_images.compare(self.classifier.features(images))
 
     def decode(self, model: VAE, codes: Tensor, seed: int) -> Samples:
         """Decode codes, and measure the images."""
-        images = self.images(model, codes, seed)
+        images = inference.decode_to_compare(model, codes, seed, binary=self.binary, progress=True)
         return Samples(images.shown, self.classifier.probabilities(images.compared), self.compare(images.compared))
 
 
@@ -170,7 +157,7 @@ def look_at_classes(
     write_png(PLOTS / "class_balance.png", figure)
     measures = {
         "unclear_share": unclear.prior,
-        "unclear_share_se": classification.unclear_standard_error(unclear.prior, sizes[0]),
+        "unclear_share_se": standard_error(classification.is_unclear(from_prior.probabilities)) if trained else nan,
         "mixture.unclear_share": unclear.mixture,
         "real.unclear_share": unclear.real,
         "class_balance": balance[0],
@@ -237,7 +224,7 @@ def realism_between(
     curves = []
     for between in (interpolations, spherical_interpolations):
         codes = between(starts, ends, shares.to(means.device)).flatten(0, 1)
-        images = instrument.images(model, codes, seed).compared
+        images = inference.decode_to_compare(model, codes, seed, binary=instrument.binary).compared
         realism = instrument.real_images.realism(instrument.classifier.features(images)).view(len(pairs), -1)
         both_ways = torch.cat([realism, realism.flip(1)])
         curves.append(both_ways.median(0).values)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stages import paths
 from vae.base.artifacts import write_csv, write_json, write_png
-from vae.diagnostics.precision import group_means, standard_error
+from vae.base.precision import group_means, standard_error
 from vae.diagnostics.verdict import Verdict, levels, summary, table
 from vae.figures.verdicts import verdict_table
 

@@ -19,8 +19,8 @@ from vae.base.runtime import CPU
 from vae.model.networks import mlp
 from vae.model.objective import negative_elbo
 from vae.model.vae import VAE
+from vae.optimizer.weights import Weights
 from vae.training.handwritten_gradient import NegativeElboGradient
-from vae.training.weights import Weights
 
 MACHINE = {
     "cpu": "A processor",

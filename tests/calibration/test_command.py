@@ -1,6 +1,7 @@
 """``python -m calibration`` as a user calls it."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 def test_all_ladders_on_the_digits_are_a_page_with_a_table_for_each(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(material, "DIGITS_EPOCHS", 50)
+    monkeypatch.setitem(material.KINDS, "digits", lambda: replace(material.digits(), epochs=50))
     monkeypatch.setattr(material, "STEPS", 100)
     output = tmp_path / "calibration.md"
     call(monkeypatch, "--data", "digits", "--output", str(output))

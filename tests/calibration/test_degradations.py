@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from dvc.utils.hydra import apply_overrides  # called by dvc exp run
 
 from calibration import inference, material, posterior_collapse, representation, samples, training_length
-from calibration.material import BATCH_SIZE, DIGITS_EPOCHS, DIGITS_VALIDATION, MNIST_LATENT_DIM
 from calibration.samples import Classified
 from tests.settings import architecture
 from vae.base.params import load_params
 from vae.data.images import LabelledImages, PixelKind
+from vae.diagnostics.training_length import forecast
 from vae.model.inference import Posterior
 from vae.model.vae import VAE
 
@@ -29,17 +30,16 @@ def random_images(count: int, kind: PixelKind = PixelKind.GREY) -> LabelledImage
 def test_the_digits_are_prepared_and_trained_as_params_yaml_says() -> None:
     params = load_params(ROOT / "params.yaml")
     digits = material.digits()
-    assert params.train == material.train_params(digits.epochs)
-    assert digits.epochs == DIGITS_EPOCHS
-    built = material.architecture(digits.train.shape, digits.latent_dim)
-    assert built.model_dump(exclude={"image_shape"}) == params.model.model_dump()
-    assert params.prepare.validation_fraction == DIGITS_VALIDATION
-    assert params.generate.neighbours == samples.NEIGHBOURS
-    assert params.embed.neighbours == representation.NEIGHBOURS
+    assert digits.params == params
+    assert digits.epochs == params.train.epochs
 
 
-def test_models_of_mnist_have_as_many_latent_dimensions_as_in_its_recipe() -> None:
-    assert f"--set-param=model.latent_dim={MNIST_LATENT_DIM}\n" in (ROOT / "recipes/mnist").read_text()
+def test_the_parameters_of_a_recipe_are_those_that_dvc_sets(tmp_path: Path) -> None:
+    options = (ROOT / "recipes/mnist").read_text().replace("--set-param=", "").split()
+    path = tmp_path / "params.yaml"
+    path.write_bytes((ROOT / "params.yaml").read_bytes())
+    apply_overrides(path, options)
+    assert material.settings("mnist") == load_params(path)
 
 
 def test_a_shifted_encoder_moves_each_mean_by_the_given_number_of_standard_deviations() -> None:
@@ -62,7 +62,8 @@ def test_dimensions_that_are_switched_off_have_the_prior_as_their_posterior() ->
 
 @pytest.mark.parametrize("images", [100, 300, 1000, 1294, 60_000])
 def test_models_of_any_number_of_images_take_about_the_same_number_of_steps(images: int) -> None:
-    steps = material.epochs(images) * -(-images // BATCH_SIZE)
+    digits = material.digits()
+    steps = digits.epochs_for(images) * -(-images // digits.params.train.batch_size)
     assert steps == pytest.approx(material.STEPS, rel=0.1)
 
 
@@ -117,7 +118,7 @@ def test_a_share_of_images_is_replaced_in_features_and_probabilities_alike() -> 
 def test_what_came_is_the_fall_of_the_loss_until_ten_times_as_many_epochs() -> None:
     losses = [100 + 2 * epoch**-0.5 for epoch in range(1, 1001)]
     came = 2 * (100**-0.5 - 1000**-0.5)
-    text = training_length.in_words(losses, 100)
+    text = training_length.in_words(forecast(losses[:100]), losses, 100)
     assert text.startswith(f"{came:.2f} (")
     assert text.endswith(f"came {came:.2f}")
-    assert "came" not in training_length.in_words(losses, 101)
+    assert "came" not in training_length.in_words(forecast(losses[:101]), losses, 101)

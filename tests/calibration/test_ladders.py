@@ -1,6 +1,7 @@
 """Each ladder on digits: healthy where nothing is degraded, and never better further down."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -29,10 +30,8 @@ ORDER = [Level.HEALTHY, Level.WARNING, Level.FAILURE]
 
 
 @pytest.fixture(scope="module")
-def digits() -> Iterator[Material]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(material, "DIGITS_EPOCHS", EPOCHS)
-        yield material.digits()
+def digits() -> Material:
+    return replace(material.digits(), epochs=EPOCHS)
 
 
 def levels(readings: Mapping[str, Reading], rungs: Sequence[str]) -> list[Level]:
@@ -90,7 +89,7 @@ def test_a_training_run_is_judged_after_each_number_of_epochs_that_it_has(digits
 
 def test_blur_of_black_and_white_images_is_left_out(digits: Material) -> None:
     train, test = (black_and_white(data, 0, "pixels") for data in (digits.train, digits.test))
-    assert blurring.LADDER.read(Material("binary", train, train[:0], test, 6, 1)) == {}
+    assert blurring.LADDER.read(Material("binary", train, train[:0], test, digits.params, 1)) == {}
 
 
 def test_the_same_ladder_has_the_same_readings_each_time(digits: Material) -> None:

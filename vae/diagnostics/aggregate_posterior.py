@@ -10,12 +10,13 @@ prior, which spoils samples.
 """
 
 import warnings
-from math import log, pi, sqrt
+from math import log, pi
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from vae.base.precision import standard_error
 from vae.base.runtime import derive, generator, one_thread, permutation
 from vae.diagnostics.collapse import ACTIVE_VARIANCE, mean_variances, mutual_information
 from vae.model.objective import kl_divergence
@@ -164,7 +165,7 @@ def marginal_kl(mixture: Mixture, mean: Tensor, log_variance: Tensor, seed: int)
     return MarginalKL(
         kl=kl,
         lower=float(log_ratio.mean()),
-        standard_error=float(log_ratio.std()) / sqrt(len(codes)),
+        standard_error=standard_error(log_ratio),
         upper=kl - mutual_information(mean, log_variance, noise),
     )
 

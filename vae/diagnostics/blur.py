@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae.diagnostics.precision import standard_error
+from vae.base.precision import standard_error
 from vae.diagnostics.verdict import Level, Verdict, grade, rounded
 
 COMPARED = 2000  # images; more would change only the third digit of the result

@@ -96,11 +96,6 @@ def unclear_share(probabilities: Tensor) -> float:
     return float(is_unclear(probabilities).double().mean())
 
 
-def unclear_standard_error(share: float, images: int) -> float:
-    """The binomial standard error of a share of M images: √(p (1 - p) / M)."""
-    return sqrt(share * (1 - share) / images)
-
-
 def judge_classes(
     balance: float, unclear: float, real_unclear: float, accuracy: float, least_balance: float = 1.0
 ) -> Verdict:
@@ -121,12 +116,13 @@ def judge_classes(
     by_balance, by_excess = grade(balance_share, *BALANCE), grade(excess, *EXCESS)
     finding = (
         f"{_percent(unclear)} of the samples are no clear member of any class (top probability below {CLEAR}); of test "
-        f"images {_percent(real_unclear)} (excess {rounded(excess, '.0%', *EXCESS)}); class balance {balance:.2f} "
+        f"images {_percent(real_unclear)}, an excess of {rounded(excess, '.0%', *EXCESS)}; class balance {balance:.2f} "
         f"({rounded(balance_share, '.0%', *BALANCE)} of the {least_balance:.2f} that real images almost always reach); "
         f"by a classifier with an accuracy of {rounded(accuracy, '.1%', LOWEST_ACCURACY)} on test images"
     )
     criterion = (
-        f"an excess of at most {EXCESS[0]:.0%} (failure above {EXCESS[1]:.0%}), a balance of at least {BALANCE[0]:.0%} "
+        f"an excess of at most {EXCESS[0]:.0%} over test images (failure above {EXCESS[1]:.0%}), a balance of at least "
+        f"{BALANCE[0]:.0%} "
         f"of that of real images (failure below {BALANCE[1]:.0%}); not judged if the classifier's accuracy is below "
         f"{LOWEST_ACCURACY:.0%} (thresholds set by this project)"
     )

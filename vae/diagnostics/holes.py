@@ -87,16 +87,16 @@ def judge_holes(marginal: MarginalKL, unclear: UnclearShares, linear_dip: float,
         subject="holes in the latent space",
         level=level,
         finding=(
-            f"{_what_samples_show(unclear)}the marginal KL, from the codes to the prior, is at least "
+            f"{_what_samples_show(unclear)}the marginal KL of codes and prior is at least "
             f"{rounded(max(marginal.lower, 0.0), '.2f', *MARGINAL_KL)} nats (standard error "
-            f"{marginal.standard_error:.2f}), out of a KL of {marginal.kl:.2f} nats; the lowest realism between two "
+            f"{marginal.standard_error:.2f}), of a KL of {marginal.kl:.2f} nats in all; the lowest realism between two "
             f"codes is {linear_dip:.2f} of that at the ends on straight lines and {spherical_dip:.2f} on arcs"
         ),
         criterion=(
             f"the mismatch spoils at most {SPOILT[0]:.0%} of the samples (failure above {SPOILT[1]:.0%}), and the "
-            f"marginal KL is at most {MARGINAL_KL[0]:.3f} nats (failure above {MARGINAL_KL[1]:.3f}), as if half, or "
-            "nine tenths, of the prior's mass were a hole; marginal KL as in Hoffman & Johnson 2016, mixture as in "
-            "Ghosh et al. 2020 (thresholds set by this project)"
+            f"marginal KL is at most {MARGINAL_KL[0]:.3f} nats (failure above {MARGINAL_KL[1]:.3f}): as much as "
+            "if half, or nine tenths, of the prior were a hole; marginal KL as in Hoffman & Johnson 2016, mixture as "
+            "in Ghosh et al. 2020 (thresholds set by this project)"
         ),
         advice=_advice(unclear) if level in {Level.WARNING, Level.FAILURE} else "",
     )

@@ -54,8 +54,8 @@ def judge_inference_gap(gap: InferenceGap, elbo_gap: float, elbo_gap_se: float, 
             f"{rounded(share, '.0%', WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)} of the KL of {gap.best_kl:.2f} "
             f"nats: {gap.amortization:.2f} ± {gap.amortization_se:.2f} because the encoder does not find the best "
             f"Gaussian (amortization), {gap.approximation:.2f} ± {gap.approximation_se:.2f} because the true posterior "
-            f"is no such Gaussian (approximation); on all {test_images:,}, the importance-weighted bound is "
-            f"{elbo_gap:.2f} ± {elbo_gap_se:.2f} nats above the ELBO"
+            f"is no such Gaussian (approximation); on all {test_images:,} test images, the importance-weighted bound "
+            f"is {elbo_gap:.2f} ± {elbo_gap_se:.2f} nats above the ELBO"
         ),
         criterion=(
             f"a gap of at most {WARNING_INFERENCE_GAP:.0%} of the KL of the best Gaussian posteriors (of {LEAST_KL:g} "

@@ -1,16 +1,13 @@
 """Overfitting: how much worse the model is on test images than on the images that it was trained on."""
 
-from math import sqrt
+from math import hypot
 from typing import NamedTuple
 
 from torch import Tensor
 
-from vae.diagnostics.verdict import Level, Verdict, grade, rounded
+from vae.base.precision import standard_error
+from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, Level, Verdict, grade, rounded
 
-# Nats per image. Models published side by side on MNIST are 0.8 to 2 nats apart (Burda, Grosse & Salakhutdinov 2015,
-# table 1): a smaller gap could not change their order, and a larger one would.
-WARNING_GAP = 0.8
-FAILURE_GAP = 2.0
 STANDARD_ERRORS = 2  # by which the gap has to exceed a threshold, about 98% of a normal distribution
 
 
@@ -35,10 +32,9 @@ def overfitting_gap(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -
     """The gap between the mean negative ELBO of test and training images, with its standard error.
 
         gap = mean of test - mean of training
-        standard error = √(s₁²/N + s₂²/M)
+        standard error = √(SE(training)² + SE(test)²)
 
-    s₁² and s₂² are the sample variances. The images of the two sets are different ones, so nothing is paired, and the
-    variances may differ (Welch 1947).
+    The images of the two sets are different ones, so nothing is paired (Welch 1947).
 
     Args:
         train_negative_elbos: nats per image (N,).
@@ -48,13 +44,10 @@ def overfitting_gap(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -
         The gap; its standard error is NaN if a set has fewer than two images.
     """
     train, test = train_negative_elbos.cpu().double(), test_negative_elbos.cpu().double()
-    if min(len(train), len(test)) < 2:
-        return OverfittingGap(float(test.mean() - train.mean()), float("nan"))
-    variance = train.var() / len(train) + test.var() / len(test)
-    return OverfittingGap(float(test.mean() - train.mean()), sqrt(float(variance)))
+    return OverfittingGap(float(test.mean() - train.mean()), hypot(standard_error(train), standard_error(test)))
 
 
-def judge_overfitting(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -> Verdict:
+def judge_overfitting(gap: OverfittingGap) -> Verdict:
     """Judge whether the model overfits its training images.
 
     The gap has to exceed a threshold by two standard errors, so that noise on few test images is no warning.
@@ -66,14 +59,10 @@ def judge_overfitting(train_negative_elbos: Tensor, test_negative_elbos: Tensor)
     there says that there is one, rather than that it matters.
 
     Args:
-        train_negative_elbos: nats per image (N,), of images that the model was trained on.
-        test_negative_elbos: nats per image (M,), of images that it was not trained on.
-
-    Returns:
-        The verdict; it is ``not judged`` if a set has fewer than two images.
+        gap: between the images that the model was trained on and others; not judged if its standard error is NaN.
     """
-    gap = overfitting_gap(train_negative_elbos, test_negative_elbos)
-    level = grade(gap.least, WARNING_GAP, FAILURE_GAP)
+    warning, failure = NATS_BETWEEN_MODELS
+    level = grade(gap.least, *NATS_BETWEEN_MODELS)
     finding = (
         f"the negative ELBO of test images is {abs(gap.nats):.2f} ± {gap.standard_error:.2f} nats (standard error) "
         f"{'lower' if gap.nats < 0 else 'higher'} than that of training images"
@@ -81,15 +70,15 @@ def judge_overfitting(train_negative_elbos: Tensor, test_negative_elbos: Tensor)
     if level is Level.NOT_JUDGED:
         finding = "too few images for a standard error: at least two training images and two test images are needed"
     elif gap.nats > 0:
-        least = rounded(gap.least, ".2f", WARNING_GAP, FAILURE_GAP)
-        finding += f"; less {STANDARD_ERRORS} standard errors, {least} nats"
+        least = rounded(gap.least, ".2f", *NATS_BETWEEN_MODELS)
+        finding += f"; {least} nats after subtracting {STANDARD_ERRORS} standard errors"
     return Verdict(
         subject="overfitting",
         level=level,
         finding=finding,
         criterion=(
-            f"a gap, less {STANDARD_ERRORS} standard errors, of at most {WARNING_GAP:g} nats; failure above "
-            f"{FAILURE_GAP:g} nats (published models of MNIST are {WARNING_GAP:g} to {FAILURE_GAP:g} nats apart)"
+            f"a gap of at most {warning:g} nats after subtracting {STANDARD_ERRORS} standard errors; failure above "
+            f"{failure:g} nats (published models of MNIST are {warning:g} to {failure:g} nats apart)"
         ),
         advice=(
             "more data (prepare.train_images), a validation set that selects the epoch (prepare.validation_fraction), "

@@ -4,13 +4,13 @@ Distances are Euclidean distances between features. Between intensities, a blurr
 than a sharp one. The ball of an image reaches to its k-th nearest neighbour.
 """
 
-from math import sqrt
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from vae.base.errors import VAEError
+from vae.base.precision import standard_error
 from vae.diagnostics.frechet import frechet_distance, frechet_standard_error
 from vae.diagnostics.verdict import Level, Verdict, grade, rounded, worst
 
@@ -112,15 +112,15 @@ class RealImages:
             holds_sample.append(in_real_ball.any(1))
             in_sample_ball.append((distances <= sample_radii).any(1))
         counted = (
-            _mean(real_balls_around > 0),
-            _mean(torch.cat(in_sample_ball)),
-            _mean(real_balls_around, 1 / self._neighbours),
-            _mean(torch.cat(holds_sample)),
+            real_balls_around > 0,
+            torch.cat(in_sample_ball),
+            real_balls_around.cpu().double() / self._neighbours,
+            torch.cat(holds_sample),
         )
-        means, standard_errors = zip(*counted, strict=True)
+        means = (float(each.cpu().double().mean()) for each in counted)
         return Comparison(
             SampleQuality(frechet_distance(self._real, samples), *means),
-            SampleQuality(frechet_standard_error(self._real, samples), *standard_errors),
+            SampleQuality(frechet_standard_error(self._real, samples), *map(standard_error, counted)),
         )
 
     def realism(self, images: Tensor) -> Tensor:
@@ -156,15 +156,15 @@ def judge_samples(quality: SampleQuality, real: SampleQuality, frechet_error: fl
     by_chance = FRECHET_EXCESS[0] < excess < 2 * frechet_error
     shares = {name: value / best if best else 0.0 for name, value, best in _rows(quality, real)}
     finding = (
-        f"Fréchet distance {quality.frechet_distance:.3f} ({rounded(excess, '.3f', *FRECHET_EXCESS)} above "
-        f"{real.frechet_distance:.3f}{', but within two standard errors' * by_chance}), "
+        f"Fréchet distance {quality.frechet_distance:.3f}, {rounded(excess, '.3f', *FRECHET_EXCESS)} above that of "
+        f"training images in place of samples{' but within two standard errors' * by_chance}; "
     ) + ", ".join(
         f"{name} {value:.2f} ({rounded(shares[name], '.0%', *SHARES[name])} of {best:.2f})"
         for name, value, best in _rows(quality, real)
     )
     criterion = (
-        f"a Fréchet distance at most {FRECHET_EXCESS[0]} above that of training images in place of samples (failure: "
-        f"{FRECHET_EXCESS[1]}; 1 is the total variance of features), and of their other measures at least "
+        f"a Fréchet distance at most {FRECHET_EXCESS[0]} above that of training images in place of samples (failure "
+        f"above {FRECHET_EXCESS[1]}; 1 is the total variance of features), and of their other measures at least "
         + ", ".join(
             f"{warning:.0%} of {name} (failure below {failure:.0%})" for name, (warning, failure) in SHARES.items()
         )
@@ -213,9 +213,3 @@ def _radii(points: Tensor, neighbours: int) -> Tensor:
         torch.cdist(rows, points).topk(neighbours + 1, largest=False).values for rows in points.split(ROWS_AT_ONCE)
     ]
     return torch.cat(nearest)[:, -1]
-
-
-def _mean(values: Tensor, scale: float = 1.0) -> tuple[float, float]:
-    """The mean of values (N,) and its standard error, both scaled."""
-    exact = scale * values.cpu().double()
-    return float(exact.mean()), sqrt(float(exact.var(correction=0)) / len(exact))

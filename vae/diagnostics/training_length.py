@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.diagnostics.verdict import Level, Verdict, rounded
+from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, Level, Verdict, rounded
 
 TIMES = 10  # as many epochs are forecast
 
@@ -25,9 +25,7 @@ STANDARD_ERRORS = 2  # of the fit, by which the interval is widened
 FIRST_EPOCH = 2  # the loss of the first epoch is an average over the first steps of untrained weights
 LEAST_EPOCHS = 4  # that a curve is fitted to; with three, the error of its fall would be a guess
 
-# Nats per image, as in vae.diagnostics.overfitting: published models of MNIST are 0.8 to 2 nats apart.
-WARNING_GAIN = 0.8
-FAILURE_GAIN = 2.0
+# Warning and failure are those of ``NATS_BETWEEN_MODELS``.
 EARLY = 0.5  # kept epoch / last epoch, up to which more epochs do not help
 
 
@@ -112,7 +110,7 @@ def judge_training_length(
     schedule: str,
     kl_warmup_epochs: int,
     overfitting: Level = Level.HEALTHY,
-) -> Verdict:
+) -> tuple[Verdict, Forecast | None]:
     """Judge whether a training run ten times as long would lower the loss noticeably.
 
     The loss is that of the trained objective: of the validation images if there are any, since only their loss shows
@@ -131,10 +129,14 @@ def judge_training_length(
         schedule: of the learning rate, ``train.schedule``.
         kl_warmup_epochs: at the start, in which the objective changes.
         overfitting: the level of the verdict on overfitting.
+
+    Returns:
+        The verdict, and the forecast that it rests on; None if it does not rest on one.
     """
+    warning, failure = NATS_BETWEEN_MODELS
     validation = [loss for loss in validation_losses if loss is not None]
     name, losses = ("validation", validation) if validation else ("training", list(train_losses))
-    epochs, level = len(losses), Level.NOT_JUDGED
+    epochs, level, expected = len(losses), Level.NOT_JUDGED, None
     if validation and kl_warmup_epochs < best_epoch <= EARLY * epochs:
         level = Level.HEALTHY
         finding = f"the validation loss was lowest after {best_epoch:,} of {epochs:,} epochs; more do not lower it"
@@ -154,32 +156,35 @@ def judge_training_length(
     advice = "more train.epochs, or a higher train.learning_rate with train.schedule=cosine"
     if not validation:
         advice += "; prepare.validation_fraction shows whether images outside the training set gain as well"
-    return Verdict(
+    verdict = Verdict(
         subject="training length",
         level=level,
         finding=finding,
         criterion=(
-            f"{TIMES} times as many epochs would lower the loss by at most {WARNING_GAIN:g} nats; failure if even the "
-            f"least gain of the interval is above {FAILURE_GAIN:g} nats (published models of MNIST are "
-            f"{WARNING_GAIN:g} to {FAILURE_GAIN:g} nats apart)"
+            f"{TIMES} times as many epochs would lower the loss by at most {warning:g} nats; failure if even the "
+            f"least gain of the interval is above {failure:g} nats (published models of MNIST are "
+            f"{warning:g} to {failure:g} nats apart)"
         ),
         advice=advice if level in {Level.WARNING, Level.FAILURE} else "",
     )
+    return verdict, expected
 
 
 def _grade(expected: Forecast) -> Level:
-    if expected.gain <= WARNING_GAIN:
+    warning, failure = NATS_BETWEEN_MODELS
+    if expected.gain <= warning:
         return Level.HEALTHY
-    return Level.FAILURE if expected.least_gain > FAILURE_GAIN else Level.WARNING
+    return Level.FAILURE if expected.least_gain > failure else Level.WARNING
 
 
 def _in_words(expected: Forecast, name: str, epochs: int) -> str:
     if expected.gain <= 0:
         return f"the {name} loss of {expected.now:.2f} nats is no longer falling"
-    least = rounded(expected.least_gain, ".2f", FAILURE_GAIN)
+    warning, failure = NATS_BETWEEN_MODELS
+    least = rounded(expected.least_gain, ".2f", failure)
     return (
         f"{epochs:,} epochs would lower the {name} loss of {expected.now:.2f} nats by about "
-        f"{rounded(expected.gain, '.2f', WARNING_GAIN)} nats ({least} to {expected.greatest_gain:.2f})"
+        f"{rounded(expected.gain, '.2f', warning)} nats ({least} to {expected.greatest_gain:.2f})"
     )
 
 

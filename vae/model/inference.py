@@ -5,7 +5,7 @@ float64.
 """
 
 from collections.abc import Iterator
-from math import log, nan, sqrt
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -117,6 +117,32 @@ def decode(model: VAE, z: Tensor, seed: int, *, batch_size: int | None = None, p
     return expected_images(model, z, batch_size=batch_size)
 
 
+class Decoded(NamedTuple):
+    """Decoded images (N, C, H, W): as pictures show them, and as they are compared with real images."""
+
+    shown: Tensor
+    compared: Tensor
+
+
+def decode_to_compare(model: VAE, z: Tensor, seed: int, *, binary: bool, progress: bool = False) -> Decoded:
+    """Decode every latent code, to show the image and to compare it with real ones: (N, D) to (N, C, H, W) twice.
+
+    Real images whose pixels are black or white are compared with draws from p(x|z), since expected images are grey.
+    Grey images are compared with what pictures show.
+
+    Args:
+        model: the VAE.
+        z: latent codes (N, D).
+        seed: for drawn images.
+        binary: whether every pixel of the data is black or white.
+        progress: whether a slow decoder shows a progress bar.
+    """
+    shown = decode(model, z, seed, progress=progress)
+    if model.decoder.needs_pixels or not binary:  # the first draws what it shows
+        return Decoded(shown, shown)
+    return Decoded(shown, drawn_images(model, z, seed))
+
+
 @torch.inference_mode()
 def expected_images(model: VAE, z: Tensor, *, batch_size: int | None = None) -> Tensor:
     """The expected image E[x|z] of every latent code: (N, D) to intensities (N, C, H, W), on the model's device.
@@ -131,23 +157,11 @@ def expected_images(model: VAE, z: Tensor, *, batch_size: int | None = None) -> 
 def drawn_images(model: VAE, z: Tensor, seed: int, *, progress: bool = False) -> Tensor:
     """Draw an image x ~ p(x|z) for every latent code: (N, D) to (N, C, H, W), on the model's device.
 
-    Black-and-white images are compared with such draws, since expected images are grey. Draws of a Gaussian or Laplace
-    likelihood may leave [0, 1]. An autoregressive decoder draws pixel by pixel, which is slow.
+    Draws of a Gaussian or Laplace likelihood may leave [0, 1]. An autoregressive decoder draws pixel by pixel, which is
+    slow.
     """
     random = generator(seed, "drawn pixels", model.device)
     return model.decoder.drawn_images(z.to(model.device), model.likelihood, random, progress=progress)
-
-
-def standard_error(values: Tensor) -> float:
-    """The standard error of the mean of N independent values, √(Σ (v - v̄)² / (N - 1)) / √N.
-
-    Args:
-        values: one for each image (N,).
-
-    Returns:
-        in the unit of the values; NaN if there are fewer than two.
-    """
-    return float(values.cpu().double().std()) / sqrt(len(values)) if len(values) > 1 else nan
 
 
 def _noise(model: VAE, count: int, seed: int, purpose: str) -> Tensor:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vae.base.params import TrainParams
 from vae.model.vae import VAE
+from vae.optimizer.weights import Weights
 from vae.training.step import AutomaticDifferentiation, Backward, Step
-from vae.training.weights import Weights
 
 log = logging.getLogger(__name__)
 

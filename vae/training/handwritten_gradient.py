@@ -14,7 +14,7 @@ from vae.base.params import TrainParams
 from vae.model.likelihoods import Bernoulli
 from vae.model.objective import Losses
 from vae.model.vae import VAE
-from vae.training.weights import Weights
+from vae.optimizer.weights import Weights
 
 
 def backward(model: VAE, weights: Weights, params: TrainParams, dtype: torch.dtype) -> "NegativeElboGradient | None":

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from vae.base.errors import VAEError
 from vae.base.params import TrainParams
+from vae.base.precision import standard_error
 from vae.data.images import LabelledImages
 from vae.model import inference
 from vae.model.objective import Losses, average_loss
@@ -173,7 +174,7 @@ def _evaluate(model: VAE, images: Tensor, params: TrainParams, epoch: int) -> tu
         elbo = inference.negative_elbo(model, images, params.seed)
         losses = average_loss(elbo, weight, params.free_bits)
         parts = _linearized(elbo, weight, params.free_bits)
-    error = inference.standard_error(parts) if len(images) > 1 else None
+    error = standard_error(parts) if len(images) > 1 else None
     return Losses(*(float(term) for term in losses)), error
 
 

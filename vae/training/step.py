@@ -9,8 +9,8 @@ from vae.base.params import TrainParams
 from vae.data.images import pixels
 from vae.model.objective import Losses, training_loss
 from vae.model.vae import VAE
-from vae.training.adam import Adam
-from vae.training.weights import Weights
+from vae.optimizer.adam import Adam
+from vae.optimizer.weights import Weights
 
 
 class StepResult(NamedTuple):

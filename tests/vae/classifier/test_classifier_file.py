@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file, save
 
 from tests.vae.classifier.pictures import noise, random_classifier
+from vae.base.module_file import ModuleFileError
 from vae.base.runtime import CPU
 from vae.classifier.classifier import Classifier, ClassifierKind
-from vae.classifier.classifier_file import METADATA_KEY, ClassifierFileError, load_classifier, save_classifier
+from vae.classifier.classifier_file import CLASSIFIER_FILE, load_classifier, save_classifier
 from vae.data.images import ImageShape
 
 DIGITS: ImageShape = (1, 8, 8)
@@ -29,7 +30,7 @@ def saved(path: Path) -> Path:
 
 
 def description(**changes: Any) -> dict[str, str]:
-    return {METADATA_KEY: json.dumps({"kind": "classifier", "image_shape": [1, 8, 8], "classes": 5, **changes})}
+    return {CLASSIFIER_FILE.key: json.dumps({"kind": "classifier", "image_shape": [1, 8, 8], "classes": 5, **changes})}
 
 
 @pytest.mark.parametrize("kind", list(ClassifierKind), ids=str)
@@ -54,14 +55,14 @@ def test_the_same_classifier_gives_the_same_bytes(path: Path) -> None:
 
 
 def test_a_missing_classifier_file_is_reported_with_its_path_and_what_to_do(path: Path) -> None:
-    with pytest.raises(ClassifierFileError, match=re.escape(f"{path}: no such file; run dvc repro prepare")):
+    with pytest.raises(ModuleFileError, match=re.escape(f"{path}: no such file; run dvc repro prepare")):
         load_classifier(path, CPU, DIGITS)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, -1])
 def test_a_truncated_classifier_file_is_refused(saved: Path, kept: int) -> None:
     saved.write_bytes(saved.read_bytes()[:kept])
-    with pytest.raises(ClassifierFileError, match=re.escape(f"{saved}: {DAMAGED}")):
+    with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: {DAMAGED}")):
         load_classifier(saved, CPU, DIGITS)
 
 
@@ -69,9 +70,9 @@ def test_a_truncated_classifier_file_is_refused(saved: Path, kept: int) -> None:
     "metadata",
     [
         None,
-        {METADATA_KEY: "no JSON"},
-        {METADATA_KEY: "[1, 8, 8]"},
-        {METADATA_KEY: "{}"},
+        {CLASSIFIER_FILE.key: "no JSON"},
+        {CLASSIFIER_FILE.key: "[1, 8, 8]"},
+        {CLASSIFIER_FILE.key: "{}"},
         description(kind="oracle"),
         description(image_shape=[8, 8]),
         description(image_shape=[1, 8, "8"]),
@@ -86,7 +87,7 @@ def test_a_classifier_file_with_an_invalid_or_other_description_is_refused(
     saved: Path, metadata: dict[str, str] | None
 ) -> None:
     saved.write_bytes(save(load_file(saved), metadata))
-    with pytest.raises(ClassifierFileError, match=f"{DAMAGED}.*; delete it and run dvc repro prepare$"):
+    with pytest.raises(ModuleFileError, match=f"{DAMAGED}.*; delete it and run dvc repro prepare$"):
         load_classifier(saved, CPU, DIGITS)
 
 
@@ -94,16 +95,16 @@ def test_a_classifier_file_that_lacks_a_weight_is_refused_with_the_name_of_the_w
     weights = load_file(saved)
     del weights["output.bias"]
     saved.write_bytes(save(weights, description()))
-    with pytest.raises(ClassifierFileError, match=r"damaged.*output\.bias"):
+    with pytest.raises(ModuleFileError, match=r"damaged.*output\.bias"):
         load_classifier(saved, CPU, DIGITS)
 
 
 def test_a_classifier_file_with_weights_that_are_not_float32_is_refused(saved: Path) -> None:
     saved.write_bytes(save({name: weight.half() for name, weight in load_file(saved).items()}, description()))
-    with pytest.raises(ClassifierFileError, match="not float32"):
+    with pytest.raises(ModuleFileError, match="not float32"):
         load_classifier(saved, CPU, DIGITS)
 
 
 def test_a_classifier_of_images_of_another_shape_is_refused_with_both_shapes(saved: Path) -> None:
-    with pytest.raises(ClassifierFileError, match=r"a classifier of 1×8×8 images, .* 1×28×28 images; run dvc repro"):
+    with pytest.raises(ModuleFileError, match=r"a classifier for 1×8×8 images, .* 1×28×28 images; run dvc repro"):
         load_classifier(saved, CPU, (1, 28, 28))

@@ -6,13 +6,17 @@ import torch
 from torch import Tensor
 
 from vae.diagnostics.overfitting import judge_overfitting, overfitting_gap
-from vae.diagnostics.verdict import Level
+from vae.diagnostics.verdict import Level, Verdict
 
 
 def losses(mean: float, spread: float, count: int = 20) -> Tensor:
     """Losses of exactly this mean and sample standard deviation."""
     values = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(count // 2)
     return mean + spread * values / values.std()
+
+
+def judged(train: Tensor, test: Tensor) -> Verdict:
+    return judge_overfitting(overfitting_gap(train, test))
 
 
 def test_overfitting_gap_has_the_standard_error_of_a_difference_of_two_unpaired_means() -> None:
@@ -66,7 +70,7 @@ def test_overfitting_verdict_is_graded_by_the_gap_less_two_standard_errors(
     least: float, spread: float, level: Level
 ) -> None:
     error = spread * sqrt(2 / 20)
-    verdict = judge_overfitting(losses(100, spread), losses(100 + least + 2 * error, spread))
+    verdict = judged(losses(100, spread), losses(100 + least + 2 * error, spread))
     assert verdict.subject == "overfitting"
     assert verdict.level is level
     assert ("train.weight_decay" in verdict.advice) is (level is not Level.HEALTHY)
@@ -74,31 +78,33 @@ def test_overfitting_verdict_is_graded_by_the_gap_less_two_standard_errors(
 
 
 def test_the_same_gap_is_a_failure_on_many_images_and_healthy_on_few() -> None:
-    assert judge_overfitting(losses(100, 27, 10_000), losses(103, 27, 10_000)).level is Level.FAILURE
-    assert judge_overfitting(losses(100, 27, 100), losses(103, 27, 100)).level is Level.HEALTHY
+    assert judged(losses(100, 27, 10_000), losses(103, 27, 10_000)).level is Level.FAILURE
+    assert judged(losses(100, 27, 100), losses(103, 27, 100)).level is Level.HEALTHY
 
 
 def test_overfitting_verdict_does_not_depend_on_what_all_losses_have_in_common() -> None:
     """As a change of the unit of the pixels, which shifts every log-density by the same number."""
-    assert judge_overfitting(losses(-900, 5), losses(-890, 5)) == judge_overfitting(losses(100, 5), losses(110, 5))
+    assert judged(losses(-900, 5), losses(-890, 5)) == judge_overfitting(
+        overfitting_gap(losses(100, 5), losses(110, 5))
+    )
 
 
 def test_overfitting_finding_names_the_gap_with_its_standard_error() -> None:
-    finding = judge_overfitting(losses(100, 3), losses(103, 3)).finding
+    finding = judged(losses(100, 3), losses(103, 3)).finding
     assert "3.00 ± 0.95 nats (standard error) higher than that of training images" in finding
-    assert "less 2 standard errors, 1.10 nats" in finding
-    assert "3.00 ± 0.95 nats (standard error) lower" in judge_overfitting(losses(103, 3), losses(100, 3)).finding
+    assert "; 1.10 nats after subtracting 2 standard errors" in finding
+    assert "3.00 ± 0.95 nats (standard error) lower" in judged(losses(103, 3), losses(100, 3)).finding
 
 
 def test_overfitting_finding_does_not_round_the_gap_to_its_threshold() -> None:
-    verdict = judge_overfitting(losses(100, 1e-9), losses(100.8004, 1e-9))
+    verdict = judged(losses(100, 1e-9), losses(100.8004, 1e-9))
     assert verdict.level is Level.WARNING
     assert "0.8004 nats" in verdict.finding
 
 
 @pytest.mark.parametrize(("train", "test"), [(1, 20), (20, 1), (1, 1)])
 def test_overfitting_is_not_judged_with_a_single_image(train: int, test: int) -> None:
-    verdict = judge_overfitting(torch.full((train,), 100.0), torch.full((test,), 200.0))
+    verdict = judged(torch.full((train,), 100.0), torch.full((test,), 200.0))
     assert verdict.level is Level.NOT_JUDGED
     assert "too few images" in verdict.finding
     assert not verdict.advice

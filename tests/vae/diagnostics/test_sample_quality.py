@@ -178,8 +178,8 @@ def test_standard_errors_agree_with_the_spread_over_many_draws_of_the_set_that_i
     assert errors.precision == pytest.approx(spread.precision, rel=0.3)
     assert errors.density == pytest.approx(spread.density, rel=0.3)
     quality = images.compare(generated).quality
-    assert errors.recall == pytest.approx(sqrt(quality.recall * (1 - quality.recall) / 300))
-    assert errors.coverage == pytest.approx(sqrt(quality.coverage * (1 - quality.coverage) / 300))
+    assert errors.recall == pytest.approx(sqrt(quality.recall * (1 - quality.recall) / 299))
+    assert errors.coverage == pytest.approx(sqrt(quality.coverage * (1 - quality.coverage) / 299))
 
 
 REAL = SampleQuality(frechet_distance=0.02, precision=0.8, recall=0.75, density=0.9, coverage=0.95)
@@ -218,8 +218,9 @@ def test_samples_verdict_is_graded_by_each_measure_relative_to_training_images(
 
 def test_samples_finding_names_each_measure_next_to_that_of_training_images() -> None:
     finding = judge_samples(SampleQuality(0.197, 0.51, 0.52, 0.53, 0.54), REAL).finding
-    assert finding.split(", ") == [
-        "Fréchet distance 0.197 (0.177 above 0.020)",
+    distance, others = finding.split("; ")
+    assert distance == "Fréchet distance 0.197, 0.177 above that of training images in place of samples"
+    assert others.split(", ") == [
         "precision 0.51 (64% of 0.80)",
         "recall 0.52 (69% of 0.75)",
         "density 0.53 (59% of 0.90)",
@@ -231,7 +232,7 @@ def test_an_excess_of_the_frechet_distance_within_two_standard_errors_is_not_gra
     quality = REAL._replace(frechet_distance=0.22)
     verdict = judge_samples(quality, REAL, frechet_error=0.11)
     assert verdict.level is Level.HEALTHY
-    assert "0.200 above 0.020, but within two standard errors" in verdict.finding
+    assert "0.200 above that of training images in place of samples but within two standard errors;" in verdict.finding
     assert judge_samples(quality, REAL, frechet_error=0.09).level is Level.FAILURE
     assert "standard errors" not in judge_samples(quality, REAL, frechet_error=0.09).finding
     assert "standard errors" not in judge_samples(REAL, REAL, frechet_error=0.09).finding
@@ -241,7 +242,7 @@ def test_samples_finding_does_not_round_a_measure_to_the_threshold_that_it_misse
     verdict = judge_samples(REAL._replace(precision=0.6797, frechet_distance=0.07004), REAL)
     assert verdict.level is Level.WARNING
     assert "precision 0.68 (84.96% of 0.80)" in verdict.finding
-    assert "(0.05004 above 0.020)" in verdict.finding
+    assert ", 0.05004 above that of" in verdict.finding
 
 
 @pytest.mark.parametrize("measure", ["precision", "recall", "density", "coverage"])

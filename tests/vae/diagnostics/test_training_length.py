@@ -23,7 +23,7 @@ def judged(
     warmup: int = 0,
     overfitting: Level = Level.HEALTHY,
 ) -> Verdict:
-    return judge_training_length(
+    verdict, _ = judge_training_length(
         train,
         validation if validation is not None else [None] * len(train),
         len(train) if best is None else best,
@@ -31,6 +31,7 @@ def judged(
         kl_warmup_epochs=warmup,
         overfitting=overfitting,
     )
+    return verdict
 
 
 def predicted(losses: Sequence[float], times: float = 10, after: int = 0) -> Forecast:

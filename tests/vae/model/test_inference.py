@@ -1,5 +1,5 @@
 from contextlib import nullcontext
-from math import exp, isnan, log, sqrt
+from math import exp, log, sqrt
 from types import ModuleType
 from typing import Any, NamedTuple
 from unittest.mock import Mock
@@ -289,17 +289,6 @@ def test_bounds_of_a_wrong_encoder_differ_by_its_kl_to_the_exact_posterior(linea
     # Both scatter over samples: by 0.04 (below), and by the square root of 2000 less than a single sample's ELBO.
     assert gaps.mean().item() == pytest.approx(kl, abs=4 * gaps.std().item() / sqrt(IMAGES) + 1e-3)
     assert gaps.std() < 0.2
-
-
-def test_standard_error_of_four_values_is_the_one_worked_out_by_hand() -> None:
-    """1, 2, 3, 6 have the mean 3 and squares 4 + 1 + 0 + 9 = 14 around it: √(14/3)/√4."""
-    assert inference.standard_error(torch.tensor([1.0, 2.0, 3.0, 6.0])) == pytest.approx(sqrt(14 / 3) / 2)
-    right = torch.tensor([True, True, True, False])
-    assert inference.standard_error(right) == pytest.approx(sqrt(0.75 * 0.25 / 3))
-
-
-def test_standard_error_of_a_single_value_is_not_a_number() -> None:
-    assert isnan(inference.standard_error(torch.tensor([3.0])))
 
 
 def test_importance_weighted_bound_repeats_with_its_seed_only(model: VAE) -> None:

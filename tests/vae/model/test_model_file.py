@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from tests.settings import architecture
 from vae.base.artifacts import ArtifactError
+from vae.base.module_file import ModuleFileError
 from vae.base.runtime import seeded
 from vae.data.images import ImageShape
-from vae.model.model_file import METADATA_KEY, ModelFileError, load_model, save_model
+from vae.model.model_file import MODEL_FILE, load_model, save_model
 from vae.model.vae import VAE
 
 ROOT = Path(__file__).parents[3]
@@ -42,7 +43,7 @@ def outputs(model: VAE) -> tuple[Tensor, Tensor, Tensor]:
 def metadata(*left_out: str, **changes: object) -> dict[str, str]:
     """The small model's architecture, or another, as stored in a file."""
     values = {**small_model().architecture.model_dump(), **changes}
-    return {METADATA_KEY: json.dumps({key: value for key, value in values.items() if key not in left_out})}
+    return {MODEL_FILE.key: json.dumps({key: value for key, value in values.items() if key not in left_out})}
 
 
 def as_file(weights: dict[str, Tensor], **changes: object) -> bytes:
@@ -180,25 +181,25 @@ class TestSavedModels:
 
 class TestRefusedModelFiles:
     def test_a_missing_model_file_is_refused_with_its_path_and_how_to_get_it(self, path: Path) -> None:
-        with pytest.raises(ModelFileError, match=re.escape(f"{path}: no such file") + ".*dvc repro"):
+        with pytest.raises(ModuleFileError, match=re.escape(f"{path}: no such file") + ".*dvc repro"):
             load_model(path, CPU, DIGITS)
 
     def test_a_folder_in_place_of_a_model_file_is_refused_with_its_path(self, tmp_path: Path) -> None:
-        with pytest.raises(ModelFileError, match=re.escape(f"{tmp_path}: ")):
+        with pytest.raises(ModuleFileError, match=re.escape(f"{tmp_path}: ")):
             load_model(tmp_path, CPU, DIGITS)
 
     @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.99])
     def test_a_truncated_model_file_is_refused_with_its_path(self, saved: Path, share: float) -> None:
         content = saved.read_bytes()
         saved.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(ModelFileError, match=re.escape(f"{saved}: damaged")):
+        with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged")):
             load_model(saved, CPU, DIGITS)
 
     @pytest.mark.parametrize("length", [1, 8, 1000])
     def test_a_model_file_of_random_bytes_is_refused_with_its_path(self, tmp_path: Path, length: int) -> None:
         path = tmp_path / "vae.safetensors"
         path.write_bytes(np.random.default_rng(0).bytes(length))
-        with pytest.raises(ModelFileError, match=re.escape(f"{path}: damaged")):
+        with pytest.raises(ModuleFileError, match=re.escape(f"{path}: damaged")):
             load_model(path, CPU, DIGITS)
 
     @pytest.mark.parametrize(
@@ -206,8 +207,8 @@ class TestRefusedModelFiles:
         [
             None,
             {"format": "pt"},
-            {METADATA_KEY: "MLP"},
-            {METADATA_KEY: "[1, 8, 8]"},
+            {MODEL_FILE.key: "MLP"},
+            {MODEL_FILE.key: "[1, 8, 8]"},
             metadata("latent_dim"),
             metadata(latent_dim="3"),
             metadata(latent_dim=0),
@@ -239,7 +240,7 @@ class TestRefusedModelFiles:
         message = (
             re.escape(f"{saved}: damaged, or not a model of this version") + ".*; delete it and run dvc repro train$"
         )
-        with pytest.raises(ModelFileError, match=message):
+        with pytest.raises(ModuleFileError, match=message):
             load_model(saved, CPU, DIGITS)
 
     @pytest.mark.parametrize(
@@ -269,13 +270,13 @@ class TestRefusedModelFiles:
         self, saved: Path, changes: dict[str, object]
     ) -> None:
         saved.write_bytes(as_file(load_file(saved), **changes))
-        with pytest.raises(ModelFileError, match=re.escape(f"{saved}: damaged, or not a model of this version")):
+        with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged, or not a model of this version")):
             load_model(saved, CPU, DIGITS)
 
     def test_a_model_file_with_an_architecture_that_cannot_be_built_is_refused_with_its_path(self, saved: Path) -> None:
         saved.write_bytes(as_file(load_file(saved), network="conv", image_shape=(1, 6, 6)))
         with pytest.raises(
-            ModelFileError, match=rf"{re.escape(str(saved))}: damaged.*; delete it and run dvc repro train"
+            ModuleFileError, match=rf"{re.escape(str(saved))}: damaged.*; delete it and run dvc repro train"
         ):
             load_model(saved, CPU, (1, 6, 6))
 
@@ -286,14 +287,14 @@ class TestRefusedModelFiles:
         weights = load_file(saved)
         del weights[lost]
         saved.write_bytes(as_file(weights))
-        with pytest.raises(ModelFileError, match=re.escape(f"{saved}: damaged") + f".*{re.escape(lost)}"):
+        with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged") + f".*{re.escape(lost)}"):
             load_model(saved, CPU, DIGITS)
 
     def test_a_model_file_with_an_unknown_weight_is_refused_with_its_path_and_the_weights_name(
         self, saved: Path
     ) -> None:
         saved.write_bytes(as_file({**load_file(saved), "prior.mean": torch.zeros(3)}))
-        with pytest.raises(ModelFileError, match=re.escape(f"{saved}: damaged") + r".*prior\.mean"):
+        with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged") + r".*prior\.mean"):
             load_model(saved, CPU, DIGITS)
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
@@ -301,7 +302,7 @@ class TestRefusedModelFiles:
         self, saved: Path, dtype: torch.dtype
     ) -> None:
         saved.write_bytes(as_file({name: weight.to(dtype) for name, weight in load_file(saved).items()}))
-        with pytest.raises(ModelFileError, match=re.escape(f"{saved}: damaged")):
+        with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged")):
             load_model(saved, CPU, DIGITS)
 
     @pytest.mark.parametrize(
@@ -317,5 +318,5 @@ class TestRefusedModelFiles:
     ) -> None:
         save_model(path, small_model(image_shape=trained))
         message = re.escape(f"{path}: a model for {shown_trained} images") + f".* {shown_given} images"
-        with pytest.raises(ModelFileError, match=message):
+        with pytest.raises(ModuleFileError, match=message):
             load_model(path, CPU, given)

@@ -18,13 +18,13 @@ from vae.base.runtime import CPU, configure, generator, seeded
 from vae.data.images import LabelledImages, PixelKind, load_images, save_images
 from vae.model.objective import Losses, training_loss
 from vae.model.vae import VAE
+from vae.optimizer.weights import Weights
 from vae.training import accelerators
 from vae.training.cuda_graphs import CapturedFunction
 from vae.training.engine import CHUNK, EpochResult, TrainingEngine
 from vae.training.handwritten_gradient import NegativeElboGradient
 from vae.training.schedules import epoch_schedule
 from vae.training.step import AutomaticDifferentiation, Step
-from vae.training.weights import Weights
 
 IMAGE_SHAPE = (1, 3, 4)
 LATENT_DIM = 2

@@ -11,8 +11,8 @@ from vae.base.runtime import seeded
 from vae.model.networks import mlp
 from vae.model.objective import training_loss
 from vae.model.vae import VAE
+from vae.optimizer.weights import Weights
 from vae.training.handwritten_gradient import AffineLayer, NegativeElboGradient, ProductWeights, backward
-from vae.training.weights import Weights
 
 IMAGE_SHAPE = (2, 3, 4)
 PIXELS = 24

@@ -14,10 +14,10 @@ from vae.base.params import TrainParams
 from vae.base.runtime import seeded
 from vae.model.objective import training_loss
 from vae.model.vae import VAE
+from vae.optimizer.weights import Weights
 from vae.training.accelerators import accelerate
 from vae.training.handwritten_gradient import NegativeElboGradient
 from vae.training.step import AutomaticDifferentiation, Step, StepResult, decay_of_each
-from vae.training.weights import Weights
 
 IMAGE_SHAPE = (2, 4, 8)
 PIXELS = 64

@@ -1,13 +1,30 @@
-from math import sqrt
+from math import isnan, sqrt
 
+import numpy as np
 import pytest
 import torch
 
-from vae.diagnostics.precision import group_means, standard_error
+from vae.base.precision import group_means, standard_error
 
 
 def normal(count: int, seed: int) -> torch.Tensor:
     return torch.randn(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_standard_error_of_four_values_is_the_one_worked_out_by_hand() -> None:
+    """1, 2, 3, 6 have the mean 3 and squares 4 + 1 + 0 + 9 = 14 around it: √(14/3)/√4."""
+    assert standard_error(torch.tensor([1.0, 2.0, 3.0, 6.0])) == pytest.approx(sqrt(14 / 3) / 2)
+    right = torch.tensor([True, True, True, False])
+    assert standard_error(right) == pytest.approx(sqrt(0.75 * 0.25 / 3))
+
+
+def test_standard_error_of_a_single_value_is_not_a_number() -> None:
+    assert isnan(standard_error(torch.tensor([3.0])))
+
+
+def test_the_standard_error_of_a_share_is_binomial() -> None:
+    draws = np.random.default_rng(0).binomial(400, 0.3, size=20_000) / 400
+    assert standard_error(torch.arange(400) < 120) == pytest.approx(draws.std(), rel=0.02)
 
 
 def test_group_means_average_every_third_image_into_one_of_three_groups() -> None:

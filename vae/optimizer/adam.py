@@ -1,4 +1,4 @@
-"""Adam, on one vector of parameters."""
+"""Adam, on one tensor of parameters."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # as the paper recommends (section 2
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1), in place on a vector of parameters θ.
+    """Adam (Kingma & Ba 2015, algorithm 1), in place on a tensor of parameters θ.
 
         m ← β₁·m + (1 - β₁)·g         v ← β₂·v + (1 - β₂)·g²
         θ ← θ - α·(m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε)
@@ -21,29 +21,38 @@ class Adam:
     the device, so it can be captured in a CUDA graph.
 
     Attributes:
-        parameters: θ, float32 (P,).
-        first_moment: m (P,).
-        second_moment: v (P,).
+        parameters: θ, float32 (P,), or of any shape.
+        first_moment: m, in the shape of θ.
+        second_moment: v, in the shape of θ.
         steps: t, the number of steps so far, on θ's device.
     """
 
-    def __init__(self, parameters: Tensor, decay: Tensor | None = None, largest_norm: float | None = None) -> None:
+    def __init__(
+        self,
+        parameters: Tensor,
+        decay: Tensor | None = None,
+        largest_norm: float | None = None,
+        *,
+        beta_2: float = BETA_2,
+    ) -> None:
         """Start with zero moments.
 
         Args:
-            parameters: θ (P,).
-            decay: λ of each parameter (P,), or None for no decay.
+            parameters: θ.
+            decay: λ of each parameter, in the shape of θ, or None for no decay.
             largest_norm: c, or None for no limit.
+            beta_2: β₂; lower for a run of few steps.
         """
         self.parameters = parameters
         self.decay = decay
         self.largest_norm = largest_norm
+        self.beta_2 = beta_2
         self.first_moment = torch.zeros_like(parameters)
         self.second_moment = torch.zeros_like(parameters)
         self.steps = torch.zeros((), device=parameters.device)
 
     def step(self, gradient: Tensor, learning_rate: Tensor) -> Tensor:
-        """Update θ by a gradient (P,), which may be clipped in place, at a learning rate α, 0-dimensional.
+        """Update θ by a gradient in its shape, which may be clipped in place, at a learning rate α, 0-dimensional.
 
         Returns:
             ‖g‖ before clipping, 0-dimensional.
@@ -63,7 +72,7 @@ class Adam:
             [self.steps],
             lr=learning_rate,
             beta1=BETA_1,
-            beta2=BETA_2,
+            beta2=self.beta_2,
             weight_decay=0.0,
             eps=EPSILON,
             amsgrad=False,

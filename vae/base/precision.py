@@ -1,11 +1,10 @@
-"""How precise measures on test images are: standard errors, and means of groups of images to compare two runs by."""
+"""How precise a mean over images is: its standard error, and means of groups of images to compare two runs by."""
 
+from math import nan, sqrt
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from vae.model.inference import standard_error as standard_error  # training needs it, and cannot import from here
 
 GROUPS = 50  # enough to know a standard error to within a tenth of itself: 1/√(2·49)
 
@@ -20,6 +19,18 @@ class GroupMeans(NamedTuple):
 
     images: Tensor
     means: Tensor
+
+
+def standard_error(values: Tensor) -> float:
+    """The standard error of the mean of N independent values, √(Σ (v - v̄)² / (N - 1)) / √N.
+
+    Args:
+        values: numbers, or yes and no, one for each image (N,).
+
+    Returns:
+        in the unit of the values; NaN if there are fewer than two.
+    """
+    return float(values.cpu().double().std()) / sqrt(len(values)) if len(values) > 1 else nan
 
 
 def group_means(values: Tensor, groups: int = GROUPS) -> GroupMeans:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vae.training.adam import Adam
+from vae.optimizer.adam import Adam
 
 PARAMETERS = 103  # no multiple of a vector register's width
 STEPS = 50

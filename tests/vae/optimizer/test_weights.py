@@ -10,7 +10,7 @@ from torch.nn.utils import parameters_to_vector
 from tests.settings import architecture
 from vae.base.runtime import seeded
 from vae.model.vae import VAE
-from vae.training.weights import Weights
+from vae.optimizer.weights import Weights
 
 NETWORKS = pytest.mark.parametrize("network", ["mlp", "conv", "autoregressive"])
 

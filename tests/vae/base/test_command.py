@@ -1,0 +1,72 @@
+"""Exit statuses and messages of commands, in processes of their own."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.imports import ROOT
+
+
+def python(script: str) -> "subprocess.CompletedProcess[str]":
+    header = "import os, signal, sys, time\nfrom vae.base import command\nfrom vae.base.errors import VAEError\n"
+    return subprocess.run([sys.executable, "-c", header + script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("returned", "status"), [("None", 0), ("0", 0), ("3", 3)])
+def test_a_command_exits_with_the_status_that_it_returns(returned: str, status: int) -> None:
+    assert python(f"command.run('name', lambda: {returned})").returncode == status
+
+
+def test_an_error_that_the_user_can_fix_is_printed_after_the_name_with_the_status_of_a_failure() -> None:
+    script = "def fail(): raise VAEError('too few')\ncommand.run('name', fail, failure=7)"
+    result = python(script)
+    assert (result.returncode, result.stdout, result.stderr) == (7, "", "name: too few\n")
+
+
+def test_an_error_of_the_code_is_shown_with_its_traceback() -> None:
+    result = python("command.run('name', lambda: 1 / 0)")
+    assert result.returncode == 1
+    assert "ZeroDivisionError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "message"),
+    [(signal.SIGINT, 130, "name: not finished\n"), (signal.SIGTERM, 143, "")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_ends_a_command_after_it_has_cleaned_up(number: int, status: int, message: str) -> None:
+    script = f"""
+def work():
+    try:
+        os.kill(os.getpid(), {number})
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+command.run("name", work, interrupted="not finished")
+"""
+    result = python(script)
+    assert (result.returncode, result.stdout, result.stderr) == (status, "cleaned up\n", message)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_that_python_drops_in_a_destructor_is_raised_again(number: int, status: int) -> None:
+    script = f"""
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+        time.sleep(0.01)
+def work():
+    Dropped()
+    print("still running", flush=True)
+    time.sleep(60)
+command.SECONDS_UNTIL_REPEATED = 1
+command.run("name", work)
+"""
+    start = time.monotonic()
+    result = python(script)
+    assert result.returncode == status
+    assert result.stdout == "still running\n", "the destructor did not drop it"
+    assert time.monotonic() - start < 30

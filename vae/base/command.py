@@ -1,0 +1,50 @@
+"""Run a command: errors without a traceback, and exit statuses that tell what ended it."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from vae.base.errors import VAEError
+from vae.base.terminal import replace_unknown_characters
+
+SECONDS_UNTIL_REPEATED = 5
+
+
+def run(name: str, command: Callable[[], int | None], *, failure: int = 1, interrupted: str = "interrupted") -> None:
+    """Run a command, and exit with the status that it returns, unless that is 0 or None.
+
+    On an error that the user can fix, a message is printed and the status is ``failure``. After Ctrl-C it is 130, and
+    after SIGTERM 143. Both raise an exception, so that partly written files are removed. Python drops an exception that
+    is raised in a destructor or a callback; so it is raised again every few seconds until the command has ended.
+
+    Args:
+        name: printed before each message; none if empty.
+        command: the command.
+        failure: the status after an error.
+        interrupted: printed after Ctrl-C.
+    """
+    replace_unknown_characters()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    prefix = f"{name}: " if name else ""
+    try:
+        status = command() or 0
+    except VAEError as error:
+        print(f"{prefix}{error}", file=sys.stderr)
+        status = failure
+    except KeyboardInterrupt:
+        print(f"{prefix}{interrupted}", file=sys.stderr)
+        status = 128 + signal.SIGINT
+    finally:
+        signal.alarm(0)
+    if status:
+        sys.exit(status)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGALRM, lambda _number, frame: _stop(number, frame))
+    signal.alarm(SECONDS_UNTIL_REPEATED)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)

@@ -1,0 +1,1 @@
+"""Adam, and the parameters of a module as one vector."""
