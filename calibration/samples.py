@@ -12,7 +12,7 @@ from torch import Tensor
 from calibration.ladder import Ladder, Reading, Readings
 from calibration.material import SEED, Material
 from vae.base.runtime import generator, permutation
-from vae.classifier.training import accuracy
+from vae.classifier.classifier import accuracy
 from vae.data.images import LabelledImages, PixelKind, draw_pixels, pixels
 from vae.diagnostics.classification import balance, class_shares, judge_classes, least_balance, unclear_share
 from vae.diagnostics.sample_quality import RealImages, judge_samples

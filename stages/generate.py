@@ -15,9 +15,8 @@ from vae.base import runtime
 from vae.base.artifacts import write_png
 from vae.base.params import Params
 from vae.base.precision import standard_error
-from vae.classifier.classifier import Classifier, ClassifierKind
+from vae.classifier.classifier import Classifier, ClassifierKind, accuracy
 from vae.classifier.classifier_file import load_classifier
-from vae.classifier.training import accuracy
 from vae.data.images import LabelledImages, PixelKind, drawn_once, load_images, pixels
 from vae.diagnostics import blur, classification, holes
 from vae.diagnostics.aggregate_posterior import MarginalKL, draw_codes, fit_mixture, marginal_kl

@@ -9,9 +9,10 @@ from stages import entry, paths
 from vae.base import runtime
 from vae.base.artifacts import write_json, write_png
 from vae.base.params import Params, PrepareParams
-from vae.classifier.classifier import ClassifierKind
+from vae.base.precision import standard_error
+from vae.classifier.classifier import ClassifierKind, is_right
 from vae.classifier.classifier_file import save_classifier
-from vae.classifier.training import accuracy, train_classifier
+from vae.classifier.training import train_classifier
 from vae.data.entropy import entropy_floor
 from vae.data.images import (
     DatasetError,
@@ -55,7 +56,7 @@ def main(params: Params) -> None:
         {
             "images": images,
             "entropy_floor": entropy_floor(test.images),
-            "classifier_accuracy": classify(train, test, settings.seed),
+            **classify(train, test, settings.seed),
         },
     )
     draw_examples(train, settings)
@@ -63,13 +64,16 @@ def main(params: Params) -> None:
     log.info("%s: %s images of %s", settings.dataset, counts, shape)
 
 
-def classify(train: LabelledImages, test: LabelledImages, seed: int) -> float | None:
-    """Train and write the classifier; return its accuracy on test images, or None if there are no classes to learn."""
+def classify(train: LabelledImages, test: LabelledImages, seed: int) -> dict[str, float | None]:
+    """Train and write the classifier; measure its accuracy on test images, if there are classes to learn."""
     classifier = train_classifier(train, seed, runtime.device())
     save_classifier(paths.CLASSIFIER, classifier)
-    if classifier.kind == ClassifierKind.RANDOM or not len(test):
-        return None
-    return accuracy(classifier.probabilities(pixels(test.images)), test.labels)
+    right = is_right(classifier.probabilities(pixels(test.images)), test.labels).double()
+    measurable = classifier.kind == ClassifierKind.TRAINED and len(right) > 1
+    return {
+        "classifier_accuracy": float(right.mean()) if measurable else None,
+        "classifier_accuracy_se": standard_error(right) if measurable else None,
+    }
 
 
 def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:

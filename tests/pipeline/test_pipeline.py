@@ -71,6 +71,7 @@ def test_each_stage_writes_the_documented_metrics(reproduced: Project) -> None:
             "images": dict.fromkeys(("train", "validation", "test")),
             "entropy_floor": None,
             "classifier_accuracy": None,
+            "classifier_accuracy_se": None,
         },
         "train": dict.fromkeys(("best_epoch", "train_loss", "validation_loss", "validation_loss_se")),
         "evaluate": {"test": dict.fromkeys(bounds), "active_units": None, "evaluate_verdict": None},

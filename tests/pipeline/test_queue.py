@@ -44,6 +44,7 @@ TINY = {
 # The metrics that dvc exp show lists.
 METRICS = [
     *["images.train", "images.validation", "images.test", "entropy_floor", "classifier_accuracy"],
+    "classifier_accuracy_se",
     *["best_epoch", "train_loss", "validation_loss", "validation_loss_se"],
     *["test.negative_elbo", "test.reconstruction", "test.kl", "test.negative_iwae_bound", "test.mse"],
     *["active_units", "evaluate_verdict"],

@@ -148,6 +148,8 @@ def test_the_classifier_is_written_with_its_accuracy_on_test_images(monkeypatch:
     assert classifier.kind == ClassifierKind.TRAINED
     right = (classifier.probabilities(pixels(test.images)).argmax(1) == test.labels).double().mean()
     assert metrics()["classifier_accuracy"] == pytest.approx(float(right), rel=1e-5)
+    binomial = float(right * (1 - right) / (len(test) - 1)) ** 0.5
+    assert metrics()["classifier_accuracy_se"] == pytest.approx(binomial, rel=1e-5)
     assert right > 0.85
 
 

@@ -52,3 +52,13 @@ class Classifier:
         device = next(self.network.parameters()).device
         batches = [function(batch.to(device, torch.float32)).cpu() for batch in images.split(BATCH_SIZE) if len(batch)]
         return torch.cat(batches) if batches else torch.empty(0, width)
+
+
+def is_right(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Whether the most probable class of each image is its label: (M, K) and (M,) to bool (M,)."""
+    return probabilities.argmax(1) == labels
+
+
+def accuracy(probabilities: Tensor, labels: Tensor) -> float:
+    """Share of images whose most probable class is their label: probabilities (M, K) and labels (M,)."""
+    return float(is_right(probabilities, labels).double().mean())

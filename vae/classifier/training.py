@@ -51,11 +51,6 @@ def train_classifier(data: LabelledImages, seed: int, device: torch.device) -> C
     return classifier
 
 
-def accuracy(probabilities: Tensor, labels: Tensor) -> float:
-    """Share of images whose most probable class is their label: probabilities (M, K) and labels (M,)."""
-    return float((probabilities.argmax(1) == labels).double().mean())
-
-
 def _minimize(network: ImageClassifier, data: LabelledImages, seed: int, device: torch.device) -> None:
     """Take the steps of all epochs."""
     count = len(data)

@@ -5,8 +5,8 @@ import torch
 
 from tests.vae.classifier.pictures import noise, stripes
 from vae.base.runtime import CPU, generator
-from vae.classifier.classifier import ClassifierKind
-from vae.classifier.training import SHIFT, accuracy, learning_rate, shifted, train_classifier
+from vae.classifier.classifier import ClassifierKind, accuracy
+from vae.classifier.training import SHIFT, learning_rate, shifted, train_classifier
 from vae.data.images import LabelledImages, PixelKind, at_threshold, hold_out, pixels
 from vae.data.sources import load_source
 
