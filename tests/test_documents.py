@@ -21,6 +21,16 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps  # what dvc exp ru
 
 from vae.base.params import ParamsError, load_params
 from vae.base.yaml12 import parse_yaml
+from vae.diagnostics import (
+    blur,
+    classification,
+    collapse,
+    holes,
+    inference_gap,
+    representation,
+    sample_quality,
+    verdict,
+)
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs/tutorial.md"
@@ -433,3 +443,34 @@ def test_the_defaults_in_the_table_of_parameters_are_those_of_params_yaml() -> N
     assert found == {
         f"{section}.{key}": value for section, values in parameters.items() for key, value in values.items()
     }
+
+
+def test_the_thresholds_in_the_table_of_verdicts_are_those_of_the_code() -> None:
+    warning, failure = (f"{nats:g} nats" for nats in verdict.NATS_BETWEEN_MODELS)
+    shares = {name: [f"{limit:.0%}" for limit in limits] for name, limits in sample_quality.SHARES.items()}
+    expected = {
+        "posterior collapse": [f"{collapse.LEAST_INFORMATION:.2f} nats"],
+        "blur of reconstructions, blur of samples": [f"{limit:.0%}" for limit in blur.RELATIVE_SHARPNESS],
+        "overfitting": [warning, failure],
+        "training length": [warning, failure],
+        "inference gap": [
+            f"{limit:.0%}" for limit in (inference_gap.WARNING_INFERENCE_GAP, inference_gap.FAILURE_INFERENCE_GAP)
+        ],
+        "sample quality": [
+            *map(str, sample_quality.FRECHET_EXCESS),
+            *(each for pair in shares.values() for each in pair),
+        ],
+        "classes of samples": [
+            f"{limit:.0%}"
+            for limit in (*classification.EXCESS, *classification.BALANCE, classification.LOWEST_ACCURACY)
+        ],
+        "holes in the latent space": [
+            *(f"{limit:.0%}" for limit in holes.SPOILT),
+            *(f"= {limit:.2f} nats" for limit in holes.MARGINAL_KL),
+        ],
+        "representation": [f"{limit:.0%}" for limit in representation.ACCURACY_ABOVE_CHANCE],
+    }
+    lines = (ROOT / "docs/diagnostics.md").read_text(encoding="utf-8").splitlines()
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines if "judge_" in line}
+    assert set(rows) == set(expected)
+    require_none([f"{name}: {text}" for name, texts in expected.items() for text in texts if text not in rows[name]])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from vae.base.precision import standard_error
-from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, Level, Verdict, grade, rounded
+from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, NATS_SOURCE, Level, Verdict, grade, rounded
 
 STANDARD_ERRORS = 2  # by which the gap has to exceed a threshold, about 98% of a normal distribution
 
@@ -78,7 +78,7 @@ def judge_overfitting(gap: OverfittingGap) -> Verdict:
         finding=finding,
         criterion=(
             f"a gap of at most {warning:g} nats after subtracting {STANDARD_ERRORS} standard errors; failure above "
-            f"{failure:g} nats (published models of MNIST are {warning:g} to {failure:g} nats apart)"
+            f"{failure:g} nats; {NATS_SOURCE}"
         ),
         advice=(
             "more data (prepare.train_images), a validation set that selects the epoch (prepare.validation_fraction), "

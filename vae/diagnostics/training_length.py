@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, Level, Verdict, rounded
+from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, NATS_SOURCE, Level, Verdict, rounded
 
 TIMES = 10  # as many epochs are forecast
 
@@ -162,8 +162,7 @@ def judge_training_length(
         finding=finding,
         criterion=(
             f"{TIMES} times as many epochs would lower the loss by at most {warning:g} nats; failure if even the "
-            f"least gain of the interval is above {failure:g} nats (published models of MNIST are "
-            f"{warning:g} to {failure:g} nats apart)"
+            f"least gain of the interval is above {failure:g} nats; {NATS_SOURCE}"
         ),
         advice=advice if level in {Level.WARNING, Level.FAILURE} else "",
     )

@@ -36,10 +36,10 @@ class Verdict:
     advice: str = ""
 
 
-# Warning and failure for a difference of losses, in nats per image. Models published side by side on MNIST are 0.8 to 2
-# nats apart (Burda, Grosse & Salakhutdinov 2015, table 1): a smaller difference could not change their order, and a
-# larger one would.
+# Warning and failure for a difference of losses, in nats per image: a smaller one than the first could not change the
+# order of published models, and a larger one than the second would.
 NATS_BETWEEN_MODELS = (0.8, 2.0)
+NATS_SOURCE = "models published side by side on MNIST are 0.8 to 2 nats apart (Burda et al. 2015, table 1)"
 
 MOST_DIGITS = 17  # of a number in a text: more do not change a float
 
