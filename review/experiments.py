@@ -72,7 +72,7 @@ def legend(runs: Sequence[Revision], order: Order) -> str:
     """How to read the table."""
     errors = (
         " ± is one standard error, for the finite number of test images and samples; it contains no spread over seeds. "
-        "make report BASE=… HEAD=… compares two runs image by image, and so more precisely."
+        "make report BASE=… HEAD=… compares two runs on the same images, and so more precisely."
     )
     return f"{order}{errors if errors_of(runs, order.metrics).notna().any(axis=None) else ''}"
 

@@ -28,7 +28,7 @@ LIGHTS: Mapping[str, str] = {Level.HEALTHY: "●", Level.WARNING: "▲", Level.F
 FROM_BEST_TO_WORST: Sequence[object] = (Level.HEALTHY, Level.WARNING, Level.FAILURE)
 ERRORS = (
     "± is one standard error, for the finite number of test images and samples. The error of a change on the same test "
-    "images is smaller than those of its two values, since it compares the runs image by image."
+    "images is smaller than those of its two values, since most of it is common to both."
 )
 # Marks of changes, which do not rely on colour alone.
 MARKS = {
