@@ -65,14 +65,15 @@ def test_everything_is_written_to_the_page(
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # torchvision leaves connections open
 def test_without_the_archives_of_mnist_the_error_names_the_folder_and_how_to_do_without(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VAE_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [UNREACHABLE])
     with pytest.raises(SystemExit) as caught:
         call(monkeypatch)
-    message = str(caught.value)
+    message = capsys.readouterr().err
+    assert caught.value.code == 1
     assert message.startswith("calibration: ")
     assert "VAE_DATA_HOME" in message
     assert str(tmp_path) in message

@@ -19,7 +19,7 @@ from tests.review.changed import changed_clone, edit
 
 pytestmark = needs_chromium
 
-CHARTS, PICTURES = 6, 18
+CHARTS, PICTURES = 6, 19
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 BREAKS_OUT = f"sample_blur_{HOSTILE},1\n"
 
