@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench calibration umap lock clean-env
+.PHONY: help env repro mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench calibration faults umap lock clean-env
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,10 @@ bench: $(READY) ## Measure speed and memory; write benchmarks/results.json
 # Needs the archives of MNIST, in the download folder or by download. Takes twelve minutes on one core.
 calibration: $(READY) ## Check the verdicts on data and models made worse step by step; write docs/calibration.md
 	$(BIN)/python -m calibration
+
+# CASES is the number of faults of each part; 100 take an hour or two. `python -m faults PART` runs a single part.
+faults: $(READY) ## Provoke CASES=20 faults of each kind in copies of the project: kills, full disks, damage
+	$(BIN)/python -m faults $(if $(CASES),--cases $(CASES))
 
 umap: $(READY) ## Install the optional dependency of embed.method=umap
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-umap.txt

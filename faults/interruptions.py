@@ -1,0 +1,101 @@
+"""``dvc repro`` is stopped at random moments and started again: it ends with the bytes of an undisturbed run."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+
+from faults.material import Material, difference, half_written
+from faults.outcome import Outcome
+from faults.processes import DEADLINE, Run, running
+from faults.project import Project
+
+RWLOCK = ".dvc/tmp/rwlock"  # which of DVC's processes uses which files
+SECONDS_TO_END = 15  # after Ctrl-C or SIGTERM, on a busy machine
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """A way to stop a run.
+
+    Attributes:
+        fault: what is done.
+        stop: does it.
+        cleans_up: whether the processes can remove partly written files and end with a message.
+    """
+
+    fault: str
+    stop: Callable[[Run], None]
+    cleans_up: bool
+
+
+def kill_stage(run: Run) -> None:
+    """Kill the process of the stage alone, as the kernel does when memory runs out."""
+    run.wait_for(lambda: (process := run.stage_process()) and (process.kill() or True))
+
+
+KILL = Interruption("SIGKILL to all processes", Run.kill, cleans_up=False)
+KILL_STAGE = Interruption("SIGKILL to the stage's process", kill_stage, cleans_up=False)
+CTRL_C = Interruption("Ctrl-C", lambda run: run.send(signal.SIGINT), cleans_up=True)
+TERMINATE = Interruption("SIGTERM to all processes", lambda run: run.send(signal.SIGTERM), cleans_up=True)
+TERMINATE_DVC = Interruption("SIGTERM to DVC's process", lambda run: run.process.terminate(), cleans_up=False)
+
+# In turn; five in eight kill.
+INTERRUPTIONS = (KILL, KILL_STAGE, CTRL_C, KILL, KILL_STAGE, TERMINATE, KILL, TERMINATE_DVC)
+
+
+def outcomes(material: Material, cases: int) -> Iterator[Outcome]:
+    """Stop a run in each case, at moments that are spread evenly over the time of an undisturbed run."""
+    random = Random(cases)
+    moments = [(case + random.random()) / cases for case in range(cases)]
+    random.shuffle(moments)
+    for case, moment in enumerate(moments):
+        interruption = INTERRUPTIONS[case % len(INTERRUPTIONS)]
+        yield outcome(material, interruption, moment * material.duration)
+
+
+def outcome(material: Material, interruption: Interruption, seconds: float) -> Outcome:
+    """Stop a run some seconds after its start, run it again, and compare the results with those of an undisturbed run.
+
+    The run starts in a clone: with the committed results of other parameters and an empty cache.
+    """
+    with material.workspace(material.clone) as project, running(project, "dvc", "repro") as run:
+        if run.ends_within(seconds):
+            return Outcome(interruption.fault, "", "the run had ended")
+        interruption.stop(run)
+        place, wrong = run.stage or "before the first stage", []
+        if interruption.cleans_up and not run.all_end_within(SECONDS_TO_END):
+            wrong.append(f"did not end within {SECONDS_TO_END} s")
+        run.process.wait(SECONDS_TO_END)
+        if interruption.cleans_up and "Traceback" in run.output:
+            wrong.append("a traceback")
+        if files := half_written(project, material, abandoned=not interruption.cleans_up):
+            wrong.append(f"half-written: {files}")
+
+        is_cut_off = remove_rwlock_if_cut_off(project)
+        with running(project, "dvc", "repro") as again:
+            if again.process.wait(DEADLINE) != 0:
+                wrong.append("dvc repro failed")
+            elif not run.all_end_within(DEADLINE):
+                wrong.append("a process remained")
+            elif differs := difference(project, material.undisturbed):
+                wrong.append(f"other results: {differs}")
+        if wrong:
+            return Outcome(interruption.fault, place, ", ".join(wrong), f"kept in {material.keep(project)}")
+    return Outcome(
+        interruption.fault, place, "the same bytes" + " after DVC's cut-off lock file was removed" * is_cut_off
+    )
+
+
+def remove_rwlock_if_cut_off(project: Project) -> bool:
+    """Remove the file in which DVC notes the files in use, if SIGKILL cut it off: DVC would refuse to run."""
+    path = project.folder / RWLOCK
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        path.unlink()
+        return True
+    return False

@@ -1,0 +1,116 @@
+"""Copies of the project to provoke faults in, and the bytes with which an undisturbed run ends."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+
+from faults.project import Project, copy_project
+
+OUTPUTS = ("data", "models", "pages", "metrics", "plots")
+LOSSES = "plots/train/losses.csv"
+STAGES = ("prepare", "train", "evaluate", "generate", "embed")
+
+# Values with which the five stages take seconds, most of them for their start, and still write every output.
+PARAMETERS = {
+    "prepare.train_images": "200",
+    "train.epochs": "100",
+    "evaluate.importance_samples": "5",
+    "generate.samples": "100",
+    "embed.points": "100",
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Copies of the project in a folder.
+
+    Attributes:
+        folder: where all copies are.
+    """
+
+    folder: Path
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    @cached_property
+    def clone(self) -> Project:
+        """The project with small parameters before any run: committed results of other parameters, an empty cache."""
+        project = copy_project(self.folder / "clone" / "project")
+        project.set(PARAMETERS)
+        project.commit("Small parameters")
+        return project
+
+    @cached_property
+    def undisturbed(self) -> Project:
+        """The project after an undisturbed run of all stages."""
+        project = self.copy(self.clone, "undisturbed")
+        project.dvc("repro")
+        return project
+
+    @cached_property
+    def duration(self) -> float:
+        """The seconds that an undisturbed run takes."""
+        with self.workspace(self.clone) as project:
+            start = perf_counter()
+            project.dvc("repro")
+            return perf_counter() - start
+
+    @contextmanager
+    def workspace(self, project: Project) -> Iterator[Project]:
+        """A copy of a project to provoke a fault in, deleted at the end of the block."""
+        copy = self.copy(project, f"{next(self._numbers)}")
+        try:
+            yield copy
+        finally:
+            shutil.rmtree(copy.folder.parent)
+
+    def keep(self, project: Project) -> Path:
+        """Keep a copy of a workspace in which something went wrong, with the logs beside it."""
+        return Path(
+            shutil.copytree(project.folder.parent, self.folder / f"wrong-{project.folder.parent.name}", symlinks=True)
+        )
+
+    def copy(self, project: Project, name: str) -> Project:
+        """Copy a project with its history and its cache."""
+        return Project(shutil.copytree(project.folder, self.folder / name / "project", symlinks=True))
+
+
+def results(project: Project) -> dict[str, bytes]:
+    """The content of all files of results, by path: outputs, hidden and partly written ones too, and dvc.lock."""
+    return {**project.files(*OUTPUTS), "dvc.lock": project.read("dvc.lock")}
+
+
+def difference(project: Project, expected: Project) -> str:
+    """The files of results in which two projects differ, as text; empty if none does."""
+    ours, theirs = results(project), results(expected)
+    missing, unexpected = sorted(theirs.keys() - ours), sorted(ours.keys() - theirs)
+    other = sorted(name for name in ours.keys() & theirs if ours[name] != theirs[name])
+    found = {"missing": missing, "unexpected": unexpected, "other bytes": other}
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in found.items() if names)
+
+
+def half_written(project: Project, material: Material, *, abandoned: bool = False) -> str:
+    """The files of results that are neither those of the clone nor those of an undisturbed run, as text.
+
+    The table of losses may lack later epochs, since training writes it after each.
+
+    Args:
+        project: in which a run was disturbed.
+        material: of the project.
+        abandoned: allow partial files, which a process leaves behind if it is killed.
+    """
+    allowed = [results(material.clone), results(material.undisturbed)]
+    losses = allowed[1][LOSSES]
+    wrong = [
+        name
+        for name, content in results(project).items()
+        if name != "dvc.lock"  # DVC's own, rewritten after each stage
+        and content not in (known.get(name) for known in allowed)
+        and not (name == LOSSES and content.endswith(b"\n") and losses.startswith(content))
+        and not (abandoned and name.endswith(".partial"))
+    ]
+    return ", ".join(sorted(wrong))
