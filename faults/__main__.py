@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
-from faults import document, interruptions
+from faults import document, interruptions, repetition, storage
 from faults.material import Material
 from faults.outcome import Outcome, Part
 from vae.base import command
@@ -17,6 +17,8 @@ from vae.base.artifacts import write_bytes
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 PARTS: dict[str, Part] = {
     "interruptions": interruptions.outcomes,
+    "storage": storage.outcomes,
+    "repetition": repetition.outcomes,
 }
 CASES = 20
 

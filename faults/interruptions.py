@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -51,16 +51,32 @@ def outcomes(material: Material, cases: int) -> Iterator[Outcome]:
     moments = [(case + random.random()) / cases for case in range(cases)]
     random.shuffle(moments)
     for case, moment in enumerate(moments):
-        interruption = INTERRUPTIONS[case % len(INTERRUPTIONS)]
-        yield outcome(material, interruption, moment * material.duration)
+        stage, seconds = point(material.durations, moment * sum(material.durations.values()))
+        yield outcome(material, INTERRUPTIONS[case % len(INTERRUPTIONS)], stage, seconds)
 
 
-def outcome(material: Material, interruption: Interruption, seconds: float) -> Outcome:
-    """Stop a run some seconds after its start, run it again, and compare the results with those of an undisturbed run.
+def point(durations: Mapping[str, float], seconds: float) -> tuple[str, float]:
+    """The stage that runs some seconds after the start of the run, and how many of them are after its own start."""
+    for stage, duration in durations.items():
+        if seconds < duration:
+            return stage, seconds
+        seconds -= duration
+    return stage, duration
+
+
+def outcome(material: Material, interruption: Interruption, stage: str, seconds: float) -> Outcome:
+    """Stop a run, run it again, and compare the results with those of an undisturbed run.
 
     The run starts in a clone: with the committed results of other parameters and an empty cache.
+
+    Args:
+        material: of the project.
+        interruption: how to stop it.
+        stage: stop it in this stage, or before the first if empty.
+        seconds: after the start of the stage.
     """
     with material.workspace(material.clone) as project, running(project, "dvc", "repro") as run:
+        run.wait_for(lambda: run.is_in(stage))
         if run.ends_within(seconds):
             return Outcome(interruption.fault, "", "the run had ended")
         interruption.stop(run)

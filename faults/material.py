@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from time import perf_counter
 
+from faults.processes import running
 from faults.project import Project, copy_project
+from vae.base.yaml12 import parse_yaml
 
 OUTPUTS = ("data", "models", "pages", "metrics", "plots")
 LOSSES = "plots/train/losses.csv"
@@ -44,20 +46,27 @@ class Material:
         project.commit("Small parameters")
         return project
 
-    @cached_property
+    @property
     def undisturbed(self) -> Project:
         """The project after an undisturbed run of all stages."""
-        project = self.copy(self.clone, "undisturbed")
-        project.dvc("repro")
-        return project
+        return self._first_run[0]
+
+    @property
+    def durations(self) -> dict[str, float]:
+        """The seconds that each stage took when undisturbed; under an empty name, those before the first."""
+        return self._first_run[1]
 
     @cached_property
-    def duration(self) -> float:
-        """The seconds that an undisturbed run takes."""
-        with self.workspace(self.clone) as project:
-            start = perf_counter()
-            project.dvc("repro")
-            return perf_counter() - start
+    def _first_run(self) -> tuple[Project, dict[str, float]]:
+        project = self.copy(self.clone, "undisturbed")
+        starts = {}
+        with running(project, "dvc", "repro") as run:
+            for stage in ("", *STAGES):
+                run.wait_for(partial(run.is_in, stage))
+                starts[stage] = perf_counter()
+            run.finish()
+        ends = [*list(starts.values())[1:], perf_counter()]
+        return project, {stage: end - start for (stage, start), end in zip(starts.items(), ends, strict=True)}
 
     @contextmanager
     def workspace(self, project: Project) -> Iterator[Project]:
@@ -91,6 +100,13 @@ def difference(project: Project, expected: Project) -> str:
     other = sorted(name for name in ours.keys() & theirs if ours[name] != theirs[name])
     found = {"missing": missing, "unexpected": unexpected, "other bytes": other}
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in found.items() if names)
+
+
+def declared_outputs(project: Project, stage: str) -> list[str]:
+    """The files that a stage writes, according to dvc.yaml."""
+    declared = parse_yaml(project.read("dvc.yaml"))["stages"][stage]
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in declared.get(kind, [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
 def half_written(project: Project, material: Material, *, abandoned: bool = False) -> str:

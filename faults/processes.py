@@ -42,6 +42,10 @@ class Run:
         """The stage that DVC started last, according to the output; empty before the first."""
         return next(iter(re.findall(r"^Running stage '(\w+)'", self.output, re.MULTILINE)[::-1]), "")
 
+    def is_in(self, stage: str) -> bool:
+        """Whether DVC started this stage last."""
+        return self.stage == stage
+
     @property
     def has_ended(self) -> bool:
         """Whether the command has ended."""
@@ -84,7 +88,7 @@ class Run:
         while not moment() and not self.has_ended:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"timed out:\n{self.output}")
-            time.sleep(0.002)
+            time.sleep(0.005)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the command and all processes that it started, as a terminal does."""

@@ -30,13 +30,20 @@ class Project:
 
     folder: Path
 
-    def run(self, *command: str, env: dict[str, str] | None = None, status: int = 0) -> str:
+    def run(self, *command: str, env: Mapping[str, str] | None = None, status: int = 0) -> str:
         """Run a command in the project's folder, check its exit status, and return its output.
 
         Raises:
             UnexpectedStatusError: the command exited with another status.
         """
-        result = subprocess.run(
+        result = self.attempt(*command, env=env)
+        if result.returncode != status:
+            raise UnexpectedStatusError(f"{' '.join(command)} exited with {result.returncode}:\n{result.stdout}")
+        return result.stdout
+
+    def attempt(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project's folder; its exit status, and its output and errors together."""
+        return subprocess.run(
             command,
             cwd=self.folder,
             env={**self.environment(), **(env or {})},
@@ -45,9 +52,6 @@ class Project:
             text=True,
             errors="replace",
         )
-        if result.returncode != status:
-            raise UnexpectedStatusError(f"{' '.join(command)} exited with {result.returncode}:\n{result.stdout}")
-        return result.stdout
 
     def dvc(self, *arguments: str, status: int = 0) -> str:
         """Run DVC."""
