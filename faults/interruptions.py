@@ -22,12 +22,14 @@ class Interruption:
     Attributes:
         fault: what is done.
         stop: does it.
-        cleans_up: whether the processes can remove partly written files and end with a message.
+        cleans_up: whether the processes can remove partly written files.
+        ends_all: whether all processes end; if not, the next run starts while the stage goes on.
     """
 
     fault: str
     stop: Callable[[Run], None]
-    cleans_up: bool
+    cleans_up: bool = False
+    ends_all: bool = True
 
 
 def kill_stage(run: Run) -> None:
@@ -35,11 +37,11 @@ def kill_stage(run: Run) -> None:
     run.wait_for(lambda: (process := run.stage_process()) and (process.kill() or True))
 
 
-KILL = Interruption("SIGKILL to all processes", Run.kill, cleans_up=False)
-KILL_STAGE = Interruption("SIGKILL to the stage's process", kill_stage, cleans_up=False)
+KILL = Interruption("SIGKILL to all processes", Run.kill)
+KILL_STAGE = Interruption("SIGKILL to the stage's process", kill_stage)
 CTRL_C = Interruption("Ctrl-C", lambda run: run.send(signal.SIGINT), cleans_up=True)
 TERMINATE = Interruption("SIGTERM to all processes", lambda run: run.send(signal.SIGTERM), cleans_up=True)
-TERMINATE_DVC = Interruption("SIGTERM to DVC's process", lambda run: run.process.terminate(), cleans_up=False)
+TERMINATE_DVC = Interruption("SIGTERM to DVC's process", lambda run: run.process.terminate(), ends_all=False)
 
 # In turn; five in eight kill.
 INTERRUPTIONS = (KILL, KILL_STAGE, CTRL_C, KILL, KILL_STAGE, TERMINATE, KILL, TERMINATE_DVC)
@@ -81,12 +83,11 @@ def outcome(material: Material, interruption: Interruption, stage: str, seconds:
             return Outcome(interruption.fault, "", "the run had ended")
         interruption.stop(run)
         place, wrong = run.stage or "before the first stage", []
-        if interruption.cleans_up and not run.all_end_within(SECONDS_TO_END):
-            wrong.append(f"did not end within {SECONDS_TO_END} s")
-        run.process.wait(SECONDS_TO_END)
-        if interruption.cleans_up and "Traceback" in run.output:
+        if f'File "{project.folder}' in run.output:
             wrong.append("a traceback")
-        if files := half_written(project, material, abandoned=not interruption.cleans_up):
+        if interruption.ends_all and not run.all_end_within(SECONDS_TO_END):
+            wrong.append(f"did not end within {SECONDS_TO_END} s")
+        elif interruption.ends_all and (files := half_written(project, material, abandoned=not interruption.cleans_up)):
             wrong.append(f"half-written: {files}")
 
         is_cut_off = remove_rwlock_if_cut_off(project)

@@ -14,6 +14,7 @@ from faults.project import Project, copy_project
 from vae.base.yaml12 import parse_yaml
 
 OUTPUTS = ("data", "models", "pages", "metrics", "plots")
+CHECKPOINTS = ".dvc/tmp/train"
 LOSSES = "plots/train/losses.csv"
 STAGES = ("prepare", "train", "evaluate", "generate", "embed")
 
@@ -94,8 +95,8 @@ def results(project: Project) -> dict[str, bytes]:
 
 
 def difference(project: Project, expected: Project) -> str:
-    """The files of results in which two projects differ, as text; empty if none does."""
-    ours, theirs = results(project), results(expected)
+    """The files of results in which two projects differ, and checkpoints that are left, as text; empty if none."""
+    ours, theirs = results(project) | project.files(CHECKPOINTS), results(expected)
     missing, unexpected = sorted(theirs.keys() - ours), sorted(ours.keys() - theirs)
     other = sorted(name for name in ours.keys() & theirs if ours[name] != theirs[name])
     found = {"missing": missing, "unexpected": unexpected, "other bytes": other}

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from faults.material import STAGES, Material, declared_outputs, difference, half_written
 from faults.outcome import Outcome
 from faults.project import Project
+from vae.base.yaml12 import parse_yaml
 
 # A mount namespace of its own, which a plain user may have on most Linux systems: mounts in it end with the command.
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "sh", "-ec")
@@ -48,17 +49,19 @@ class Obstacle(NamedTuple):
     Attributes:
         fault: what is done.
         command: that which runs another one under this obstacle, for a stage in a project.
+        through_dvc: whether the stage is run by DVC.
         needs_namespace: whether it mounts something.
     """
 
     fault: str
     command: Callable[[Project, str, Random], tuple[str, ...]]
-    needs_namespace: bool
+    through_dvc: bool = True
+    needs_namespace: bool = False
 
 
 def full_disk(project: Project, stage: str, random: Random) -> tuple[str, ...]:
-    """Less space than all outputs of the stage need."""
-    return (*NAMESPACE, ON_A_DISK, "sh", str(int(random.random() * sum(sizes(project, stage)) / 1024)))
+    """Less space than the outputs of the stage and their copies in DVC's cache need."""
+    return (*NAMESPACE, ON_A_DISK, "sh", str(int(random.random() * 2 * sum(sizes(project, stage)) / 1024)))
 
 
 def limited_files(project: Project, stage: str, random: Random) -> tuple[str, ...]:
@@ -76,7 +79,8 @@ def read_only(project: Project, stage: str, random: Random) -> tuple[str, ...]:
 
 OBSTACLES = (
     Obstacle("a full disk", full_disk, needs_namespace=True),
-    Obstacle("a limit on file size", limited_files, needs_namespace=False),
+    Obstacle("a limit on file size, of the stage", limited_files, through_dvc=False),
+    Obstacle("a limit on file size, of DVC", limited_files),
     Obstacle("a read-only folder", read_only, needs_namespace=True),
 )
 
@@ -94,10 +98,11 @@ def outcome(material: Material, obstacle: Obstacle, stage: str, random: Random) 
     """Run a stage with an obstacle and again without, and compare the results with those of an undisturbed run."""
     with material.workspace(material.undisturbed) as project:
         command = obstacle.command(project, stage, random)
-        for name in declared_outputs(project, stage):
-            (project.folder / name).unlink()
-        shutil.rmtree(project.folder / ".dvc/cache/runs")  # DVC would take the outputs from there
-        first = project.attempt(*command, "dvc", "repro", "--single-item", "--force", stage)
+        forget(project, stage)
+        direct = ("python", "-m", f"stages.{stage}")
+        first = project.attempt(
+            *command, *(("dvc", "repro", "--single-item", stage) if obstacle.through_dvc else direct)
+        )
         result, wrong = judged(first, stage)
         if files := half_written(project, material):
             wrong.append(f"half-written: {files}")
@@ -111,6 +116,15 @@ def outcome(material: Material, obstacle: Obstacle, stage: str, random: Random) 
         kept = material.keep(project)
         (kept / "log").write_text(f"{command}\n{first.stdout}\nthe next run:\n{again.stdout}", encoding="utf-8")
         return Outcome(obstacle.fault, stage, ", ".join(wrong), f"kept in {kept}")
+
+
+def forget(project: Project, stage: str) -> None:
+    """Delete the outputs of a stage, in the workspace and in DVC's cache."""
+    for name in declared_outputs(project, stage):
+        (project.folder / name).unlink()
+    for output in parse_yaml(project.read("dvc.lock"))["stages"][stage].get("outs", []):
+        (project.folder / ".dvc/cache/files/md5" / output["md5"][:2] / output["md5"][2:]).unlink(missing_ok=True)
+    shutil.rmtree(project.folder / ".dvc/cache/runs")
 
 
 def judged(run: subprocess.CompletedProcess[str], stage: str) -> tuple[str, list[str]]:

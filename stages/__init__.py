@@ -1,5 +1,11 @@
 """The pipeline's stages, one module each: read parameters, load inputs, call ``vae``, write outputs."""
 
-from vae.base import openmp
+import sys
 
+from vae.base import command, openmp
+
+INTERRUPTED = "interrupted. Run dvc repro to continue: DVC deleted the stage's earlier outputs when it started."
+
+if sys.argv[0] == "-m":  # until Python has found the module of python -m stages.NAME
+    command.before_imports(INTERRUPTED)
 openmp.configure()  # must run before torch is imported

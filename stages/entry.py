@@ -6,13 +6,12 @@ from collections.abc import Callable
 from inspect import getfile
 from pathlib import Path
 
+from stages import INTERRUPTED
 from stages.paths import PARAMS
 from vae.base import command, runtime
 from vae.base.params import Params, load_params
 
 log = logging.getLogger(__name__)
-
-INTERRUPTED = "interrupted. Run dvc repro to continue: DVC deleted the stage's earlier outputs when it started."
 
 
 def run(stage: Callable[[Params], None]) -> None:

@@ -1,5 +1,7 @@
 """Run a command: errors without a traceback, and exit statuses that tell what ended it."""
 
+import atexit
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from types import FrameType
 from vae.base.errors import VAEError
 from vae.base.terminal import replace_unknown_characters
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_UNTIL_REPEATED = 5
 
 
@@ -25,8 +28,9 @@ def run(name: str, command: Callable[[], int | None], *, failure: int = 1, inter
         interrupted: printed after Ctrl-C.
     """
     replace_unknown_characters()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, _stop)
+    atexit.register(_end_at_once)
     prefix = f"{name}: " if name else ""
     try:
         status = command() or 0
@@ -40,6 +44,25 @@ def run(name: str, command: Callable[[], int | None], *, failure: int = 1, inter
         signal.alarm(0)
     if status:
         sys.exit(status)
+
+
+def before_imports(interrupted: str) -> None:
+    """Until ``run`` is called, print a message and exit with status 130 on Ctrl-C, without cleaning up.
+
+    Call it before imports that take seconds, during which nothing is written.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        os.write(sys.stderr.fileno(), f"{interrupted}\n".encode())
+        os._exit(128 + number)
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def _end_at_once() -> None:
+    """Let signals end the process while Python shuts down, where an exception would only print a traceback."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
