@@ -1,7 +1,7 @@
 """``dvc repro`` is stopped at random moments and started again: it ends with the bytes of an undisturbed run."""
 
-import json
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -11,7 +11,12 @@ from faults.outcome import Outcome
 from faults.processes import DEADLINE, Run, running
 from faults.project import Project
 
-RWLOCK = ".dvc/tmp/rwlock"  # which of DVC's processes uses which files
+# DVC rewrites two of its files in place, so SIGKILL may leave them cut off; what it says then, and the repair.
+REPAIRS = {
+    "Unable to read RWLock-file": ("DVC's .dvc/tmp/rwlock was cut off; removed, then ", ("rm", ".dvc/tmp/rwlock")),
+    "'./dvc.lock' validation failed": ("DVC's dvc.lock was cut off; restored, then ", ("git", "checkout", "dvc.lock")),
+    "unable to read: 'dvc.lock'": ("DVC's dvc.lock was cut off; restored, then ", ("git", "checkout", "dvc.lock")),
+}
 SECONDS_TO_END = 15  # after Ctrl-C or SIGTERM, on a busy machine
 
 
@@ -83,36 +88,32 @@ def outcome(material: Material, interruption: Interruption, stage: str, seconds:
             return Outcome(interruption.fault, "", "the run had ended")
         interruption.stop(run)
         place, wrong = run.stage or "before the first stage", []
-        if f'File "{project.folder}' in run.output:
-            wrong.append("a traceback")
         if interruption.ends_all and not run.all_end_within(SECONDS_TO_END):
             wrong.append(f"did not end within {SECONDS_TO_END} s")
         elif interruption.ends_all and (files := half_written(project, material, abandoned=not interruption.cleans_up)):
             wrong.append(f"half-written: {files}")
+        if f'File "{project.folder}' in run.output:
+            wrong.append("a traceback")
 
-        is_cut_off = remove_rwlock_if_cut_off(project)
-        with running(project, "dvc", "repro") as again:
-            if again.process.wait(DEADLINE) != 0:
-                wrong.append("dvc repro failed")
-            elif not run.all_end_within(DEADLINE):
-                wrong.append("a process remained")
-            elif differs := difference(project, material.undisturbed):
-                wrong.append(f"other results: {differs}")
+        repaired, again = run_again(project)
+        if again.returncode:
+            wrong.append("dvc repro failed")
+        elif not run.all_end_within(DEADLINE):
+            wrong.append("a process remained")
+        elif differs := difference(project, material.undisturbed):
+            wrong.append(f"other results: {differs}")
         if wrong:
-            return Outcome(interruption.fault, place, ", ".join(wrong), f"kept in {material.keep(project)}")
-    return Outcome(
-        interruption.fault, place, "the same bytes" + " after DVC's cut-off lock file was removed" * is_cut_off
-    )
+            kept = material.keep(project)
+            (kept / "next.log").write_text(again.stdout, encoding="utf-8")
+            return Outcome(interruption.fault, place, ", ".join(wrong), f"kept in {kept}")
+    return Outcome(interruption.fault, place, f"{repaired}the same bytes")
 
 
-def remove_rwlock_if_cut_off(project: Project) -> bool:
-    """Remove the file in which DVC notes the files in use, if SIGKILL cut it off: DVC would refuse to run."""
-    path = project.folder / RWLOCK
-    try:
-        json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return False
-    except ValueError:
-        path.unlink()
-        return True
-    return False
+def run_again(project: Project) -> tuple[str, subprocess.CompletedProcess[str]]:
+    """Run DVC, and once more after a repair if a file stops it that it left half-written when it was killed."""
+    run = project.attempt("dvc", "repro")
+    for complaint, (words, command) in REPAIRS.items():
+        if run.returncode and complaint in run.stdout:
+            project.run(*command)
+            return words, project.attempt("dvc", "repro")
+    return "", run
