@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 from faults import document, interruptions, repetition, storage
-from faults.material import Material
+from faults.material import Material, prepared
 from faults.outcome import Outcome, Part
 from vae.base import command
 from vae.base.artifacts import write_bytes
@@ -31,21 +31,25 @@ def main() -> None:
 def _main() -> int:
     arguments = _parser().parse_args()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    tables = {}
     wrong = 0
-    for name in arguments.names or PARTS:
-        start = perf_counter()
-        outcomes = _provoked(name, Material(folder), arguments.cases)
-        wrong += sum(bool(outcome.wrong) for outcome in outcomes)
-        tables[name] = _section(name, outcomes, perf_counter() - start)
-        print(f"\n{tables[name]}\n", flush=True)
+    try:
+        print("an undisturbed run of all stages, to compare with", flush=True)
+        material = prepared(folder)
+        tables = {}
+        for name in arguments.names or PARTS:
+            start = perf_counter()
+            outcomes = _provoked(name, material, arguments.cases)
+            wrong += sum(bool(outcome.wrong) for outcome in outcomes)
+            tables[name] = _section(name, outcomes, perf_counter() - start)
+            print(f"\n{tables[name]}\n", flush=True)
+    finally:
+        if not wrong:
+            shutil.rmtree(folder)
     if arguments.write:
         _write(tables)
     if wrong:
         print(f"{wrong} broke a promise; the copies of the project are kept in {folder}", file=sys.stderr)
-        return 1
-    shutil.rmtree(folder)
-    return 0
+    return int(bool(wrong))
 
 
 def _provoked(name: str, material: Material, cases: int) -> Sequence[Outcome]:

@@ -1,11 +1,11 @@
 """Copies of the project to provoke faults in, and the bytes with which an undisturbed run ends."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from itertools import count
+from functools import partial
+from itertools import count, pairwise
 from pathlib import Path
 from time import perf_counter
 
@@ -30,49 +30,25 @@ PARAMETERS = {
 
 @dataclass(frozen=True)
 class Material:
-    """Copies of the project in a folder.
+    """Copies of the project to provoke faults in.
 
     Attributes:
         folder: where all copies are.
+        clone: the project with small parameters before any run: committed results of other parameters, an empty cache.
+        undisturbed: the project after an undisturbed run of all stages.
+        durations: the seconds that each stage took in that run; under an empty name, those before the first stage.
     """
 
     folder: Path
+    clone: Project
+    undisturbed: Project
+    durations: Mapping[str, float] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
-
-    @cached_property
-    def clone(self) -> Project:
-        """The project with small parameters before any run: committed results of other parameters, an empty cache."""
-        project = copy_project(self.folder / "clone" / "project")
-        project.set(PARAMETERS)
-        project.commit("Small parameters")
-        return project
-
-    @property
-    def undisturbed(self) -> Project:
-        """The project after an undisturbed run of all stages."""
-        return self._first_run[0]
-
-    @property
-    def durations(self) -> dict[str, float]:
-        """The seconds that each stage took when undisturbed; under an empty name, those before the first."""
-        return self._first_run[1]
-
-    @cached_property
-    def _first_run(self) -> tuple[Project, dict[str, float]]:
-        project = self.copy(self.clone, "undisturbed")
-        starts = {}
-        with running(project, "dvc", "repro") as run:
-            for stage in ("", *STAGES):
-                run.wait_for(partial(run.is_in, stage))
-                starts[stage] = perf_counter()
-            run.finish()
-        ends = [*list(starts.values())[1:], perf_counter()]
-        return project, {stage: end - start for (stage, start), end in zip(starts.items(), ends, strict=True)}
 
     @contextmanager
     def workspace(self, project: Project) -> Iterator[Project]:
         """A copy of a project to provoke a fault in, deleted at the end of the block."""
-        copy = self.copy(project, f"{next(self._numbers)}")
+        copy = copy_of(project, self.folder / f"{next(self._numbers)}")
         try:
             yield copy
         finally:
@@ -84,9 +60,26 @@ class Material:
             shutil.copytree(project.folder.parent, self.folder / f"wrong-{project.folder.parent.name}", symlinks=True)
         )
 
-    def copy(self, project: Project, name: str) -> Project:
-        """Copy a project with its history and its cache."""
-        return Project(shutil.copytree(project.folder, self.folder / name / "project", symlinks=True))
+
+def prepared(folder: Path) -> Material:
+    """Copy the project into a folder, and run all stages undisturbed in a copy of that."""
+    clone = copy_project(folder / "clone" / "project")
+    clone.set(PARAMETERS)
+    clone.commit("Small parameters")
+    undisturbed = copy_of(clone, folder / "undisturbed")
+    moments = []
+    with running(undisturbed, "dvc", "repro") as run:
+        for stage in ("", *STAGES):
+            run.wait_for(partial(run.is_in, stage))
+            moments.append(perf_counter())
+        run.finish()
+    durations = [end - start for start, end in pairwise([*moments, perf_counter()])]
+    return Material(folder, clone, undisturbed, dict(zip(("", *STAGES), durations, strict=True)))
+
+
+def copy_of(project: Project, folder: Path) -> Project:
+    """Copy a project with its history and its cache into a folder of its own, which its logs share."""
+    return Project(shutil.copytree(project.folder, folder / "project", symlinks=True))
 
 
 def results(project: Project) -> dict[str, bytes]:
