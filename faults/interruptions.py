@@ -8,7 +8,7 @@ from random import Random
 
 from faults.material import Material, difference, half_written
 from faults.outcome import Outcome
-from faults.processes import DEADLINE, Run, running
+from faults.processes import DEADLINE, Run
 from faults.project import Project
 
 # DVC rewrites two of its files in place, so SIGKILL may leave them cut off; what it says then, and the repair.
@@ -37,13 +37,8 @@ class Interruption:
     ends_all: bool = True
 
 
-def kill_stage(run: Run) -> None:
-    """Kill the process of the stage alone, as the kernel does when memory runs out."""
-    run.wait_for(lambda: (process := run.stage_process()) and (process.kill() or True))
-
-
 KILL = Interruption("SIGKILL to all processes", Run.kill)
-KILL_STAGE = Interruption("SIGKILL to the stage's process", kill_stage)
+KILL_STAGE = Interruption("SIGKILL to the stage's process", lambda run: run.wait_for(run.kill_stage))
 CTRL_C = Interruption("Ctrl-C", lambda run: run.send(signal.SIGINT), cleans_up=True)
 TERMINATE = Interruption("SIGTERM to all processes", lambda run: run.send(signal.SIGTERM), cleans_up=True)
 TERMINATE_DVC = Interruption("SIGTERM to DVC's process", lambda run: run.process.terminate(), ends_all=False)
@@ -82,7 +77,7 @@ def outcome(material: Material, interruption: Interruption, stage: str, seconds:
         stage: stop it in this stage, or before the first if empty.
         seconds: after the start of the stage.
     """
-    with material.workspace(material.clone) as project, running(project, "dvc", "repro") as run:
+    with material.workspace(material.clone) as project, Run(project, "dvc", "repro") as run:
         run.wait_for(lambda: run.is_in(stage))
         if run.ends_within(seconds):
             return Outcome(interruption.fault, "", "the run had ended")

@@ -9,7 +9,7 @@ from itertools import count, pairwise
 from pathlib import Path
 from time import perf_counter
 
-from faults.processes import running
+from faults.processes import Run
 from faults.project import Project, copy_project
 from vae.base.yaml12 import parse_yaml
 
@@ -68,7 +68,7 @@ def prepared(folder: Path) -> Material:
     clone.commit("Small parameters")
     undisturbed = copy_of(clone, folder / "undisturbed")
     moments = []
-    with running(undisturbed, "dvc", "repro") as run:
+    with Run(undisturbed, "dvc", "repro") as run:
         for stage in ("", *STAGES):
             run.wait_for(partial(run.is_in, stage))
             moments.append(perf_counter())

@@ -5,8 +5,9 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Self
 
 import psutil  # type: ignore[import-untyped]
 
@@ -31,6 +32,13 @@ class Run:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Kill what still runs at the end of a ``with`` block."""
+        self.kill()
 
     @property
     def output(self) -> str:
@@ -69,14 +77,15 @@ class Run:
             time.sleep(0.01)
         return False
 
-    def stage_process(self) -> psutil.Process | None:
-        """The process of the stage among those that the command started; None between two stages."""
+    def kill_stage(self) -> bool:
+        """Kill the process of the stage among those that the command started; whether there is one."""
         with suppress(psutil.NoSuchProcess):
             for process in psutil.Process(self.process.pid).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
-                    if process.cmdline()[1:2] == ["-m"] and process.cmdline()[2].startswith("stages."):
-                        return process
-        return None
+                    if any(word.startswith("stages.") for word in process.cmdline()[2:3]):
+                        process.kill()
+                        return True
+        return False
 
     def wait_for(self, moment: Callable[[], object]) -> None:
         """Wait until a condition is true or the command has ended.
@@ -109,13 +118,3 @@ class Run:
         if self.process.wait(DEADLINE) != status:
             raise UnexpectedStatusError(f"exited with {self.process.returncode}:\n{self.output}")
         return self.output
-
-
-@contextmanager
-def running(project: Project, *command: str, env: Mapping[str, str] | None = None) -> Iterator[Run]:
-    """Start a command, and kill it at the end of the block if it still runs."""
-    run = Run(project, *command, env=env)
-    try:
-        yield run
-    finally:
-        run.kill()

@@ -77,12 +77,11 @@ def read_only(project: Project, stage: str, random: Random) -> tuple[str, ...]:
     return (*NAMESPACE, READ_ONLY, "sh", folder)
 
 
-OBSTACLES = (
-    Obstacle("a full disk", full_disk, needs_namespace=True),
-    Obstacle("a limit on file size, of the stage", limited_files, through_dvc=False),
-    Obstacle("a limit on file size, of DVC", limited_files),
-    Obstacle("a read-only folder", read_only, needs_namespace=True),
-)
+FULL_DISK = Obstacle("a full disk", full_disk, needs_namespace=True)
+LIMITED_FILES = Obstacle("a limit on file size, of the stage", limited_files, through_dvc=False)
+LIMITED_DVC = Obstacle("a limit on file size, of DVC", limited_files)
+READ_ONLY_FOLDER = Obstacle("a read-only folder", read_only, needs_namespace=True)
+OBSTACLES = (FULL_DISK, LIMITED_FILES, LIMITED_DVC, READ_ONLY_FOLDER)
 
 
 def outcomes(material: Material, cases: int) -> Iterator[Outcome]:

@@ -17,7 +17,7 @@ import stages.evaluate
 import stages.generate
 import stages.prepare
 import stages.train
-from stages import entry
+from stages import INTERRUPTED, entry
 from tests.projects import Project
 from vae.base.params import Params
 from vae.data.images import LabelledImages, save_images
@@ -181,6 +181,13 @@ def test_interrupted_training_exits_with_the_status_of_the_signal_and_leaves_no_
     assert set(left) - set(others) == {"plots/train/losses.csv"}
     assert all(len(row.split(",")) == 8 for row in left["plots/train/losses.csv"].decode().splitlines())
     assert {path: left[path] for path in others} == others
+
+
+def test_ctrl_c_while_a_stage_imports_its_modules_prints_how_to_continue_and_no_traceback(workspace: Project) -> None:
+    module = workspace.folder / "stages/train.py"
+    module.write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    output = workspace.run("python", "-m", "stages.train", status=130)
+    assert output == f"{INTERRUPTED}\n"
 
 
 def test_importing_a_stage_does_not_import_slow_packages() -> None:

@@ -3,18 +3,15 @@
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 
+from faults.processes import DEADLINE, Run
 from tests.projects import Project
 from vae.training.checkpoint import Checkpoint
 
@@ -24,29 +21,10 @@ TRAIN = (sys.executable, "-m", "stages.train")
 CHECKPOINTS = ".dvc/tmp/train"
 WRITTEN_BY_TRAIN = ("models/vae.safetensors", "models/history.json", "metrics/train.json", "plots/train/losses.csv")
 ALONE = {"OMP_NUM_THREADS": "1"}  # on busy cores, two threads would wait for each other
-DEADLINE = 300  # seconds, enough for a busy machine
 
 
-class Run:
-    """A command that runs in a project's folder while a test goes on."""
-
-    def __init__(self, project: Project, *command: str) -> None:
-        self.project = project
-        self.log = project.folder.with_name(f"{time.monotonic_ns()}.log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=project.folder,
-                env={**project.environment(), **ALONE},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def output(self) -> str:
-        """The output so far."""
-        return self.log.read_text(errors="replace")
+class TrainingRun(Run):
+    """A command that trains."""
 
     @property
     def epoch(self) -> int:
@@ -59,13 +37,6 @@ class Run:
         numbers = re.findall(r"resuming an interrupted run after epoch (\d+)$", self.output, re.MULTILINE)
         return int(numbers[0]) if numbers else None
 
-    def wait_for(self, moment: Callable[[], object]) -> None:
-        """Wait until a condition is true or the process has ended."""
-        deadline = time.monotonic() + DEADLINE
-        while not moment() and self.process.poll() is None:
-            assert time.monotonic() < deadline, f"timed out:\n{self.output}"
-            time.sleep(0.002)
-
     def wait_for_epoch(self, epoch: int) -> None:
         """Wait until an epoch is in the output."""
         self.wait_for(lambda: self.epoch >= epoch)
@@ -74,29 +45,13 @@ class Run:
         """Wait until an epoch is in the output and there is a checkpoint."""
         self.wait_for(lambda: self.epoch >= epoch and checkpoints(self.project))
 
-    def kill(self) -> None:
-        """Kill the command and the processes that it started."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
 
-    def finish(self, status: int = 0) -> str:
-        """Wait for the end, check the exit status, and return the output."""
-        assert self.process.wait(DEADLINE) == status, self.output
-        return self.output
+def running(project: Project, *command: str) -> TrainingRun:
+    """Start a command, to be used in a ``with`` block, which kills it at the end if it still runs."""
+    return TrainingRun(project, *command, env=ALONE)
 
 
-@contextmanager
-def running(project: Project, *command: str) -> Iterator[Run]:
-    """Start a command, and kill it at the end of the block if it still runs."""
-    run = Run(project, *command)
-    try:
-        yield run
-    finally:
-        run.kill()
-
-
-def finish(project: Project) -> Run:
+def finish(project: Project) -> TrainingRun:
     """Train to the end."""
     with running(project, *TRAIN) as run:
         run.finish()
@@ -130,17 +85,6 @@ def assert_whole(project: Project, expected: Project) -> None:
             assert expected.read(name).startswith(path.read_bytes())
         elif path.exists():
             assert path.read_bytes() == expected.read(name)
-
-
-def training_process(run: Run) -> psutil.Process:
-    """The process of the stage among those that DVC started."""
-    found = []
-    for process in psutil.Process(run.process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if process.cmdline()[1:] == ["-m", "stages.train"]:
-                found.append(process)
-    (training,) = found
-    return training
 
 
 @pytest.fixture(scope="module")
@@ -289,25 +233,6 @@ def test_two_simultaneous_training_runs_in_one_folder_end_with_the_same_bytes(
     assert not (untrained.folder / CHECKPOINTS).exists()
 
 
-def test_a_killed_dvc_repro_resumes_and_ends_with_the_same_lock_file(
-    untrained: Project, uninterrupted: Project
-) -> None:
-    with running(untrained, "dvc", "repro", "train") as run:
-        run.wait_for_checkpoint(EPOCHS // 4)
-        run.kill()
-    assert run.process.returncode == -signal.SIGKILL, run.output
-    kept = saved_epochs(untrained)
-    assert kept
-    assert_whole(untrained, uninterrupted)
-
-    with running(untrained, "dvc", "repro", "train") as run:
-        run.finish()
-    assert run.resumed_after == kept
-    assert outputs(untrained) == outputs(uninterrupted)
-    assert untrained.read("dvc.lock") == uninterrupted.read("dvc.lock")
-    assert not (untrained.folder / CHECKPOINTS).exists()
-
-
 def test_a_temporary_experiment_resumes_the_killed_training_of_an_earlier_one(
     workspace: Project, uninterrupted: Project
 ) -> None:
@@ -316,7 +241,7 @@ def test_a_temporary_experiment_resumes_the_killed_training_of_an_earlier_one(
     command = ("dvc", "exp", "run", "--temp", "--name", "killed-once", *settings, "train")
     with running(workspace, *command) as run:
         run.wait_for(lambda: checkpoints(workspace))
-        training_process(run).kill()
+        run.wait_for(run.kill_stage)
         assert run.process.wait(DEADLINE) != 0
     kept = saved_epochs(workspace)
     assert kept

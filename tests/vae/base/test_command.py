@@ -70,3 +70,19 @@ command.run("name", work)
     assert result.returncode == status
     assert result.stdout == "still running\n", "the destructor did not drop it"
     assert time.monotonic() - start < 30
+
+
+def test_ctrl_c_before_a_command_starts_prints_a_message_and_no_traceback() -> None:
+    result = python("command.before_imports('nothing is lost')\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "nothing is lost\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_while_python_shuts_down_ends_the_process_without_a_traceback(number: int) -> None:
+    script = f"""
+import atexit
+atexit.register(lambda: os.kill(os.getpid(), {number}))
+command.run("name", lambda: None)
+"""
+    result = python(script)
+    assert (result.returncode, result.stdout, result.stderr) == (-number, "", "")

@@ -1,0 +1,49 @@
+"""A few faults of each part, in one stage each, so that they take seconds. ``make faults`` has many more."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from faults import interruptions, repetition, storage
+from faults.interruptions import CTRL_C, KILL, KILL_STAGE, Interruption
+from faults.material import Material, copy_of
+from faults.outcome import Outcome
+from tests.projects import Project
+
+
+@pytest.fixture
+def material(reproduced: Project, tmp_path: Path) -> Material:
+    """The reproduced project as the undisturbed one. Tests give the clone the results of all stages but one."""
+    return Material(tmp_path, copy_of(reproduced, tmp_path / "clone"), reproduced)
+
+
+@pytest.mark.parametrize(
+    ("interruption", "stage", "seconds"),
+    [(KILL, "prepare", 2.5), (KILL_STAGE, "embed", 1.0), (CTRL_C, "evaluate", 1.5)],
+    ids=lambda value: getattr(value, "fault", value),
+)
+def test_an_interrupted_run_that_is_started_again_ends_with_the_same_bytes(
+    interruption: Interruption, stage: str, seconds: float, material: Material
+) -> None:
+    storage.forget(material.clone, stage)
+    outcome = interruptions.outcome(material, interruption, stage, seconds)
+    assert outcome == Outcome(interruption.fault, stage, "the same bytes")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "stage"), [(storage.FULL_DISK, "generate"), (storage.LIMITED_FILES, "train")], ids=str
+)
+def test_a_stage_that_cannot_write_prints_one_error_and_the_next_run_ends_with_the_same_bytes(
+    obstacle: storage.Obstacle, stage: str, material: Material
+) -> None:
+    if obstacle.needs_namespace and (reason := storage.reason_against_namespaces()):
+        pytest.skip(reason)
+    outcome = storage.outcome(material, obstacle, stage, Random(1))
+    assert outcome == Outcome(obstacle.fault, stage, "one error of the stage, then the same bytes")
+
+
+def test_a_repeated_stage_beside_a_busy_process_writes_the_same_bytes(material: Material) -> None:
+    first = repetition.run(material.clone, "train")
+    outcome = repetition.outcome(material, material.clone, "train", 1, first)
+    assert (outcome.place, outcome.result) == ("beside 1 busy process", "the same bytes")
