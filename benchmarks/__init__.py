@@ -1,5 +1,5 @@
 """Measure speed and memory of the project, and compare them with its goals: ``python -m benchmarks``."""
 
-from vae.base import openmp
+from vae.base import environment
 
-openmp.configure()  # must run before torch is imported
+environment.configure()  # must run before torch is imported

@@ -1,8 +1,8 @@
 """``threads``: time of an epoch of training alone, beside a busy process, and beside another training run.
 
 Each training run is a separate process, ``python -m benchmarks.threads EPOCHS``, which prints the time of its epochs.
-Waiting threads spin before they sleep. The cases compare the spin count that ``vae.base.openmp`` sets, depending on
-whether other processes use the cores, with the default of GNU OpenMP and with no spinning.
+Waiting threads spin before they sleep. The cases compare the spin count that ``vae.base.environment`` sets, depending
+on whether other processes use the cores, with the default of GNU OpenMP and with no spinning.
 """
 
 import json

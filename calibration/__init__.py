@@ -1,5 +1,5 @@
 """Measure what the verdicts say about data and models that are made worse step by step: ``python -m calibration``."""
 
-from vae.base import openmp
+from vae.base import environment
 
-openmp.configure()  # must run before torch is imported
+environment.configure()  # must run before torch is imported

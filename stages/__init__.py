@@ -2,10 +2,10 @@
 
 import sys
 
-from vae.base import command, openmp
+from vae.base import command, environment
 
 INTERRUPTED = "interrupted. Run dvc repro to continue: DVC deleted the stage's earlier outputs when it started."
 
 if sys.argv[0] == "-m":  # until Python has found the module of python -m stages.NAME
     command.before_imports(INTERRUPTED)
-openmp.configure()  # must run before torch is imported
+environment.configure()  # must run before torch is imported

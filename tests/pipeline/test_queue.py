@@ -21,7 +21,7 @@ import pytest
 from tests.projects import Project
 from tests.vae.data.archives import SMALL as ARCHIVES
 from tests.vae.data.archives import contents, in_raw, md5
-from vae.base.openmp import SPIN_COUNT
+from vae.base.environment import SPIN_COUNT
 from vae.base.runtime import CPU
 from vae.base.yaml12 import parse_yaml
 from vae.model.model_file import load_model

@@ -1,4 +1,4 @@
-"""The number of threads of a stage, how they wait for work, and the settings of MKL."""
+"""The number of threads of a stage, how they wait for work, and the instructions that libraries use."""
 
 import os
 import re
@@ -9,11 +9,20 @@ from functools import cache
 import pytest
 
 from tests.projects import Project, copy_project
-from vae.base.openmp import SPIN_COUNT
+from vae.base.environment import SPIN_COUNT, has_avx2
+from vae.base.runtime import SAME_ON_EVERY_MACHINE
 
-VARIABLES = ("DVC_ROOT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_CBWR")
+VARIABLES = (
+    "DVC_ROOT",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "VAE_SAME_BYTES",
+    *SAME_ON_EVERY_MACHINE,
+)
 
-# Imports a stage, and prints the environment at the first import of torch and the number of threads of the stage.
+# Imports a stage, and prints the environment at the first import of torch, and the threads and instructions of the
+# stage for one data set.
 REPORT = """
 import os, sys
 class Watch:
@@ -23,11 +32,17 @@ class Watch:
             Watch.seen = dict(os.environ)
 sys.meta_path.insert(0, Watch())
 import stages.train, torch
+from stages.entry import same_bytes
+from stages.paths import PARAMS
 from vae.base import runtime
-runtime.configure()
-for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "MKL_CBWR"):
+from vae.base.params import load_params
+runtime.configure(same_on_every_machine=same_bytes(load_params(PARAMS)))
+for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OPENBLAS_CORETYPE"):
     print(f"{name}: {Watch.seen.get(name)}")
+print("MKL_CBWR:", os.environ["MKL_CBWR"])
 print("threads:", torch.get_num_threads())
+print("instructions:", torch.backends.cpu.get_cpu_capability())
+print("default:", runtime.threads())
 """
 
 
@@ -49,10 +64,25 @@ def report(project: Project, **environment: str) -> dict[str, str]:
     return found | ({"spins": spins[0]} if spins else {})
 
 
-def test_the_spin_count_and_reproducible_products_are_set_before_torch_is_imported(project: Project) -> None:
+def test_the_spin_count_and_numpys_instructions_are_set_before_torch_is_imported(project: Project) -> None:
     found = report(project)
     assert found["GOMP_SPINCOUNT"] in {"0", str(SPIN_COUNT)}  # depends on whether other processes use the cores
-    assert found["MKL_CBWR"] == "AUTO"
+    assert found["OPENBLAS_CORETYPE"] == ("Haswell" if has_avx2() else "None")
+
+
+@pytest.mark.skipif(not has_avx2(), reason="needs Linux and a processor with AVX2")
+@pytest.mark.parametrize("same_bytes", ["", "0", "1"])
+@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+def test_the_digits_are_computed_with_avx2_and_one_thread_and_other_data_with_all_there_is_unless_a_user_says_otherwise(
+    dataset: str, same_bytes: str, project: Project
+) -> None:
+    project.set({"prepare.dataset": dataset})
+    found = report(project, VAE_SAME_BYTES=same_bytes, CASE=dataset)  # CASE keeps the two apart in the cache
+    project.set({"prepare.dataset": "digits"})
+    if same_bytes == "1" or (not same_bytes and dataset == "digits"):
+        assert (found["threads"], found["instructions"], found["MKL_CBWR"]) == ("1", "AVX2", "COMPATIBLE")
+    else:
+        assert (found["threads"], found["MKL_CBWR"]) == (found["default"], "AUTO")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs GNU OpenMP, which torch uses on Linux")
@@ -63,7 +93,9 @@ def test_openmp_reads_the_spin_count(project: Project) -> None:
 
 def test_a_queued_experiment_uses_as_many_threads_as_the_workspace(project: Project) -> None:
     """DVC runs it in another folder and sets ``DVC_ROOT``. Results may depend on the number of threads."""
-    assert report(project, DVC_ROOT=str(project.folder.parent))["threads"] == report(project)["threads"]
+    settings = {"VAE_SAME_BYTES": "0"}
+    within = report(project, DVC_ROOT=str(project.folder.parent), **settings)
+    assert within["threads"] == report(project, **settings)["threads"]
 
 
 @pytest.mark.parametrize(
@@ -76,22 +108,23 @@ def test_a_wait_policy_or_spin_count_set_by_the_user_is_kept(setting: dict[str, 
 
 
 def test_a_reproducibility_mode_of_mkl_set_by_the_user_is_kept(project: Project) -> None:
-    assert report(project, MKL_CBWR="COMPATIBLE")["MKL_CBWR"] == "COMPATIBLE"
+    assert report(project, MKL_CBWR="AVX2")["MKL_CBWR"] == "AVX2"
 
 
 def test_a_number_of_threads_set_by_the_user_is_kept(project: Project) -> None:
-    assert report(project, OMP_NUM_THREADS="1")["threads"] == "1"
+    assert report(project, OMP_NUM_THREADS="1", VAE_SAME_BYTES="0")["threads"] == "1"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind processes to cores")
 def test_a_stage_bound_to_one_core_uses_one_thread(project: Project) -> None:
     core = min(os.sched_getaffinity(0))
     bound = f"import os; os.sched_setaffinity(0, {{{core}}})\n{REPORT}"
-    assert "threads: 1\n" in project.run("python", "-c", bound)
+    assert "threads: 1\n" in project.run("python", "-c", bound, env={"VAE_SAME_BYTES": "0"})
 
 
+@pytest.mark.skipif(not has_avx2(), reason="needs Linux and a processor with AVX2")
 def test_the_first_log_line_of_a_stage_states_device_threads_and_versions(project: Project) -> None:
     first, *_ = project.run("python", "-m", "stages.prepare").splitlines()
     assert first.startswith("prepare: device cpu, ")
-    for part in ("threads", "GOMP_SPINCOUNT=", "MKL AUTO", "Python 3.", "torch 2.", "scikit-learn 1."):
+    for part in ("1 thread ", "GOMP_SPINCOUNT=", "AVX2, MKL COMPATIBLE", "Python 3.", "torch 2.", "scikit-learn 1."):
         assert part in first

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vae.base.environment import NUMPY_WITH_AVX2, has_avx2
 from vae.base.errors import VAEError
 
 CPU = torch.device("cpu")
@@ -19,20 +20,37 @@ CPU = torch.device("cpu")
 PACKAGES = ("torch", "numpy", "scikit-learn", "safetensors")
 CPU_SHARE = Path("/sys/fs/cgroup/cpu.max")  # the CPU quota of a container, on Linux
 WAITING_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+# With these and one thread, results do not depend on the processor. MKL's only mode that is the same on processors of
+# Intel and of other makers is COMPATIBLE, which uses no instructions beyond SSE2.
+SAME_ON_EVERY_MACHINE = {
+    "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own kernels
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
+    "MKL_CBWR": "COMPATIBLE",  # matrix products, linear algebra, exp and log
+    **NUMPY_WITH_AVX2,
+}
 
 
 class DeviceError(VAEError):
     """``VAE_DEVICE`` names a device that this machine does not have."""
 
 
-def configure() -> None:
+def configure(*, same_on_every_machine: bool = False) -> None:
     """Make results bit-for-bit reproducible on one machine, and computations fast.
 
-    Call it before any computation: threads that are already running keep their settings.
+    Call it before any computation: libraries choose their instructions at the first one, and threads that are already
+    running keep their settings. Variables that the user has set are kept.
+
+    Args:
+        same_on_every_machine: make results bit-for-bit reproducible on all Linux machines with AVX2, at the cost of
+            speed: one thread, and no instructions that some of these machines lack. Without AVX2, it has no effect.
     """
+    if same_on_every_machine and has_avx2():
+        for name, value in SAME_ON_EVERY_MACHINE.items():
+            os.environ.setdefault(name, value)
+    os.environ.setdefault("MKL_CBWR", "AUTO")  # reproducible on one machine
     # The same number of threads for PyTorch and for MKL, which may otherwise use fewer. The last bits of a sum depend
     # on how the work is split.
-    torch.set_num_threads(threads())
+    torch.set_num_threads(1 if is_same_on_every_machine() else threads())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     # As use_deterministic_algorithms(True) for eager code, but without importing the compiler, which takes two seconds.
     torch.set_deterministic_debug_mode("error")
@@ -45,6 +63,11 @@ def configure() -> None:
     gc.freeze()
     # Uninitialized memory is never read, so filling it would only cost time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # not in the stubs
+
+
+def is_same_on_every_machine() -> bool:
+    """Whether the variables are set with which results do not depend on the processor."""
+    return all(os.environ.get(name) == value for name, value in SAME_ON_EVERY_MACHINE.items())
 
 
 def threads() -> int:
@@ -95,13 +118,17 @@ def device() -> torch.device:
 
 def machine(device: torch.device) -> dict[str, str | int]:
     """The properties of the machine that the last bits of a result depend on."""
-    return {
+    seen: dict[str, str | int] = {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "features": " ".join(sorted(name for name, there in torch.cpu.get_capabilities().items() if there is True)),
         "threads": torch.get_num_threads(),
         "mkl": os.environ.get("MKL_CBWR", "not reproducible"),
+    }
+    if is_same_on_every_machine():
+        return seen | {"numpy": version("numpy")}  # with OpenBLAS, which then computes products
+    return seen | {
+        "features": " ".join(sorted(name for name, on in torch.cpu.get_capabilities().items() if on is True))
     }
 
 

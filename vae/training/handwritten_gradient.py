@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vae.base.params import TrainParams
+from vae.base.products import by_torch, product_for
 from vae.model.likelihoods import Bernoulli
 from vae.model.objective import Losses
 from vae.model.vae import VAE
@@ -37,26 +38,30 @@ class AffineLayer:
         self.weight, self.weight_gradient = products.of(linear.weight)
         self.bias, self.bias_gradient = products.of(linear.bias)
         self.relu = relu
+        self.product = product_for(self.weight)
         self.output = self.weight.new_empty(batch_size, linear.out_features)
-        self.input_gradient = self.weight.new_empty(0)  # allocated by the first product that is written to it
+        self.input_gradient = self.weight.new_empty(batch_size, linear.in_features)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) to (B, outputs)."""
         self.input = x
-        torch.addmm(self.bias, x, self.weight.t(), out=self.output)
+        if self.product is by_torch:
+            torch.addmm(self.bias, x, self.weight.t(), out=self.output)
+        else:
+            self.product(x, self.weight.t(), self.output).add_(self.bias)
         return self.output.relu_() if self.relu else self.output
 
     def backward(self, gradient: Tensor) -> None:
         """Compute the gradients of weight and bias from that of the output (B, outputs), which is overwritten."""
         if self.relu:
             torch.ops.aten.threshold_backward.grad_input(gradient, self.output, 0, grad_input=gradient)
-        torch.mm(gradient.t(), self.input, out=self.weight_gradient)
+        self.product(gradient.t(), self.input, self.weight_gradient)
         torch.sum(gradient, 0, out=self.bias_gradient)
 
     def backward_to_input(self, gradient: Tensor) -> Tensor:
         """The same, and also return the gradient of the input (B, inputs)."""
         self.backward(gradient)
-        return torch.mm(gradient, self.weight, out=self.input_gradient)
+        return self.product(gradient, self.weight, self.input_gradient)
 
 
 class ProductWeights:

@@ -192,6 +192,37 @@ class TestMachine:
     def test_machine_names_other_accelerators_by_their_kind(self) -> None:
         assert machine(torch.device("mps"))["device"] == "mps"
 
+    def test_it_names_all_instructions_of_the_processor_and_the_mode_of_mkl(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MKL_CBWR", "AUTO")
+        seen = runtime.machine(CPU)
+        assert seen["mkl"] == "AUTO"
+        assert {name for name, there in torch.cpu.get_capabilities().items() if there is True} == set(
+            str(seen["features"]).split()
+        )
+
+    def test_it_names_only_what_is_pinned_where_results_are_the_same_on_every_machine(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in runtime.SAME_ON_EVERY_MACHINE.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+        ours = runtime.machine(CPU)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "amx_tile": True})
+        assert runtime.machine(CPU) == ours
+        assert ours["mkl"] == "COMPATIBLE"
+
+    @pytest.mark.parametrize("name", runtime.SAME_ON_EVERY_MACHINE)
+    def test_a_setting_that_the_user_changes_makes_results_depend_on_the_machine(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for each, value in runtime.SAME_ON_EVERY_MACHINE.items():
+            monkeypatch.setenv(each, value)
+        assert runtime.is_same_on_every_machine()
+        monkeypatch.setenv(name, "other")
+        assert not runtime.is_same_on_every_machine()
+
 
 class TestFits:
     IMAGES = torch.zeros(1000, dtype=torch.uint8)

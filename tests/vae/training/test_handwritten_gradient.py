@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from tests.settings import architecture, train_params
+from vae.base.products import Product, by_openblas, by_torch
 from vae.base.runtime import seeded
 from vae.model.networks import mlp
 from vae.model.objective import training_loss
 from vae.model.vae import VAE
 from vae.optimizer.weights import Weights
+from vae.training import handwritten_gradient
 from vae.training.handwritten_gradient import AffineLayer, NegativeElboGradient, ProductWeights, backward
 
 IMAGE_SHAPE = (2, 3, 4)
@@ -88,9 +90,16 @@ class TestNegativeElboGradient:
     @KL_WEIGHTS
     @HIDDEN_DIMS
     @BATCH_SIZES
+    @pytest.mark.parametrize("product", [by_torch, by_openblas])
     def test_gradient_and_losses_are_those_of_automatic_differentiation_in_float64(
-        self, hidden_dims: tuple[int, ...], batch_size: int, beta: float
+        self,
+        product: Product,
+        hidden_dims: tuple[int, ...],
+        batch_size: int,
+        beta: float,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(handwritten_gradient, "product_for", lambda _: product)
         gradients, losses = by_hand(build(hidden_dims), *batch(batch_size), beta=beta)
         expected_gradients, expected_losses = by_autograd(build(hidden_dims), *batch(batch_size), beta)
         assert losses.dtype == torch.float32

@@ -1,11 +1,15 @@
-"""Environment variables to set before torch is imported: how OpenMP threads wait, and reproducible sums in MKL.
+"""Environment variables to set before torch is imported: how OpenMP threads wait, and the instructions that NumPy uses.
 
 A GNU OpenMP thread that waits for work spins, by default 300,000 times, before it sleeps. On idle cores that is
 fastest. On busy cores it slows everything down: a spinning thread takes time from other processes and from the threads
 that it waits for. `python -m benchmarks threads` measures both.
+
+NumPy, and OpenBLAS in NumPy and SciPy, choose instructions by the processor, and round differently with each set. They
+are limited to AVX2, which costs little because no stage spends much time there.
 """
 
 import os
+import platform
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -14,12 +18,33 @@ SPIN_COUNT = 5000  # as fast as 300,000 on idle cores, and much less harmful on 
 LOOKS, SECONDS_BETWEEN = 3, 0.01
 LOAD = Path("/proc/loadavg")  # on Linux; the fourth field is RUNNING/TOTAL, in threads
 
+PROCESSOR = Path("/proc/cpuinfo")  # on Linux
+NUMPY_WITH_AVX2 = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # all that NumPy's functions use beyond AVX2
+    "OPENBLAS_CORETYPE": "Haswell",  # Intel's first processor with AVX2; other makers' processors use the same code
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
 
 def configure() -> None:
     """Set the variables, except those that the user has set. Call it before torch is imported."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = str(spin_count())
-    os.environ.setdefault("MKL_CBWR", "AUTO")  # conditional numerical reproducibility
+    if has_avx2():
+        for name, value in NUMPY_WITH_AVX2.items():
+            os.environ.setdefault(name, value)
+
+
+def has_avx2() -> bool:
+    """Whether this is a Linux machine whose processor has AVX2 and FMA: Intel since 2013, AMD since 2015."""
+    if platform.machine() != "x86_64":
+        return False
+    try:
+        content = PROCESSOR.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    flags = next((line.split() for line in content.splitlines() if line.startswith("flags")), [])
+    return {"avx2", "fma"} <= set(flags)
 
 
 def spin_count() -> int:
