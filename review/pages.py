@@ -11,6 +11,7 @@ from review.charts import ABSENT, Chart, Picture, vega_scripts
 from review.findings import ERRORS, MARKS, Findings
 from review.limits import LIMITS
 from review.outcome import outcome
+from vae.base.pages import content_security_policy
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -88,6 +89,7 @@ def environment(autoescape: bool, **functions: Callable[..., object]) -> "Enviro
         "LIMITS": LIMITS,
         "MARKS": MARKS,
         "chart_path": chart_path,
+        "policy": content_security_policy,
         "picture_path": picture_path,
     }
     return found

@@ -22,6 +22,7 @@ pytestmark = needs_chromium
 CHARTS, PICTURES = 6, 19
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 BREAKS_OUT = f"sample_blur_{HOSTILE},1\n"
+BRANCH = "x'\"</p></script><img/src=x/onerror=alert(1)>#%41"  # Git allows it
 
 # The size of each chart, and the number of its visible marks.
 DRAWN = """() => [...document.querySelectorAll(".vega-embed svg.marks")]
@@ -63,11 +64,29 @@ def report(changed: Project) -> Path:
 def dvc_page(changed: Project, report: Path) -> Path:
     """The page of ``dvc plots diff``, with our template."""
     assert report.exists()  # must be written first, since it changes the workspace temporarily
-    template = changed.folder / "plots.html"
+    template = changed.folder.parent / "plots.html"
     template.write_text(plots_page.template())
     changed.dvc("config", "--local", "plots.html_template", str(template))
     changed.dvc("plots", "diff", "HEAD~1", "HEAD")
     return changed.folder / "dvc_plots/index.html"
+
+
+@pytest.fixture(scope="module", params=["diff", "show"])
+def hostile_dvc_page(changed: Project, dvc_page: Path, request: pytest.FixtureRequest) -> Path:
+    """A page of DVC on a branch, tables, a title and a file that contain hostile markup."""
+    assert dvc_page.exists()  # must be written first, since DVC deletes it
+    changed.run("git", "switch", "--quiet", "--create", f"{BRANCH}{request.param}")
+    edit(changed, "plots/generate/measures.csv", lambda text: text + BREAKS_OUT)
+    edit(changed, "plots/embed/projection.csv", lambda text: text.replace(",0,", f",{HOSTILE},"))
+    edit(changed, "dvc.yaml", lambda text: text.replace("title: Losses", f"title: '{HOSTILE}' # Losses"))
+    picture = changed.folder / "plots" / f"{HOSTILE.replace('/', '')}.png"
+    picture.write_bytes(changed.read("plots/generate/samples.png"))
+    edit(changed, "dvc.yaml", lambda text: f"{text}\nplots:\n- '{picture.relative_to(changed.folder)}':\n")
+    changed.commit("Hostile")
+    revisions = {"diff": ["HEAD~1", f"{BRANCH}{request.param}"], "show": []}[request.param]
+    changed.dvc("plots", request.param, *revisions, "--out", f"hostile_{request.param}")
+    changed.run("git", "switch", "--quiet", "main")
+    return changed.folder / f"hostile_{request.param}/index.html"
 
 
 @pytest.fixture(params=[WIDE, NARROW], ids=["wide", "narrow"])
@@ -175,3 +194,20 @@ def test_the_page_of_dvc_plots_diff_works_without_the_network(
         assert seen.page.evaluate(OVERFLOW) == 0
         seen.page.locator("img").first.click()
         expect(seen.page).to_have_url(re.compile(r"/static/HEAD~1_plots_.*\.png$"))
+
+
+def test_no_name_or_value_in_the_page_of_dvc_plots_runs_as_a_script_or_changes_the_page(
+    browser: Browser, hostile_dvc_page: Path
+) -> None:
+    alerts: list[str] = []
+    with opened(browser, hostile_dvc_page) as seen:
+        seen.page.on("dialog", lambda dialog: alerts.append(dialog.message))
+        compared = "diff" in hostile_dvc_page.parent.name
+        assert_everything_is_drawn(seen.page, CHARTS, (2 if compared else 1) * PICTURES + 1)
+        assert seen.requests == []
+        assert seen.complaints == []
+        assert seen.page.locator("script").count() == 2
+        assert seen.page.locator("img[onerror], img[src=x]").count() == 0
+        assert seen.page.locator("main svg").get_by_text(HOSTILE[:20]).count() > 0  # a long label is cut
+        assert (seen.page.locator("figure").get_by_text(BRANCH).count() > 0) == compared
+    assert alerts == []

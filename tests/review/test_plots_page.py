@@ -1,5 +1,8 @@
 import re
 import sys
+from base64 import b64encode
+from hashlib import sha256
+from html import unescape
 from pathlib import Path
 
 from review.charts import vega_scripts
@@ -12,14 +15,29 @@ def test_the_template_has_one_placeholder_for_plots_and_none_for_scripts_of_dvc(
     assert page.count("{plot_divs}") == 1
     assert "{scripts}" not in page
     assert "{refresh_tag}" not in page
-    assert page.rindex("<body>") < page.index("{plot_divs}") < page.rindex("</body>")
+
+
+def test_the_plots_come_last_in_an_element_that_nothing_can_end() -> None:
+    before, after = template().split("{plot_divs}")
+    assert before.rstrip().endswith("<plaintext hidden>")
+    assert after.strip() == ""
+
+
+def test_the_page_may_run_the_scripts_of_the_template_only() -> None:
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', template())
+    (sources,) = re.findall("script-src ([^;]*);", unescape(policy))
+    scripts = re.findall(r"<script>(.*?)</script>", template(), re.DOTALL)
+    assert len(scripts) == 2
+    digests = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
+    assert sources.split() == [f"'sha256-{digest}'" for digest in digests]
 
 
 def test_the_template_contains_vega_and_refers_to_no_other_file() -> None:
     page = template()
     assert vega_scripts() in page
     assert page.index(vega_scripts()) < page.index("{plot_divs}")
-    assert not re.search(r'<(?:script|link|img)[^>]*(?:src|href)="(?!data:)', page.replace(vega_scripts(), ""))
+    markup = re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r'<(?:script|link|img)[^>]*(?:src|href)="(?!data:)', markup)
 
 
 def test_the_command_writes_the_same_template_every_time(project: Project, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vae.base.pages import content_security_policy
 from vae.data.images import LabelledImages
 from vae.explorer import weights
 from vae.explorer.sprite import columns, sprite
@@ -194,6 +195,7 @@ def _template() -> "Template":
     # These are the project's own files, and must not be escaped.
     environment.globals["styles"] = Markup(_source("explorer.css"))
     environment.globals["scripts"] = [Markup(_source(name)) for name in SCRIPTS]
+    environment.globals["policy"] = content_security_policy
     return environment.get_template("page.html")
 
 
