@@ -42,7 +42,7 @@ def main(params: Params) -> None:
 
     save_model(paths.MODEL, model)
     best = training.best
-    write_json(paths.HISTORY, whole_history(training, params.train))
+    write_json(paths.HISTORY, whole_history(training, params.train), checked=True)
     metrics = {
         "best_epoch": best.number,
         "train_loss": best.train.loss,

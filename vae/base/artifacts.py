@@ -5,6 +5,8 @@ import glob
 import io
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIGNIFICANT_DIGITS = 6
+NUMBER = re.compile(r"[+-]?\d[\d.]*(e[+-]?\d+)?( ± [\d.e+-]+)?")
+CHECKSUM = "crc32"  # the key of a checksum in a file of values
 
 
 class ArtifactError(VAEError):
@@ -72,26 +76,53 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write metrics as JSON, with floats rounded to six significant digits.
+def write_json(path: Path, values: Mapping[str, Any], *, checked: bool = False) -> None:
+    """Write values as JSON, with floats rounded to six significant digits.
+
+    Args:
+        path: of the file.
+        values: by name.
+        checked: whether to add a checksum of the values, which ``read_json`` requires.
 
     Raises:
         ValueError: a value is NaN or infinite, which JSON cannot represent.
     """
-    write_bytes(path, (json.dumps(_rounded(values), indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    values = _rounded(values)
+    if checked:
+        values = {**values, CHECKSUM: checksum(values)}
+    write_bytes(path, (json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+def checksum(values: Mapping[str, Any], start: int = 0) -> str:
+    """CRC-32 of values that JSON can represent, which detects accidental damage, as hexadecimal digits.
+
+    Args:
+        values: by name, in any order.
+        start: the CRC-32 of what precedes them.
+    """
+    return f"{zlib.crc32(json.dumps(values, sort_keys=True).encode(), start):08x}"
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table as CSV, with floats rounded to six significant digits and None as an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_rounded(cell) for cell in row] for row in rows)
+    writer.writerow(map(inert, columns))
+    writer.writerows([inert(cell) if isinstance(cell, str) else _rounded(cell) for cell in row] for row in rows)
     write_bytes(path, text.getvalue().encode())
 
 
+def inert(text: str) -> str:
+    """A text for a cell that a spreadsheet shows and does not run as a formula: with an apostrophe before ``=1+1``.
+
+    Numbers keep their sign, also with a standard error: ``-1.2 ± 0.1``.
+    """
+    is_formula = text.lstrip().startswith(("=", "+", "-", "@")) and not NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Read what ``write_json`` wrote.
+    """Read what ``write_json`` wrote with a checksum.
 
     Raises:
         ArtifactError: the file is missing or damaged.
@@ -100,9 +131,16 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict):
             raise TypeError("not a mapping")
+        if values.pop(CHECKSUM, None) != checksum(values):
+            raise ValueError("its checksum is wrong")
         return values
-    except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error}); run dvc repro to write it again") from error
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path}: no such file; run dvc repro to write it") from error
+    except (OSError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArtifactError(
+            f"{path}: damaged, or not of this version ({reason}); delete it and run dvc repro to write it again"
+        ) from error
 
 
 def write_png(path: Path, figure: "Figure") -> None:

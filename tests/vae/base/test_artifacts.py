@@ -1,3 +1,4 @@
+import csv
 import errno
 import math
 import os
@@ -244,37 +245,62 @@ class TestJson:
         assert path.read_bytes() == f'{{\n  "value": {text}\n}}\n'.encode()
 
     def test_floats_are_rounded_however_deep_they_lie(self, path: Path) -> None:
-        write_json(path, {"test": {"bounds": [1 / 3, (2 / 3, {"kl": 1 / 7})]}})
+        write_json(path, {"test": {"bounds": [1 / 3, (2 / 3, {"kl": 1 / 7})]}}, checked=True)
         assert read_json(path) == {"test": {"bounds": [0.333333, [0.666667, {"kl": 0.142857}]]}}
 
     def test_what_was_written_is_read_in_its_order(self, path: Path) -> None:
         values = {"b": 1, "a": {"shape": [1, 8, 8], "name": "σ²", "loss": 1.5}, "images": {}}
-        write_json(path, values)
+        write_json(path, values, checked=True)
         assert list(read_json(path).items()) == list(values.items())
 
     @pytest.mark.parametrize("value", [math.nan, -math.inf, {"kl": [1.0, math.nan]}], ids=str)
     def test_nan_and_infinity_are_refused_and_an_older_file_stays(self, path: Path, value: object) -> None:
-        write_json(path, {"loss": 1})
+        write_json(path, {"loss": 1}, checked=True)
         with pytest.raises(ValueError, match="not JSON compliant"):
             write_json(path, {"loss": value})
         assert read_json(path) == {"loss": 1}
 
+    def test_a_missing_file_is_refused_with_its_path(self, path: Path) -> None:
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: no such file; run dvc repro")):
+            read_json(path)
+
     @pytest.mark.parametrize(
         "content",
-        [None, b"", b'{"loss": 1', b"[1, 2]", b"\xff\x00\x9c"],
-        ids=["missing", "empty", "truncated", "list", "no text"],
+        [b"", b'{"loss": 1', b"[1, 2]", b"\xff\x00\x9c", b'{"loss": 1}', b"[" * 100_000, b"1" * 10_000],
+        ids=["empty", "truncated", "list", "no text", "no checksum", "nested too deeply", "too many digits"],
     )
-    def test_a_missing_or_damaged_file_is_refused_with_its_path(self, path: Path, content: bytes | None) -> None:
-        if content is not None:
-            write_bytes(path, content)
-        with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be read ")):
+    def test_a_damaged_file_is_refused_with_its_path(self, path: Path, content: bytes) -> None:
+        write_bytes(path, content)
+        with pytest.raises(ArtifactError, match=re.escape(f"{path}: damaged")):
             read_json(path)
+
+    def test_a_file_with_one_changed_digit_is_refused_and_one_with_other_spaces_is_read(self, path: Path) -> None:
+        values = {"epochs": {"loss": [25.125, 24.5]}}
+        write_json(path, values, checked=True)
+        text = path.read_text()
+        path.write_text(text.replace("25.125", "25.135"))
+        with pytest.raises(ArtifactError, match="its checksum is wrong"):
+            read_json(path)
+        path.write_text(" ".join(text.split()))
+        assert read_json(path) == values
 
 
 def test_a_table_has_six_significant_digits_quotes_where_needed_and_empty_cells_for_none(path: Path) -> None:
     rows = [(1, 1 / 3, "a, b"), (2, None, 'the "c"'), (30, 1e-12, "σ²")]
     write_csv(path, ["epoch", "loss", "class"], (row for row in rows))
     assert path.read_bytes().decode() == 'epoch,loss,class\n1,0.333333,"a, b"\n2,,"the ""c"""\n30,1e-12,σ²\n'
+
+
+@pytest.mark.parametrize("text", ["=1+1", "=cmd|'/C calc'!A0", "+cmd|x", "-2+3+cmd|x", "@SUM(A1)", "\t=1", " =1", "-x"])
+def test_a_text_that_a_spreadsheet_would_run_is_written_behind_an_apostrophe(path: Path, text: str) -> None:
+    write_csv(path, [text], [[text]])
+    assert list(csv.reader(path.read_text().splitlines())) == [[f"'{text}"], [f"'{text}"]]
+
+
+@pytest.mark.parametrize("text", ["-1", "+0.5", "-1.2 ± 0.1", "1e-3", "-1e-05 ± 2e-06", "a=b", "T-shirt", "", "–"])
+def test_numbers_and_other_texts_are_written_as_they_are(path: Path, text: str) -> None:
+    write_csv(path, ["value", "other"], [[text, 1]])
+    assert list(csv.reader(path.read_text().splitlines()))[1] == [text, "1"]
 
 
 def test_a_picture_is_a_png_without_metadata_and_the_same_bytes_each_time(path: Path, tmp_path: Path) -> None:
