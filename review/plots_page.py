@@ -1,9 +1,9 @@
 """Write the HTML template of ``dvc plots show`` and ``dvc plots diff``, whose pages then work offline.
 
-DVC's own template loads Vega from the web; this one contains it. DVC replaces ``{plot_divs}`` by the plots, in which it
-escapes nothing: neither the names of branches and files nor the values of tables. This template reads the plots as text,
-so that nothing in them can run (``templates/plots.js``). DVC's own template, which is used where ``plots.html_template``
-is not set, has no such protection.
+DVC's own template loads Vega from the web; this one contains it. DVC replaces ``{plot_divs}`` by the plots, in which
+it escapes nothing: neither the names of branches and files nor the values of tables. This template reads the plots as
+text, so that nothing in them can run (``templates/plots.js``). DVC's own template, which is used where
+``plots.html_template`` is not set, has no such protection.
 """
 
 import argparse

@@ -1,17 +1,15 @@
-"""Files of modules as safetensors: the weights, and a description that the module is built from."""
+"""Files of modules: the weights, and a description that the module is built from."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from vae.base.artifacts import write_bytes
 from vae.base.errors import VAEError
+from vae.base.tensor_file import read_tensors, shortened, write_tensors
 
 Shape = tuple[int, int, int]
 M = TypeVar("M", bound=nn.Module)
@@ -26,8 +24,7 @@ class ModuleFile(NamedTuple):
 
     Attributes:
         what: the kind of module: ``model``.
-        key: of the description in the metadata. It is the only one, since safetensors writes several in an order that
-            changes from run to run.
+        key: of the description in the metadata.
         stage: the stage that writes the file.
     """
 
@@ -35,26 +32,23 @@ class ModuleFile(NamedTuple):
     key: str
     stage: str
 
-    def save(self, path: Path, module: nn.Module, description: str) -> None:
+    def save(self, path: Path, module: nn.Module, description: Mapping[str, Any]) -> None:
         """Write the weights and the description.
 
         Raises:
             ArtifactError: the file cannot be written.
         """
-        weights = {name: weight.cpu().contiguous() for name, weight in module.state_dict().items()}
-        write_bytes(path, save(weights, {self.key: description}))
+        write_tensors(path, module.state_dict(), self.key, description)
 
     @contextmanager
-    def reading(self, path: Path) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    def reading(self, path: Path) -> Iterator[tuple[dict[str, Any], Mapping[str, Tensor]]]:
         """The description and the weights, as the value of a ``with`` statement in which the module is built.
 
         Raises:
             ModuleFileError: the file is missing, damaged or invalid; also for an error within the statement.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                description = (file.metadata() or {})[self.key]
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is not a mapping
+            weights, description = read_tensors(path, self.key)
             if any(weight.dtype != torch.float32 for weight in weights.values()):
                 raise TypeError("weights are not float32")
             yield description, weights
@@ -62,10 +56,9 @@ class ModuleFile(NamedTuple):
             raise ModuleFileError(
                 f"{path}: no such file; run dvc repro {self.stage}, or dvc pull, to get it"
             ) from error
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError, VAEError) as error:
-            reason = " ".join(str(error).split())
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, VAEError) as error:
             raise ModuleFileError(
-                f"{path}: damaged, or not a {self.what} of this version ({reason}); "
+                f"{path}: damaged, or not a {self.what} of this version ({shortened(error)}); "
                 f"delete it and run dvc repro {self.stage}"
             ) from error
 
@@ -83,12 +76,21 @@ class ModuleFile(NamedTuple):
             )
 
 
-def built(module: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
+def built(module: Callable[[], M], weights: Mapping[str, Tensor], layers: int = 0) -> M:
     """Build a module with these weights, without drawing or allocating others first.
 
+    Args:
+        module: builds it.
+        weights: of all its layers, by name.
+        layers: the least number of layers that it has. A description may claim any number, and each layer takes memory
+            before its weights are missed.
+
     Raises:
+        ValueError: there are fewer weights than layers.
         RuntimeError: a weight is missing, unknown or of another shape.
     """
+    if layers > len(weights):
+        raise ValueError(f"{len(weights)} weights for {layers:,} layers or more")
     with torch.device("meta"):
         empty = module()
     empty.load_state_dict(weights, assign=True)

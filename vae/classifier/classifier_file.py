@@ -1,6 +1,5 @@
 """The classifier file: weights, and what the network is built from."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -15,14 +14,14 @@ MOST_CLASSES = 100_000  # more are a sign of a damaged file
 
 
 def save_classifier(path: Path, classifier: Classifier) -> None:
-    """Write a classifier as safetensors, with its kind, image shape and number of classes as JSON in the metadata.
+    """Write a classifier as safetensors, with its kind, image shape and number of classes in the metadata.
 
     Raises:
         ArtifactError: the file cannot be written.
     """
     network = classifier.network
     description = {"kind": classifier.kind, "image_shape": network.image_shape, "classes": network.classes}
-    CLASSIFIER_FILE.save(path, network, json.dumps(description))
+    CLASSIFIER_FILE.save(path, network, description)
 
 
 def load_classifier(path: Path, device: torch.device, image_shape: ImageShape) -> Classifier:
@@ -31,8 +30,7 @@ def load_classifier(path: Path, device: torch.device, image_shape: ImageShape) -
     Raises:
         ModuleFileError: the file is missing, damaged or invalid, or its images have another shape.
     """
-    with CLASSIFIER_FILE.reading(path) as (text, weights):
-        description = json.loads(text)
+    with CLASSIFIER_FILE.reading(path) as (description, weights):
         kind = ClassifierKind(description["kind"])
         channels, height, width = (_positive(size) for size in description["image_shape"])
         classes = _positive(description["classes"])

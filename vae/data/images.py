@@ -4,24 +4,24 @@ Images are uint8 of shape (N, C, H, W), labels int64 of shape (N,). Each batch i
 is used. Pixels are not standardised, since a Bernoulli likelihood takes them as probabilities.
 """
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Generator, Tensor
 
-from vae.base.artifacts import write_bytes
 from vae.base.errors import VAEError
 from vae.base.runtime import generator, permutation
+from vae.base.tensor_file import DamagedFileError, read_tensors, shortened, write_tensors
 
 ImageShape = tuple[int, int, int]
 
 METADATA_KEY = "images"
+LONGEST_CLASS_NAME = 100  # characters
+JOINERS = "\u200c\u200d"  # not printable by themselves, but part of words in some languages
 
 
 class DatasetError(VAEError):
@@ -111,11 +111,33 @@ def save_images(path: Path, data: LabelledImages) -> None:
     """Write a data set as safetensors; the same images give the same bytes.
 
     Raises:
+        DatasetError: the name of a class cannot be shown everywhere.
         ArtifactError: the file cannot be written.
     """
-    # A single metadata key, because safetensors writes several in an order that changes from run to run.
-    metadata = {METADATA_KEY: json.dumps({"class_names": data.class_names, "pixels": data.kind})}
-    write_bytes(path, save({"images": data.images.contiguous(), "labels": data.labels.contiguous()}, metadata))
+    require_names(path, data.class_names)
+    tensors = {"images": data.images, "labels": data.labels}
+    write_tensors(path, tensors, METADATA_KEY, {"class_names": list(data.class_names), "pixels": str(data.kind)})
+
+
+def require_names(path: Path, names: Sequence[object]) -> None:
+    """Check that the names of classes can be shown in a table, on a page, in a picture and on a terminal.
+
+    Raises:
+        DatasetError: a name is no text, blank, too long, given twice, or has a character that controls a terminal or
+            the direction of text.
+    """
+    seen: set[object] = set()
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_CLASS_NAME:
+            problem = f"expected a text of 1 to {LONGEST_CLASS_NAME} characters"
+        elif not all(character.isprintable() or character in JOINERS for character in name):
+            problem = "it has characters that cannot be printed"
+        elif name in seen:
+            problem = "two classes have this name"
+        else:
+            seen.add(name)
+            continue
+        raise DatasetError(f"{path}: class name {shortened(ascii(name))}: {problem}; rename the class")
 
 
 def load_images(path: Path) -> LabelledImages:
@@ -125,14 +147,16 @@ def load_images(path: Path) -> LabelledImages:
         DatasetError: the file is missing, damaged or invalid.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            images, labels = file.get_tensor("images"), file.get_tensor("labels")
-            metadata = json.loads((file.metadata() or {})[METADATA_KEY])
-            class_names, kind = tuple(metadata["class_names"]), PixelKind(metadata["pixels"])
+        tensors, description = read_tensors(path, METADATA_KEY)
+        images, labels = tensors["images"], tensors["labels"]
+        class_names, kind = tuple(description["class_names"]), PixelKind(description["pixels"])
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; run dvc repro, or dvc pull, to get it") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: damaged, or not prepared data ({error}); delete it and run dvc repro") from error
+    except (DamagedFileError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{path}: damaged, or not prepared data of this version ({shortened(error)}); delete it and run dvc repro"
+        ) from error
+    require_names(path, class_names)
     if not (images.dtype == torch.uint8 and images.ndim == 4 and labels.dtype == torch.int64):
         raise DatasetError(
             f"{path}: expected uint8 images N×C×H×W with int64 labels, got {images.dtype} {tuple(images.shape)} "

@@ -18,7 +18,7 @@ def save_model(path: Path, model: VAE) -> None:
     Raises:
         ArtifactError: the file cannot be written.
     """
-    MODEL_FILE.save(path, model, model.architecture.model_dump_json())
+    MODEL_FILE.save(path, model, model.architecture.model_dump(mode="json"))
 
 
 def load_model(path: Path, device: torch.device, image_shape: ImageShape) -> VAE:
@@ -28,7 +28,8 @@ def load_model(path: Path, device: torch.device, image_shape: ImageShape) -> VAE
         ModuleFileError: the file is missing, damaged or invalid, or its model is for images of another shape.
     """
     with MODEL_FILE.reading(path) as (description, weights):
-        architecture = Architecture.model_validate_json(description)
-        model = built(lambda: VAE(architecture), weights)
+        architecture = Architecture.model_validate(description)
+        masked_layers = architecture.masked_layers if architecture.network == "autoregressive" else 0
+        model = built(lambda: VAE(architecture), weights, len(architecture.hidden_dims) + masked_layers)
     MODEL_FILE.require_shape(path, architecture.image_shape, image_shape)
     return model.to(device)

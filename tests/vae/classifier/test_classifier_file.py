@@ -1,4 +1,3 @@
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from safetensors.torch import load_file, save
 from tests.vae.classifier.pictures import noise, random_classifier
 from vae.base.module_file import ModuleFileError
 from vae.base.runtime import CPU
+from vae.base.tensor_file import write_tensors
 from vae.classifier.classifier import Classifier, ClassifierKind
 from vae.classifier.classifier_file import CLASSIFIER_FILE, load_classifier, save_classifier
 from vae.data.images import ImageShape
@@ -29,8 +29,9 @@ def saved(path: Path) -> Path:
     return path
 
 
-def description(**changes: Any) -> dict[str, str]:
-    return {CLASSIFIER_FILE.key: json.dumps({"kind": "classifier", "image_shape": [1, 8, 8], "classes": 5, **changes})}
+def write(path: Path, weights: dict[str, torch.Tensor], **changes: Any) -> None:
+    description = {"kind": "classifier", "image_shape": [1, 8, 8], "classes": 5, **changes}
+    write_tensors(path, weights, CLASSIFIER_FILE.key, description)
 
 
 @pytest.mark.parametrize("kind", list(ClassifierKind), ids=str)
@@ -73,17 +74,10 @@ def test_a_truncated_classifier_file_is_refused(saved: Path, kept: int) -> None:
         {CLASSIFIER_FILE.key: "no JSON"},
         {CLASSIFIER_FILE.key: "[1, 8, 8]"},
         {CLASSIFIER_FILE.key: "{}"},
-        description(kind="oracle"),
-        description(image_shape=[8, 8]),
-        description(image_shape=[1, 8, "8"]),
-        description(image_shape=8),
-        description(image_shape=[3, 8, 8]),
-        description(classes=0),
-        description(classes=6),
-        description(classes=10**30),
+        {CLASSIFIER_FILE.key: '{"kind": "classifier", "image_shape": [1, 8, 8], "classes": 5}'},
     ],
 )
-def test_a_classifier_file_with_an_invalid_or_other_description_is_refused(
+def test_a_classifier_file_without_a_description_or_checksum_is_refused(
     saved: Path, metadata: dict[str, str] | None
 ) -> None:
     saved.write_bytes(save(load_file(saved), metadata))
@@ -91,16 +85,39 @@ def test_a_classifier_file_with_an_invalid_or_other_description_is_refused(
         load_classifier(saved, CPU, DIGITS)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "oracle"},
+        {"image_shape": [8, 8]},
+        {"image_shape": [1, 8, "8"]},
+        {"image_shape": 8},
+        {"image_shape": [3, 8, 8]},
+        {"image_shape": [100_000, 100_000, 100_000]},
+        {"classes": 0},
+        {"classes": 6},
+        {"classes": 10**30},
+    ],
+    ids=str,
+)
+def test_a_classifier_file_with_an_invalid_or_other_description_is_refused(
+    saved: Path, changes: dict[str, object]
+) -> None:
+    write(saved, load_file(saved), **changes)
+    with pytest.raises(ModuleFileError, match=f"{DAMAGED}.*; delete it and run dvc repro prepare$"):
+        load_classifier(saved, CPU, DIGITS)
+
+
 def test_a_classifier_file_that_lacks_a_weight_is_refused_with_the_name_of_the_weight(saved: Path) -> None:
     weights = load_file(saved)
     del weights["output.bias"]
-    saved.write_bytes(save(weights, description()))
+    write(saved, weights)
     with pytest.raises(ModuleFileError, match=r"damaged.*output\.bias"):
         load_classifier(saved, CPU, DIGITS)
 
 
 def test_a_classifier_file_with_weights_that_are_not_float32_is_refused(saved: Path) -> None:
-    saved.write_bytes(save({name: weight.half() for name, weight in load_file(saved).items()}, description()))
+    write(saved, {name: weight.half() for name, weight in load_file(saved).items()})
     with pytest.raises(ModuleFileError, match="not float32"):
         load_classifier(saved, CPU, DIGITS)
 

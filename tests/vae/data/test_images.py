@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vae.base.runtime import generator
+from vae.base.tensor_file import write_tensors
 from vae.data.images import (
     METADATA_KEY,
     DatasetError,
@@ -47,9 +49,15 @@ def assert_same(one: LabelledImages, other: LabelledImages) -> None:
     assert one.kind == other.kind
 
 
-def metadata(**values: object) -> dict[str, str]:
-    """The metadata of a file of images, with some values changed."""
-    return {METADATA_KEY: json.dumps({"class_names": CLASSES, "pixels": "grey", **values})}
+def write(path: Path, *left_out: str, tensors: dict[str, Tensor] | None = None, **changes: object) -> None:
+    """Write a file of images with some tensors or values changed, and a checksum that fits."""
+    described = {"class_names": list(CLASSES), "pixels": "grey", **changes}
+    described = {key: value for key, value in described.items() if key not in left_out}
+    write_tensors(path, tensors or tensors_of(some_images()), METADATA_KEY, described)
+
+
+def tensors_of(data: LabelledImages) -> dict[str, Tensor]:
+    return {"images": data.images, "labels": data.labels}
 
 
 def grey_levels(count: int) -> LabelledImages:
@@ -248,42 +256,79 @@ class TestRefusedFiles:
             load_images(path)
 
     @pytest.mark.parametrize(
-        "content",
+        "metadata",
         [
-            save({"weight": torch.zeros(3)}, metadata()),
-            save({"images": some_images().images}, metadata()),
-            save({"images": some_images().images, "labels": some_images().labels}),
-            save({"images": some_images().images, "labels": some_images().labels}, {"classes": "[]"}),
-            save({"images": some_images().images, "labels": some_images().labels}, {METADATA_KEY: "su, tsu"}),
-            save({"images": some_images().images, "labels": some_images().labels}, {METADATA_KEY: "[3]"}),
-            save({"images": some_images().images, "labels": some_images().labels}, metadata(class_names=3)),
-            save({"images": some_images().images, "labels": some_images().labels}, metadata(pixels="colourful")),
-            save(
-                {"images": some_images().images, "labels": some_images().labels}, {METADATA_KEY: '{"pixels": "grey"}'}
-            ),
-            save(
-                {"images": some_images().images, "labels": some_images().labels}, {"class_names": json.dumps(CLASSES)}
-            ),
+            None,
+            {"classes": "[]"},
+            {METADATA_KEY: "su, tsu"},
+            {METADATA_KEY: "[3]"},
+            {METADATA_KEY: "[" * 100_000},
+            {METADATA_KEY: json.dumps({"class_names": CLASSES, "pixels": "grey"})},
         ],
-        ids=[
-            "weights",
-            "no labels",
-            "no metadata",
-            "other metadata",
-            "metadata that is no JSON",
-            "metadata that is no mapping",
-            "a number of names",
-            "an unknown kind of pixels",
-            "no names",
-            "the first version's",
-        ],
+        ids=["none", "other", "no JSON", "no mapping", "nested too deeply", "no checksum"],
     )
-    def test_a_file_with_other_tensors_or_metadata_is_refused_with_its_path_and_what_to_do(
-        self, path: Path, content: bytes
+    def test_a_file_without_a_description_or_checksum_is_refused_with_its_path_and_what_to_do(
+        self, path: Path, metadata: dict[str, str] | None
     ) -> None:
-        path.write_bytes(content)
-        with pytest.raises(DatasetError, match=re.escape(f"{path}: ") + ".*; delete it and run dvc repro$"):
+        path.write_bytes(save(tensors_of(some_images()), metadata))
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: damaged") + ".*; delete it and run dvc repro$"):
             load_images(path)
+
+    @pytest.mark.parametrize(
+        ("left_out", "changes"),
+        [
+            ("", {"tensors": {"weight": torch.zeros(3)}}),
+            ("", {"tensors": {"images": some_images().images}}),
+            ("", {"class_names": 3}),
+            ("class_names", {}),
+            ("", {"pixels": "colourful"}),
+            ("pixels", {}),
+        ],
+        ids=["weights", "no labels", "a number of names", "no names", "an unknown kind of pixels", "no kind of pixels"],
+    )
+    def test_a_file_with_other_tensors_or_description_is_refused_with_its_path_and_what_to_do(
+        self, path: Path, left_out: str, changes: dict[str, Any]
+    ) -> None:
+        write(path, left_out, **changes)
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: damaged") + ".*; delete it and run dvc repro$"):
+            load_images(path)
+
+    def test_a_file_with_one_flipped_bit_anywhere_is_refused_with_its_path(self, path: Path) -> None:
+        save_images(path, some_images())
+        content = path.read_bytes()
+        random = np.random.default_rng(0)
+        for place in random.integers(len(content), size=200):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << random.integers(8)
+            path.write_bytes(damaged)
+            with pytest.raises(DatasetError, match=re.escape(f"{path}: damaged")):
+                load_images(path)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["", " ", "\n", "a\nb", "\x1b[31mred", "a\x00b", "safe\u202egnp", "\u2028", "\x85", "x" * 101, 7, None, ["a"]],
+        ids=ascii,
+    )
+    def test_a_class_name_that_cannot_be_shown_is_refused_when_a_file_is_read_and_when_it_is_written(
+        self, path: Path, name: object
+    ) -> None:
+        message = re.escape(f"{path}: class name ") + ".*; rename the class$"
+        with pytest.raises(DatasetError, match=message):
+            save_images(path, replace(some_images(), class_names=("su", "tsu", name)))  # type: ignore[arg-type]
+        write(path, class_names=["su", "tsu", name])
+        with pytest.raises(DatasetError, match=message) as error:
+            load_images(path)
+        assert str(error.value).isprintable()
+
+    def test_two_classes_of_one_name_are_refused(self, path: Path) -> None:
+        write(path, class_names=["su", "tsu", "su"])
+        with pytest.raises(DatasetError, match=r"class name 'su': two classes have this name"):
+            load_images(path)
+
+    def test_class_names_of_any_language_and_with_any_sign_are_saved_and_loaded(self, path: Path) -> None:
+        data = replace(some_images(), class_names=("می\u200cخواهم", "</script>|`$x$`", "../=1+1 🙂"))
+        save_images(path, data)
+        assert load_images(path).class_names == data.class_names
 
     @pytest.mark.parametrize(
         ("images", "labels"),
@@ -311,8 +356,8 @@ class TestRefusedFiles:
     def test_a_file_with_images_or_labels_of_another_shape_or_type_is_refused_with_its_path(
         self, path: Path, images: Tensor, labels: Tensor
     ) -> None:
-        save_images(path, LabelledImages(images.contiguous(), labels, CLASSES))
-        with pytest.raises(DatasetError, match=re.escape(f"{path}: ")):
+        write(path, tensors={"images": images, "labels": labels})
+        with pytest.raises(DatasetError, match=re.escape(f"{path}: expected")):
             load_images(path)
 
 

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tests.settings import architecture
 from vae.base.artifacts import ArtifactError
 from vae.base.module_file import ModuleFileError
 from vae.base.runtime import seeded
+from vae.base.tensor_file import write_tensors
 from vae.data.images import ImageShape
 from vae.model.model_file import MODEL_FILE, load_model, save_model
 from vae.model.vae import VAE
@@ -40,15 +42,15 @@ def outputs(model: VAE) -> tuple[Tensor, Tensor, Tensor]:
         return *model.posterior(x), model.log_likelihood(x, z)
 
 
-def metadata(*left_out: str, **changes: object) -> dict[str, str]:
+def description(*left_out: str, **changes: object) -> dict[str, object]:
     """The small model's architecture, or another, as stored in a file."""
     values = {**small_model().architecture.model_dump(), **changes}
-    return {MODEL_FILE.key: json.dumps({key: value for key, value in values.items() if key not in left_out})}
+    return {key: value for key, value in values.items() if key not in left_out}
 
 
-def as_file(weights: dict[str, Tensor], **changes: object) -> bytes:
-    """A model file with the small model's architecture, or another."""
-    return save(weights, metadata(**changes))
+def write(path: Path, weights: dict[str, Tensor], **changes: object) -> None:
+    """Write a model file with the small model's architecture, or another, and a checksum that fits."""
+    write_tensors(path, weights, MODEL_FILE.key, description(**changes))
 
 
 @pytest.fixture
@@ -179,6 +181,11 @@ class TestSavedModels:
             save_model(path, small_model())
 
 
+def refusal(path: Path) -> str:
+    """The pattern of the message about an invalid file."""
+    return re.escape(f"{path}: damaged, or not a model of this version") + ".*; delete it and run dvc repro train$"
+
+
 class TestRefusedModelFiles:
     def test_a_missing_model_file_is_refused_with_its_path_and_how_to_get_it(self, path: Path) -> None:
         with pytest.raises(ModuleFileError, match=re.escape(f"{path}: no such file") + ".*dvc repro"):
@@ -209,20 +216,31 @@ class TestRefusedModelFiles:
             {"format": "pt"},
             {MODEL_FILE.key: "MLP"},
             {MODEL_FILE.key: "[1, 8, 8]"},
-            metadata("latent_dim"),
-            metadata(latent_dim="3"),
-            metadata(latent_dim=0),
-            metadata(image_shape=[8, 8]),
-            metadata(beta=4),
-            metadata(network="transformer"),
-            metadata(likelihood="bernoulli", scale=0.1),
-            metadata("network", "activation", "channels", "masked_layers", "likelihood", "scale"),
+            {MODEL_FILE.key: "[" * 100_000},
+            {MODEL_FILE.key: json.dumps(small_model().architecture.model_dump())},
+        ],
+        ids=["none", "another framework's", "no JSON", "no mapping", "nested too deeply", "no checksum"],
+    )
+    def test_a_model_file_without_a_description_is_refused_with_its_path_and_what_to_do(
+        self, saved: Path, metadata: dict[str, str] | None
+    ) -> None:
+        saved.write_bytes(save(load_file(saved), metadata))
+        with pytest.raises(ModuleFileError, match=refusal(saved)):
+            load_model(saved, CPU, DIGITS)
+
+    @pytest.mark.parametrize(
+        "invalid",
+        [
+            description("latent_dim"),
+            description(latent_dim="3"),
+            description(latent_dim=0),
+            description(image_shape=[8, 8]),
+            description(beta=4),
+            description(network="transformer"),
+            description(likelihood="bernoulli", scale=0.1),
+            description("network", "activation", "channels", "masked_layers", "likelihood", "scale"),
         ],
         ids=[
-            "none",
-            "another framework's",
-            "no JSON",
-            "no mapping",
             "a key too few",
             "a string for a number",
             "out of range",
@@ -234,14 +252,35 @@ class TestRefusedModelFiles:
         ],
     )
     def test_a_model_file_without_a_valid_architecture_is_refused_with_its_path_and_what_to_do(
-        self, saved: Path, metadata: dict[str, str] | None
+        self, saved: Path, invalid: dict[str, object]
     ) -> None:
-        saved.write_bytes(save(load_file(saved), metadata))
-        message = (
-            re.escape(f"{saved}: damaged, or not a model of this version") + ".*; delete it and run dvc repro train$"
-        )
-        with pytest.raises(ModuleFileError, match=message):
+        write_tensors(saved, load_file(saved), MODEL_FILE.key, invalid)
+        with pytest.raises(ModuleFileError, match=refusal(saved)):
             load_model(saved, CPU, DIGITS)
+
+    def test_a_model_file_with_one_flipped_bit_anywhere_is_refused_with_its_path(self, saved: Path) -> None:
+        content = saved.read_bytes()
+        random = np.random.default_rng(0)
+        for place in random.integers(len(content), size=200):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << random.integers(8)
+            saved.write_bytes(damaged)
+            with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged")):
+                load_model(saved, CPU, DIGITS)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"hidden_dims": [1] * 10**6}, {"network": "autoregressive", "masked_layers": 10**12}],
+        ids=["dense layers", "masked layers"],
+    )
+    def test_a_model_file_that_claims_more_layers_than_it_has_weights_is_refused_before_any_is_built(
+        self, saved: Path, changes: dict[str, object]
+    ) -> None:
+        write(saved, load_file(saved), **changes)
+        start = perf_counter()
+        with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged") + r".*weights for 1,000,"):
+            load_model(saved, CPU, DIGITS)
+        assert perf_counter() - start < 10
 
     @pytest.mark.parametrize(
         "changes",
@@ -269,12 +308,12 @@ class TestRefusedModelFiles:
     def test_a_model_file_with_weights_of_another_architecture_is_refused_with_its_path(
         self, saved: Path, changes: dict[str, object]
     ) -> None:
-        saved.write_bytes(as_file(load_file(saved), **changes))
+        write(saved, load_file(saved), **changes)
         with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged, or not a model of this version")):
             load_model(saved, CPU, DIGITS)
 
     def test_a_model_file_with_an_architecture_that_cannot_be_built_is_refused_with_its_path(self, saved: Path) -> None:
-        saved.write_bytes(as_file(load_file(saved), network="conv", image_shape=(1, 6, 6)))
+        write(saved, load_file(saved), network="conv", image_shape=(1, 6, 6))
         with pytest.raises(
             ModuleFileError, match=rf"{re.escape(str(saved))}: damaged.*; delete it and run dvc repro train"
         ):
@@ -286,14 +325,14 @@ class TestRefusedModelFiles:
     ) -> None:
         weights = load_file(saved)
         del weights[lost]
-        saved.write_bytes(as_file(weights))
+        write(saved, weights)
         with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged") + f".*{re.escape(lost)}"):
             load_model(saved, CPU, DIGITS)
 
     def test_a_model_file_with_an_unknown_weight_is_refused_with_its_path_and_the_weights_name(
         self, saved: Path
     ) -> None:
-        saved.write_bytes(as_file({**load_file(saved), "prior.mean": torch.zeros(3)}))
+        write(saved, {**load_file(saved), "prior.mean": torch.zeros(3)})
         with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged") + r".*prior\.mean"):
             load_model(saved, CPU, DIGITS)
 
@@ -301,7 +340,7 @@ class TestRefusedModelFiles:
     def test_a_model_file_with_weights_that_are_not_float32_is_refused_with_its_path(
         self, saved: Path, dtype: torch.dtype
     ) -> None:
-        saved.write_bytes(as_file({name: weight.to(dtype) for name, weight in load_file(saved).items()}))
+        write(saved, {name: weight.to(dtype) for name, weight in load_file(saved).items()})
         with pytest.raises(ModuleFileError, match=re.escape(f"{saved}: damaged")):
             load_model(saved, CPU, DIGITS)
 
