@@ -8,8 +8,9 @@ from collections.abc import Callable
 from types import FrameType
 
 from vae.base.errors import VAEError
-from vae.base.terminal import replace_unknown_characters
+from vae.base.terminal import printable, replace_unknown_characters
 
+LINE_BREAK = "\n"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_UNTIL_REPEATED = 5
 
@@ -35,7 +36,7 @@ def run(name: str, command: Callable[[], int | None], *, failure: int = 1, inter
     try:
         status = command() or 0
     except VAEError as error:
-        print(f"{prefix}{error}", file=sys.stderr)
+        print(f"{prefix}{printable(str(error), keep=LINE_BREAK)}", file=sys.stderr)
         status = failure
     except KeyboardInterrupt:
         print(f"{prefix}{interrupted}", file=sys.stderr)

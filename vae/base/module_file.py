@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from vae.base.errors import VAEError
-from vae.base.tensor_file import read_tensors, shortened, write_tensors
+from vae.base.errors import VAEError, shortened
+from vae.base.tensor_file import read_tensors, write_tensors
 
 Shape = tuple[int, int, int]
 M = TypeVar("M", bound=nn.Module)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from vae.base.errors import VAEError
+from vae.base.errors import VAEError, shortened
 from vae.base.yaml12 import YAMLError, parse_yaml
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -221,7 +221,7 @@ def _explain(key: str, error: ErrorDetails) -> str:
         case "invalid_key":
             return f"{key}: names must be strings, not {error['input']!r}"
         case "model_type":
-            return f"{key}: expected a section with parameters, got {error['input']!r}"
+            return f"{key}: expected a section with parameters, got {_describe(error['input'])}"
         case "value_error":  # incompatible parameters; the message names them
             return str(error["ctx"]["error"])
         case _:
@@ -240,4 +240,5 @@ def _suggest(location: tuple[int | str, ...]) -> str:
 
 
 def _describe(value: Any) -> str:
-    return f"the string {value!r}" if isinstance(value, str) else "nothing" if value is None else repr(value)
+    text = shortened(repr(value))
+    return f"the string {text}" if isinstance(value, str) else "nothing" if value is None else text

@@ -16,9 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vae.base.artifacts import CHECKSUM, checksum, write_bytes
-from vae.base.errors import VAEError
-
-LONGEST_REASON = 200  # characters
+from vae.base.errors import VAEError, shortened
 
 
 class DamagedFileError(VAEError):
@@ -72,9 +70,3 @@ def _checksum(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> 
         found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
         found = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, found)
     return checksum(description, found)
-
-
-def shortened(error: object) -> str:
-    """The text of an error, or of anything else, in one line of limited length; its kind if it has no text."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"

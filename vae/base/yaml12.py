@@ -27,6 +27,9 @@ _CORE_SCHEMA = (
 )
 
 
+MOST_NODES = 100_000  # in a document, each counted as often as aliases repeat it
+
+
 class YAMLError(VAEError):
     """A text is not YAML, or a mapping has a duplicate key.
 
@@ -42,7 +45,28 @@ class YAMLError(VAEError):
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's loader with the scalars of the core schema."""
+    """PyYAML's loader with the scalars of the core schema, and a limit on what aliases expand to."""
+
+    def __init__(self, stream: str | bytes) -> None:
+        super().__init__(stream)
+        self._count = 0
+        self._sizes: dict[int, int] = {}  # the number of nodes that an anchor stands for
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # not in the stubs
+        before = self._count
+        node = super().compose_node(parent, index)
+        assert node is not None
+        if isinstance(event, yaml.AliasEvent):
+            if id(node) not in self._sizes:
+                raise ComposerError(None, None, f"alias {event.anchor} is part of what it stands for", node.start_mark)
+            self._count += self._sizes[id(node)]
+        else:
+            self._count += 1
+            self._sizes[id(node)] = self._count - before
+        if self._count > MOST_NODES:
+            raise ComposerError(None, None, f"more than {MOST_NODES:,} values, counting aliases", node.start_mark)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -69,7 +93,7 @@ def parse_yaml(content: str | bytes) -> Any:
     """Parse a YAML document into mappings, lists, strings, numbers, booleans and None.
 
     Raises:
-        YAMLError: the content is not YAML, or a mapping has a duplicate key.
+        YAMLError: the content is not YAML, a mapping has a duplicate key, or the document is too large or too deep.
     """
     try:
         return yaml.load(content, Loader=_Loader)
@@ -78,3 +102,5 @@ def parse_yaml(content: str | bytes) -> Any:
         raise YAMLError(str(error.problem or error.context), mark.line + 1 if mark else None) from error
     except (yaml.YAMLError, ValueError) as error:
         raise YAMLError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise YAMLError("nested too deeply") from error

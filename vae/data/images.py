@@ -13,15 +13,15 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from vae.base.errors import VAEError
+from vae.base.errors import VAEError, shortened
 from vae.base.runtime import generator, permutation
-from vae.base.tensor_file import DamagedFileError, read_tensors, shortened, write_tensors
+from vae.base.tensor_file import DamagedFileError, read_tensors, write_tensors
+from vae.base.terminal import printable
 
 ImageShape = tuple[int, int, int]
 
 METADATA_KEY = "images"
 LONGEST_CLASS_NAME = 100  # characters
-JOINERS = "\u200c\u200d"  # not printable by themselves, but part of words in some languages
 
 
 class DatasetError(VAEError):
@@ -130,7 +130,7 @@ def require_names(path: Path, names: Sequence[object]) -> None:
     for name in names:
         if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_CLASS_NAME:
             problem = f"expected a text of 1 to {LONGEST_CLASS_NAME} characters"
-        elif not all(character.isprintable() or character in JOINERS for character in name):
+        elif printable(name) != name:
             problem = "it has characters that cannot be printed"
         elif name in seen:
             problem = "two classes have this name"

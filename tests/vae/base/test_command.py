@@ -26,6 +26,11 @@ def test_an_error_that_the_user_can_fix_is_printed_after_the_name_with_the_statu
     assert (result.returncode, result.stdout, result.stderr) == (7, "", "name: too few\n")
 
 
+def test_an_error_message_cannot_control_the_terminal() -> None:
+    result = python(r"def fail(): raise VAEError('\x1b[2Ja\u202eb\nc')" "\ncommand.run('name', fail)")
+    assert result.stderr == "name: \\x1b[2Ja\\u202eb\nc\n"
+
+
 def test_an_error_of_the_code_is_shown_with_its_traceback() -> None:
     result = python("command.run('name', lambda: 1 / 0)")
     assert result.returncode == 1

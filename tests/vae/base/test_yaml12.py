@@ -116,6 +116,29 @@ def test_a_key_given_twice_is_an_error_with_its_line(text: str, line: int, key: 
     assert str(caught.value) == f'line {line}: duplicate key "{key}"'
 
 
+def nested_aliases(form: str) -> str:
+    """Eleven anchors, each of which repeats the one before it ten times."""
+    lines = (form.format(n=n, repeated=", ".join([f"*a{n - 1}"] * 10)) for n in range(1, 12))
+    return "\n".join(["a0: &a0 {k: 1}", *lines])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (nested_aliases("a{n}: &a{n} [{repeated}]"), "more than 100,000 values, counting aliases"),
+        (nested_aliases("a{n}: &a{n} {{<<: [{repeated}]}}"), "more than 100,000 values, counting aliases"),
+        ("a: &a [*a]", "alias a is part of what it stands for"),
+        ("[" * 100_000, "nested too deeply"),
+        ("{a: " * 100_000, "nested too deeply"),
+        ("a: " + "9" * 10_000, "Exceeds the limit"),
+    ],
+    ids=["aliases", "merge keys", "itself", "lists", "mappings", "digits"],
+)
+def test_a_text_that_stands_for_more_than_memory_holds_is_an_error(text: str, problem: str) -> None:
+    with pytest.raises(YAMLError, match=problem):
+        parse_yaml(text)
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
