@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from review.changes import in_words, is_number
+from review.changes import in_words
 from review.comparability import comparable_groups
 from review.comparison import Comparison, numbers
-from review.revisions import Value
-from vae.figures.canvas import canvas, leave_empty
+from review.revisions import Value, is_number
+from vae.figures.canvas import canvas, leave_empty, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,10 +95,10 @@ def _draw(axes: "Axes", comparison: Comparison, parameter: str, metric: str) -> 
             linewidth=1.2,
             alpha=1.0 if told_apart else 0.4,
             capsize=3,
-            label=str(label) if told_apart else None,
+            label=literal(str(label)) if told_apart else None,
         )
-    axes.set_xlabel("\n".join([parameter, *(f"not shown: {group.reason}" for group in others)]))
-    axes.set_ylabel(f"{metric}\n(nats per image)" if metric.endswith(IN_NATS) else metric)
+    axes.set_xlabel("\n".join(map(literal, [parameter, *(f"not shown: {group.reason}" for group in others)])))
+    axes.set_ylabel(literal(metric) + "\n(nats per image)" * metric.endswith(IN_NATS))
     axes.grid(alpha=0.3)
     if runs["y"].nunique() == 1:  # matplotlib would show rounding errors large
         axes.set_ylim(runs["y"].min() - 0.1, runs["y"].max() + 0.1)
@@ -121,7 +121,7 @@ def _explain_lines(axes: "Axes", parameter: str, differing: Sequence[str]) -> No
     handles, labels = axes.get_legend_handles_labels()
     if any(labels):
         others = ", ".join(key for key in differing if key != parameter)
-        axes.legend(handles, labels, title=others, fontsize=8, title_fontsize=8, ncols=3,
+        axes.legend(handles, labels, title=literal(others), fontsize=8, title_fontsize=8, ncols=3,
                     loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def _places(axes: "Axes", values: Sequence[Value]) -> dict[Value, float]:
 
     numbers = {value: float(value) for value in values if is_number(value)}  # type: ignore[arg-type]
     if len(numbers) < len(values):
-        axes.set_xticks(range(len(values)), [in_words(value) for value in values])
+        axes.set_xticks(range(len(values)), [literal(in_words(value)) for value in values])
         return {value: float(place) for place, value in enumerate(values)}
     lowest, highest = min(numbers.values()), max(numbers.values())
     if lowest > 0 and highest / lowest >= LOGARITHMIC_FROM:

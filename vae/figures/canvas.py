@@ -34,9 +34,17 @@ def canvas(width: float, height: float, title: str, explanation: str) -> "Figure
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]  # of this engine
     # The empty second line of the title leaves room for the explanation.
-    figure.suptitle(f"{title}\n", fontsize=13, fontweight="bold", x=0.02, ha="left")
-    figure.text(0.02, 1 - 0.46 / height, explanation, fontsize=10, ha="left", va="center", color="#333333")
+    figure.suptitle(f"{literal(title)}\n", fontsize=13, fontweight="bold", x=0.02, ha="left")
+    figure.text(0.02, 1 - 0.46 / height, literal(explanation), fontsize=10, ha="left", va="center", color="#333333")
     return figure
+
+
+def literal(text: str) -> str:
+    """A name for matplotlib to draw as it is.
+
+    A pair of dollar signs would start a formula, and a legend leaves out names that begin with an underscore.
+    """
+    return f"{' ' * text.startswith('_')}{text}".replace("$", r"\$")
 
 
 def leave_empty(axes: "Axes", reason: str) -> None:

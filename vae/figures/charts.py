@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.figures.canvas import BLUE, CLASS_COLOURS, GREY, ORANGE, canvas
+from vae.figures.canvas import BLUE, CLASS_COLOURS, GREY, ORANGE, canvas, literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,9 +131,9 @@ def class_scatter(
         if not len(own):
             continue
         colour = CLASS_COLOURS[index % len(CLASS_COLOURS)]
-        axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=name)
+        axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=literal(name))
         axes.annotate(
-            name,
+            literal(name),
             _densest(own),
             ha="center",
             va="center",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.figures.canvas import BLUE, GREY, ORANGE, canvas, leave_empty
+from vae.figures.canvas import BLUE, GREY, ORANGE, canvas, leave_empty, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -184,7 +184,7 @@ def _name_classes(axes: "Axes", class_names: Sequence[str]) -> None:
     assert figure is not None
     room = (figure.bbox.width / figure.dpi - 1) / len(class_names)
     upright = LABEL_INCHES * max(len(name) for name in class_names) > room
-    axes.set_xticks(range(len(class_names)), class_names, fontsize=10, rotation=90 if upright else 0)
+    axes.set_xticks(range(len(class_names)), map(literal, class_names), fontsize=10, rotation=90 if upright else 0)
     axes.set_xlabel("class")
     axes.set_xlim(-0.6, len(class_names) - 0.4)
     axes.set_axisbelow(True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.figures.canvas import ORANGE, canvas
+from vae.figures.canvas import ORANGE, canvas, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +98,8 @@ def _label(
     step: tuple[int, int],
     half: tuple[float, float],
 ) -> None:
-    axes.set_yticks([row * step[0] + half[0] for row in range(len(row_labels))], row_labels, fontsize=10)
-    axes.set_xticks([column * step[1] + half[1] for column in range(len(column_labels))], column_labels, fontsize=10)
+    axes.set_yticks([row * step[0] + half[0] for row in range(len(row_labels))], map(literal, row_labels), fontsize=10)
+    places = [column * step[1] + half[1] for column in range(len(column_labels))]
+    axes.set_xticks(places, map(literal, column_labels), fontsize=10)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
