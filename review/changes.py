@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from review.limits import Limit
 from review.precision import is_significant
-from review.revisions import Revision, Value
+from review.revisions import Revision, Value, is_number
 
 
 class Direction(StrEnum):
@@ -62,11 +62,6 @@ def direction(before: Value, after: Value, limit: Limit | None, error: float | N
     if not is_significant(worsening, error):
         return Direction.NOT_SIGNIFICANT
     return Direction.WORSE if worsening > 0 else Direction.BETTER
-
-
-def is_number(value: Value) -> bool:
-    """Whether a value is a number, and not a boolean."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def in_words(value: Value) -> str:

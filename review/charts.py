@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from review.revisions import ERROR, Revision
 from vae.base.errors import VAEError
+from vae.base.terminal import printable
 from vae.base.yaml12 import parse_yaml
 
 DOTS = 1.5  # pixels of a PNG per pixel of a chart
@@ -97,15 +98,17 @@ def load_plots(revisions: Sequence[Revision], project: Path = Path()) -> Plots:
 
     Raises:
         PlotsError: ``dvc plots diff`` failed.
+        RevisionError: a table or a picture is not what a revision's ``dvc.lock`` records.
     """
     found = _plots_diff([revision.name for revision in revisions], project)
     errors = {(error.get("name"), error["rev"]): error for error in found.get("errors", [])}
     declared = _declared(revisions)
     charts, pictures = [], []
     for path, items in sorted(found.get("data", {}).items(), key=lambda item: _place(item[0], declared)):
-        stage, title = declared.get(path, _Declared("", path))
+        stage, title = declared.get(path, _Declared("", printable(path)))
+        contents = tuple(revision.read(path) for revision in revisions)
         if any(item["type"] == "image" for item in items):
-            pictures.append(Picture(path, stage, title, tuple(revision.read(path) for revision in revisions)))
+            pictures.append(Picture(path, stage, title, contents))
         elif items or any(name == path for name, _ in errors):
             names = [revision.name for revision in revisions]
             reasons = {name: _reason(errors.get((path, name))) for name in names}
@@ -162,7 +165,8 @@ def _declared(revisions: Sequence[Revision]) -> dict[str, _Declared]:
         for stage, entries in parse_yaml(revision.read("dvc.yaml") or b"{}").get("stages", {}).items():
             for entry in entries.get("plots", []):
                 ((path, properties),) = entry.items() if isinstance(entry, Mapping) else [(entry, {})]
-                found.setdefault(path, _Declared(stage, properties.get("title", path)))
+                title = printable(str(properties.get("title", path)))
+                found.setdefault(path, _Declared(stage, title))
     return found
 
 
@@ -176,7 +180,7 @@ def _reason(error: Mapping[str, str] | None) -> str:
     """Why a revision is missing from a chart."""
     if error is None or error["type"] == "FileNotFoundError":
         return ABSENT
-    return f"cannot be read ({error['msg']})"
+    return f"cannot be read ({printable(error['msg'])})"
 
 
 def _chart(

@@ -23,9 +23,9 @@ from review.comparison_figures import hyperparameters
 from review.contact_sheets import contact_sheets, drawn
 from review.folders import whole_folder
 from review.revisions import Revision
-from review.tables import WIDTH, as_markdown, as_narrow_text
+from review.tables import WIDTH, as_cell, as_markdown, as_narrow_text, as_plain
 from vae.base import runtime
-from vae.base.artifacts import write_bytes, write_png
+from vae.base.artifacts import inert, write_bytes, write_png
 
 
 def main() -> int:
@@ -58,7 +58,8 @@ def main() -> int:
 def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list[str]:
     """Write the table and the pictures to a folder, and return what is missing from the pictures."""
     table = comparison.table()
-    write_bytes(folder / "table.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    inert_table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell).rename(columns=inert)
+    write_bytes(folder / "table.csv", inert_table.to_csv(index=False, lineterminator="\n").encode())
     write_png(folder / "hyperparameters.png", hyperparameters(comparison))
     sheets = contact_sheets(comparison.examples)
     pictures = {
@@ -82,9 +83,9 @@ def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list
     parts = [
         f"# Comparison of {len(comparison.runs)} runs",
         legend(order),
-        as_markdown(table),
+        as_markdown(table.astype(str).map(as_cell).rename(columns=as_cell)),
         *(f"![{name}]({name}.png)" for name in names),
-        *problems,
+        *map(as_plain, problems),
     ]
     write_bytes(folder / "comparison.md", ("\n\n".join(parts) + "\n").encode())
     return problems

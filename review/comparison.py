@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from review.changes import in_words, is_number
+from review.changes import in_words
 from review.comparability import comparable_groups
 from review.limits import LimitsError, load_limits, resolve, short_name
 from review.precision import standard_error, with_error
-from review.revisions import BASELINE, WORKSPACE, Revision, Value, experiments, load_revision
+from review.revisions import BASELINE, WORKSPACE, Revision, Value, experiments, is_number, load_revision
 
 METRICS = (
     "evaluate.test.negative_elbo",

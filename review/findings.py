@@ -11,7 +11,6 @@ from review.changes import (
     Row,
     direction,
     in_words,
-    is_number,
     metrics_that_differ,
     parameters_that_differ,
     verdicts_that_differ,
@@ -20,7 +19,7 @@ from review.charts import ABSENT, Chart, Picture, Plots
 from review.comparability import why_not_comparable
 from review.limits import Limit
 from review.precision import error_of_difference, standard_error, with_error
-from review.revisions import Revision, Value, flattened
+from review.revisions import Revision, Value, flattened, is_number
 from vae.diagnostics.verdict import Level
 
 LONGEST_VALUE = 100  # characters; longer values are cut so that they do not break a table

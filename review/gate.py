@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from review import command
-from review.changes import is_number
 from review.comparability import why_not_comparable
 from review.limits import LIMITS, Limit, LimitsError, load_limits, resolve
 from review.precision import error_of_difference, is_significant, with_error
-from review.revisions import WORKSPACE, Revision, Value, load_revision
+from review.revisions import WORKSPACE, Revision, Value, is_number, load_revision
 
 PASSED, FAILED = 0, 1
 SUMMARY = "Fail if any metric got worse by more than its limit and by more than two standard errors."

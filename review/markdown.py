@@ -9,7 +9,7 @@ from review.changes import Direction
 from review.findings import Cell, Findings, Line
 from review.outcome import sentence
 from review.pages import environment
-from review.tables import as_markdown
+from review.tables import as_markdown, as_plain
 
 # In bytes. GitHub's limit is 65,536 characters; the rest is for what a comment has around the report.
 LONGEST_COMMENT = 65_000
@@ -69,11 +69,6 @@ def as_code(text: str) -> str:
     if line and not set(line) & set("`|\\"):
         return f"`{line}`"
     return f"<code>{as_plain(line)}</code>"
-
-
-def as_plain(text: str) -> str:
-    """Escape text so that Markdown shows it as it is, also within a table."""
-    return re.sub(r"[\\`*_{}\[\]()<>#|~$&!@]", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
 def as_value(text: str) -> str:

@@ -28,9 +28,9 @@ from math import floor, hypot, isfinite, log10, sqrt
 from pathlib import Path
 from typing import NamedTuple
 
-from review.revisions import Revision, RevisionError
+from review.revisions import Revision, RevisionError, recorded_outputs
 from stages import paths
-from vae.base.yaml12 import YAMLError, parse_yaml
+from vae.base.errors import shortened
 
 SIGNIFICANT = 2.0  # standard errors; chance alone goes that far in one direction in one of 44 comparisons
 
@@ -130,19 +130,22 @@ def group_means(revision: Revision, stage: str) -> Groups | None:
         return None
     try:
         return _groups(content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise RevisionError(f"{path} at {revision.name}: cannot be read ({error}); run dvc repro there") from error
+    except (ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        reason = shortened(error)
+        raise RevisionError(f"{path} at {revision.name}: cannot be read ({reason}); run dvc repro there") from error
 
 
 def _same_output(base: Revision, head: Revision, path: Path) -> bool:
     """Whether both revisions have the same file, by its hashes in ``dvc.lock``."""
-    before, after = (_hash_in(revision.read("dvc.lock") or b"", path.as_posix()) for revision in (base, head))
+    before, after = (recorded_outputs(run.read("dvc.lock") or b"").get(path.as_posix()) for run in (base, head))
     return before is not None and before == after
 
 
 @cache  # each metric asks again
 def _groups(content: bytes) -> Groups:
     rows = list(csv.DictReader(io.StringIO(content.decode())))
+    if any(int(row["images"]) < 1 for row in rows):
+        raise ValueError("a group has no images")
     names = [name for name in (rows[0] if rows else {}) if name not in {"group", "images"}]
     means = {name: tuple(float(row[name] or "nan") for row in rows) for name in names}
     return Groups(
@@ -150,14 +153,3 @@ def _groups(content: bytes) -> Groups:
         tuple(int(row["images"]) for row in rows),
         {name: values for name, values in means.items() if all(map(isfinite, values))},
     )
-
-
-@cache
-def _hash_in(lock: bytes, path: str) -> str | None:
-    """The hash of an output in a ``dvc.lock``."""
-    try:
-        stages = (parse_yaml(lock) or {}).get("stages", {})
-    except YAMLError:
-        return None
-    outputs = (output for stage in stages.values() for output in stage.get("outs", []))
-    return next((output.get("md5") for output in outputs if output.get("path") == path), None)

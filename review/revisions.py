@@ -1,18 +1,21 @@
 """Load a revision of the project: its parameters, metrics, verdicts and files."""
 
 import csv
+import hashlib
 import io
 import json
-import math
+import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from vae.base.errors import VAEError
+from vae.base.errors import VAEError, shortened
+from vae.base.terminal import printable
 from vae.base.yaml12 import YAMLError, parse_yaml
 
 WORKSPACE = "workspace"
@@ -58,17 +61,62 @@ class Revision:
         return content
 
 
+@dataclass(frozen=True)
+class RecordedFiles:
+    """The files of a revision, of which outputs are read only as ``dvc.lock`` records them.
+
+    A damaged or edited metric would otherwise be compared like any other. Git notices it, and so does ``dvc status``.
+
+    Attributes:
+        name: the name of the revision.
+        system: DVC's file system at the revision.
+    """
+
+    name: str
+    system: Any
+
+    @cached_property
+    def recorded(self) -> Mapping[str, str]:
+        """The hash of each output in ``dvc.lock``, none if there is no such file."""
+        try:
+            return recorded_outputs(self.system.read_bytes("dvc.lock"))
+        except FileNotFoundError:
+            return {}
+        except YAMLError as error:
+            raise RevisionError(f"dvc.lock at {self.name}: damaged ({error}); git checkout dvc.lock") from error
+
+    def read_bytes(self, path: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            RevisionError: the file is an output, and not what ``dvc.lock`` records.
+        """
+        content: bytes = self.system.read_bytes(path)
+        if self.recorded.get(path) not in {None, hashlib.md5(content, usedforsecurity=False).hexdigest()}:
+            raise RevisionError(
+                f"{path} at {self.name}: not what dvc.lock records, so it is damaged, or changed since dvc repro; "
+                "run dvc repro there"
+            )
+        return content
+
+
 def load_revision(name: str, project: Path = Path()) -> Revision:
     """Load a revision by name. The name of the uncommitted files is ``workspace``.
 
     Raises:
-        RevisionError: there is no such revision, it has no ``params.yaml``, or one of its files is damaged.
+        RevisionError: there is no such revision, it has no ``params.yaml``, or one of its files is damaged or not what
+            its ``dvc.lock`` records.
     """
-    files = _files(name, project)
+    if printable(name) != name:
+        raise RevisionError(
+            f"{printable(name)}: the name has characters that cannot be printed; rename the branch or tag"
+        )
+    files = RecordedFiles(name, _files(name, project))
     measured: dict[str, Value] = {}
     verdicts: dict[str, str] = {}
-    for stage in _parse(name, files, "dvc.yaml", _pipeline)["stages"]:
-        metrics = _parse(name, files, f"metrics/{stage}.json", json.loads, missing={})
+    for stage in _parse(name, files, "dvc.yaml", _stages):
+        metrics = _parse(name, files, f"metrics/{stage}.json", _metrics, missing={})
         measured |= {f"{stage}.{key}": value for key, value in flattened(metrics)}
         for key, value in _parse(name, files, f"plots/{stage}/measures.csv", _measures, missing={}).items():
             head, _, subject = key.partition(".")
@@ -84,18 +132,37 @@ def load_revision(name: str, project: Path = Path()) -> Revision:
 def _errors(measured: Values) -> dict[str, float]:
     """The standard errors among the values of a revision's files, by metric."""
     found = {key.removesuffix(ERROR): value for key, value in measured.items() if key.endswith(ERROR)}
-    return {
-        key: float(value) for key, value in found.items() if isinstance(value, int | float) and math.isfinite(value)
-    }
+    return {key: float(value) for key, value in found.items() if is_number(value)}  # type: ignore[arg-type]  # they are
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number that a float can represent, and not a boolean."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and -sys.float_info.max <= value <= sys.float_info.max
+    )
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
-    """Yield the values of nested mappings with dotted keys, lists as tuples."""
+    """Yield the values of nested mappings with dotted keys, lists as tuples; in texts, characters that print."""
     for key, value in values.items():
+        name = f"{prefix}{printable(str(key))}"
         if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
+            yield from flattened(value, f"{name}.")
         else:
-            yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value
+            yield name, _plain(value)
+
+
+def _plain(value: Any) -> Value:
+    """A value of a parameter or a metric: text, number, boolean, None or a tuple of these."""
+    match value:
+        case list():
+            return tuple(map(_plain, value))
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return printable(str(value))
 
 
 def experiments(project: Path = Path()) -> list[str]:
@@ -155,29 +222,58 @@ def _files(name: str, project: Path) -> Any:
 
 
 def _parse(
-    name: str, files: Any, path: str, parser: Callable[[str], Any], missing: Mapping[str, Any] | None = None
+    name: str, files: RecordedFiles, path: str, parser: Callable[[str], Any], missing: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any]:
     try:
-        values = parser(files.read_text(path, encoding="utf-8"))
+        values = parser(files.read_bytes(path).decode())
     except FileNotFoundError as error:
         if missing is not None:
             return missing
         raise RevisionError(f"{path} at {name}: no such file; is this a revision of this project?") from error
-    except (ValueError, KeyError, YAMLError, csv.Error) as error:
-        raise RevisionError(f"{path} at {name}: cannot be read ({error}); run dvc repro there") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, YAMLError, csv.Error) as error:
+        raise RevisionError(f"{path} at {name}: cannot be read ({shortened(error)}); run dvc repro there") from error
     if not isinstance(values, Mapping):
         raise RevisionError(f"{path} at {name}: expected a mapping of keys to values; run dvc repro there")
     return values
 
 
 @cache  # most revisions have the same dvc.yaml, and it is long
-def _pipeline(text: str) -> Any:
-    return parse_yaml(text)
+def _stages(text: str) -> Mapping[str, Any]:
+    """The stages of a ``dvc.yaml`` by name."""
+    stages: Mapping[str, Any] = parse_yaml(text)["stages"]
+    for stage in stages:
+        if not re.fullmatch(r"[\w-]+", stage):  # it becomes part of a path
+            raise ValueError(f"{stage!r} is no name of a stage")
+    return stages
+
+
+@cache
+def recorded_outputs(lock: bytes) -> Mapping[str, str]:
+    """The hash of each output in a ``dvc.lock``, by path.
+
+    Raises:
+        YAMLError: it is damaged.
+    """
+    try:
+        stages = (parse_yaml(lock) or {}).get("stages", {})
+        outputs = (output for stage in stages.values() for output in stage.get("outs", []))
+        return {output["path"]: output["md5"] for output in outputs}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise YAMLError(f"not a dvc.lock: {shortened(error)}") from error
+
+
+def _metrics(text: str) -> Any:
+    """The values of a metrics file."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _measures(text: str) -> dict[str, Value]:
     """The rows of a ``measures.csv``: numbers as numbers, an empty cell as None."""
-    return {row["measure"]: _number(row["value"]) for row in csv.DictReader(io.StringIO(text))}
+    return {printable(row["measure"]): _number(row["value"]) for row in csv.DictReader(io.StringIO(text))}
 
 
 def _number(text: str) -> Value:
@@ -186,4 +282,4 @@ def _number(text: str) -> Value:
             return kind(text)
         except ValueError:
             continue
-    return text or None
+    return printable(text) or None

@@ -1,5 +1,6 @@
 """Format tables for Markdown and for a terminal."""
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -8,6 +9,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH = 120  # characters in a line of a terminal
+
+
+# What a cell of a table may contain unescaped: names, numbers, lists of numbers.
+HARMLESS = re.compile(r"[\w .,;:+±–/%()=-]*|\[[\w ., -]*\]")
+
+
+def as_cell(text: str) -> str:
+    """Escape a text for a cell of a Markdown table, if it has anything that could be markup, a mention or a link."""
+    return text if HARMLESS.fullmatch(text) else as_plain(text)
+
+
+def as_plain(text: str) -> str:
+    """Escape text so that Markdown shows it as it is, also within a table."""
+    return re.sub(r"[\\`*_{}\[\]()<>#|~$&!@]", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
 def as_markdown(table: "pd.DataFrame", alignment: str = "") -> str:

@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Callable
+from hashlib import md5
 from pathlib import Path
 
+import yaml
+
 from tests.projects import Project
+from vae.base.yaml12 import parse_yaml
 
 LIMITS = """
 evaluate.test.negative_elbo: {better: lower, max_worse: 0.5}
@@ -36,14 +40,27 @@ def changed_clone(reproduced: Project, folder: Path) -> Project:
     edit(project, "plots/train/losses.csv", lambda text: "\n".join(text.splitlines()[:-1]) + "\n")
     (folder / "plots/generate/samples.png").write_bytes(project.read("plots/prepare/examples.png"))
     project.set({"train.beta": "0.5"})
+    record(project)
     project.commit("Changed")
     return project
 
 
+def record(project: Project) -> None:
+    """Record the outputs as they are in ``dvc.lock``, as after a run; those that are missing stay as they were."""
+    path = project.folder / "dvc.lock"
+    lock = parse_yaml(path.read_bytes())
+    for output in (output for stage in lock["stages"].values() for output in stage["outs"]):
+        if (project.folder / output["path"]).exists():
+            output["md5"] = md5(project.read(output["path"]), usedforsecurity=False).hexdigest()
+            output["size"] = len(project.read(output["path"]))
+    path.write_text(yaml.safe_dump(lock, sort_keys=False))
+
+
 def edit(project: Project, name: str, change: Callable[[str], str]) -> None:
-    """Change a text file."""
+    """Change a text file, and record it if it is an output."""
     path = project.folder / name
     path.write_text(change(path.read_text()))
+    record(project)
 
 
 def with_verdict(measures: str, subject: str, level: str) -> str:

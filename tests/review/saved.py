@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 from tests.projects import Project
+from tests.review.changed import record
 
 
 def save_experiment(project: Project, name: str, parameters: Mapping[str, str], metrics: Mapping[str, float]) -> None:
@@ -11,6 +12,7 @@ def save_experiment(project: Project, name: str, parameters: Mapping[str, str], 
     path = project.folder / "metrics/embed.json"
     project.set(parameters)
     path.write_text(json.dumps(json.loads(path.read_text()) | metrics))
+    record(project)
     project.dvc("exp", "save", "--name", name)
     project.run("git", "checkout", "--quiet", ".")
 
@@ -21,3 +23,4 @@ def remove_metrics(project: Project) -> None:
         path.write_text("{}")
     for path in project.folder.glob("plots/*/measures.csv"):
         path.write_text("measure,value\n")
+    record(project)

@@ -12,7 +12,7 @@ from PIL import Image
 from review.charts import ABSENT, Plots, PlotsError, as_png, load_plots, vega_scripts
 from review.revisions import WORKSPACE, load_revision
 from tests.projects import ROOT, Project
-from tests.review.changed import changed_clone, edit
+from tests.review.changed import changed_clone, edit, record
 from vae.base.yaml12 import parse_yaml
 
 LOSSES, SAMPLES = "plots/train/losses.csv", "plots/generate/samples.png"
@@ -145,6 +145,7 @@ def test_revisions_are_in_the_requested_order_and_a_revision_may_lack_plots(
 def test_a_chart_names_the_revision_whose_table_cannot_be_read(reproduced: Project, tmp_path: Path) -> None:
     project = changed_clone(reproduced, tmp_path / "clone")
     (project.folder / LOSSES).write_bytes(b"\xff\xfe\xfa")
+    record(project)
     plots = plots_of(project, "HEAD", WORKSPACE)
     (absent,) = (chart.absent for chart in plots.charts if chart.path == LOSSES)
     assert absent[WORKSPACE].startswith("cannot be read (")

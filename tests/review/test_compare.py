@@ -3,10 +3,14 @@
 import csv
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
+from review.compare import write_comparison
+from review.comparison import Order, compare
 from tests.projects import Project
+from tests.review.revisions import revision
 from tests.review.saved import save_experiment
 
 COMPARE = ("python", "-m", "review.compare")
@@ -103,3 +107,22 @@ def test_an_experiment_with_the_parameters_of_the_baseline_is_named_below_the_ta
     output = workspace.run(*COMPARE, "HEAD", "same", "--metrics", "neighbour_accuracy")
     assert [line.split()[0] for line in output.split("\n\n")[0].splitlines()[1:]] == ["HEAD"]
     assert "Not in the table, since a run above has the same parameters: same\n" in output
+
+
+def test_names_and_values_break_out_of_neither_the_markdown_nor_the_spreadsheet(tmp_path: Path) -> None:
+    hostile = "=cmd|'/C calc'!A0</td><script>"
+    runs = [
+        revision(name, {"prepare.dataset": value, "train.seed": 0}, {"evaluate.kl": 1.5})
+        for name, value in (("=1+1", hostile), ("a`|b", "digits"))
+    ]
+    order = Order(["evaluate.kl"])
+    problems = write_comparison(tmp_path, compare(runs, order), order)
+    assert len(problems) == 2
+    page = (tmp_path / "comparison.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {6}
+    assert "<" not in page
+    assert "`" not in page
+    cells = [cell for row in csv.reader((tmp_path / "table.csv").read_text().splitlines()) for cell in row]
+    assert {f"'{hostile}", "'=1+1"} <= set(cells)
+    assert not any(cell.startswith("=") for cell in cells)

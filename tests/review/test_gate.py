@@ -8,10 +8,11 @@ import pytest
 
 from review.gate import Check, check, chosen_limits, notes, table
 from review.limits import Limit, LimitsError, load_limits
-from review.revisions import load_revision
+from review.revisions import Value, load_revision
 from review.tables import WIDTH
 from tests.imports import ROOT
 from tests.projects import Project
+from tests.review.changed import record
 from tests.review.revisions import revision, with_groups
 
 LIMITS = {"a": Limit(better="lower", max_worse=0.5), "b": Limit(better="higher", max_worse=0.0)}
@@ -123,6 +124,17 @@ def test_a_metric_that_disappears_fails_even_if_it_could_not_be_compared() -> No
     assert (gone.passed, gone.result) == (False, "MISSING")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "1.5", True])
+def test_a_value_that_is_no_finite_number_fails_as_missing(value: Value) -> None:
+    limits = {"evaluate.test.kl": Limit(better="lower", max_worse=0.5)}
+    (found,) = check(
+        revision("main", metrics={"evaluate.test.kl": 3.0}),
+        revision("topic", metrics={"evaluate.test.kl": value}),
+        limits,
+    )
+    assert (found.passed, found.result) == (False, "MISSING")
+
+
 def file_of_limits(folder: Path) -> Path:
     path = folder / "limits.yaml"
     path.write_text("evaluate.test.kl: {better: lower, max_worse: 0.5}\ntrain.loss: {better: lower, max_worse: 1}\n")
@@ -149,6 +161,7 @@ def worsen(project: Project, by: float) -> None:
     metrics = json.loads(path.read_text())
     metrics["test"]["negative_elbo"] += by
     path.write_text(json.dumps(metrics))
+    record(project)
 
 
 def gate(project: Project, *revisions: str, status: int = 0) -> str:

@@ -17,6 +17,7 @@ from review.precision import (
 )
 from review.revisions import Revision, RevisionError, load_revision
 from tests.projects import Project
+from tests.review.changed import record
 from tests.review.revisions import revision, with_groups
 
 ELBO, RECALL = "evaluate.test.negative_elbo", "generate.recall"
@@ -139,6 +140,7 @@ def test_a_value_has_as_many_decimals_as_two_digits_of_its_error_have(value: flo
 def test_standard_errors_are_read_from_the_files_of_the_stages_and_are_no_metrics(clone: Project) -> None:
     (clone.folder / "metrics/train.json").write_text('{"validation_loss": 23.5, "validation_loss_se": 0.25}')
     (clone.folder / "plots/generate/measures.csv").write_text("measure,value\nrecall_se,0.02\ndensity_se,\n")
+    record(clone)
     found = load_revision("workspace", clone.folder)
     assert found.metrics["train.validation_loss"] == 23.5
     assert standard_error(found, "train.validation_loss") == 0.25

@@ -11,13 +11,14 @@ import pytest
 from review.charts import ABSENT, Chart, Picture, Plots
 from review.findings import Findings
 from review.limits import Limit
-from review.markdown import LONGEST_COMMENT, as_code, as_plain, markdown
+from review.markdown import LONGEST_COMMENT, as_code, markdown
 from review.outcome import sentence
 from review.pages import html, picture_path
 from review.report import load_findings, write_report
 from review.revisions import Revision, Value
+from review.tables import as_plain
 from tests.projects import Project
-from tests.review.changed import changed_clone, edit, with_verdict
+from tests.review.changed import changed_clone, edit, record, with_verdict
 from tests.review.revisions import NoFiles, with_groups
 
 OUTCOME = (
@@ -205,6 +206,7 @@ def test_a_report_can_compare_three_revisions_including_an_experiment(
     workspace.commit("Changed")
     workspace.set({"embed.method": "pca"})
     (workspace.folder / "plots/embed/projection.png").write_bytes(workspace.read("plots/prepare/examples.png"))
+    record(workspace)
     workspace.dvc("exp", "save", "--name", "flat")
     monkeypatch.chdir(workspace.folder)
     found = load_findings("HEAD~1", ["HEAD", "flat"])

@@ -11,6 +11,7 @@ import pytest
 from review.limits import Limit, load_limits
 from review.spread import FALSE_ALARM, largest_harmless_changes, rewritten, rounded_up
 from tests.projects import Project
+from tests.review.changed import record
 
 
 @pytest.mark.parametrize(("value", "rounded"), [(0.0, 0.0), (0.123, 0.13), (12.01, 13.0), (0.0010, 0.001), (7, 7.0)])
@@ -54,6 +55,7 @@ def seeds_committed(project: Project, count: int) -> list[str]:
     for seed in range(1, count + 1):
         metrics["test"]["kl"] = float(seed)
         path.write_text(json.dumps(metrics))
+        record(project)
         project.set({"train.seed": str(seed)})
         project.commit(f"Seed {seed}")
         project.run("git", "tag", f"seed-{seed}")

@@ -1,7 +1,9 @@
+from html import unescape
+
 import pandas as pd
 import pytest
 
-from review.tables import WIDTH, as_markdown, as_narrow_text, as_text
+from review.tables import WIDTH, as_cell, as_markdown, as_narrow_text, as_text
 
 
 def test_markdown_keeps_numbers_as_written_and_aligns_columns_as_requested() -> None:
@@ -12,6 +14,21 @@ def test_markdown_keeps_numbers_as_written_and_aligns_columns_as_requested() -> 
         "| a      |    1.50 |",
         "| b      |   1e-05 |",
     ]
+
+
+@pytest.mark.parametrize("text", ["evaluate.test.kl", "flat, flat-2", "23.93 ± 0.14", "-1e-05", "[400, 200]", "–", ""])
+def test_names_numbers_and_lists_are_cells_as_they_are(text: str) -> None:
+    assert as_cell(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a|b", "</td><script>", "`x`", "[x](http://y)", "![x](y)", "@user", "#1", "**b**", "a\\|b", "x\n\n# y"],
+)
+def test_markup_mentions_and_links_are_escaped_in_a_cell(text: str) -> None:
+    cell = as_cell(text)
+    assert not set(cell.replace("&#", "")) & set("|<>`[]!@*\\\n")
+    assert unescape(cell) == " ".join(text.split())
 
 
 def test_columns_with_the_same_heading_are_all_shown() -> None:
