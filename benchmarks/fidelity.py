@@ -94,15 +94,13 @@ class ComparedEngine(TrainingEngine):
 
     def _make_equal(self) -> None:
         """Copy our weights and moments to the reference, since differences from rounding grow from step to step."""
-        parameters = list(self.reference.parameters())
-        sizes = [parameter.numel() for parameter in parameters]
         optimizer = self.step.optimizer
         ours = (self.step.weights.vector, optimizer.first_moment, optimizer.second_moment)
-        for parameter, *slices in zip(parameters, *(vector.split(sizes) for vector in ours), strict=True):
+        for parameter, part in zip(self.reference.parameters(), self.step.weights.slices.values(), strict=True):
             state = self.reference_optimizer.state[parameter]
             theirs = [parameter, *(state[name] for name in ("exp_avg", "exp_avg_sq") if name in state)]
-            for place, values in zip(theirs, slices, strict=False):  # before the first step there are no moments
-                place.copy_(values.view_as(place))
+            for place, vector in zip(theirs, ours, strict=False):  # before the first step there are no moments
+                place.copy_(vector[part].view_as(place))
 
     def _reference_step(self, images: Tensor, noise: Tensor) -> Tensor:
         x = pixels(images).view(len(images), *self.reference.architecture.image_shape)

@@ -44,7 +44,7 @@ class Step:
 
     def __init__(self, model: VAE, params: TrainParams) -> None:
         self.weights = Weights(model)
-        decay = decay_of_each(model, params.weight_decay) if params.weight_decay else None
+        decay = decay_of_each(self.weights, params.weight_decay) if params.weight_decay else None
         self.optimizer = Adam(self.weights.vector, decay, params.gradient_clip or None)
         dtype = torch.bfloat16 if params.precision == "bfloat16" else torch.float32
         self.backward: Backward = AutomaticDifferentiation(model, self.weights, params.free_bits, dtype)
@@ -80,7 +80,6 @@ class AutomaticDifferentiation:
         return Losses(*(term.detach() for term in losses))
 
 
-def decay_of_each(model: VAE, weight_decay: float) -> Tensor:
-    """The weight decay of each parameter (P,), ordered as ``Weights.vector``; zero for biases and scales."""
-    parts = [torch.full_like(each, weight_decay if each.ndim > 1 else 0.0).flatten() for each in model.parameters()]
-    return torch.cat(parts).detach()
+def decay_of_each(weights: Weights, weight_decay: float) -> Tensor:
+    """The weight decay of each entry of ``Weights.vector`` (P,); zero for biases and scales."""
+    return weights.filled(lambda parameter: weight_decay if parameter.ndim > 1 else 0.0)

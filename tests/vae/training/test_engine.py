@@ -13,6 +13,7 @@ from torch import Tensor
 
 import vae.training.engine
 from tests.settings import architecture, train_params
+from tests.weights import entries
 from vae.base.params import TrainParams
 from vae.base.runtime import CPU, configure, generator, seeded
 from vae.data.images import LabelledImages, PixelKind, load_images, save_images
@@ -398,7 +399,7 @@ class TestAccelerators:
 
         def compare(step: Step, model: VAE, params: TrainParams, images: Tensor, noise: Tensor) -> None:
             assert step.optimizer.steps.item() == 0
-            assert torch.equal(step.weights.vector, weights(build()))
+            assert torch.equal(entries(step.weights, step.weights.vector), weights(build()))
             assert {setting.fp32_precision for setting in FLOAT32_SETTINGS} == {"ieee"}
             compared.append((model, params, images.clone(), noise.clone()))
 
@@ -544,10 +545,9 @@ class TestImages:
         moved: list[int] = []
 
         class Observed(TrainingEngine):
-            def _to_device(self, images: Tensor) -> Tensor:
-                moved.append(len(images))
-                assert images.dtype == torch.uint8
-                return super()._to_device(images)
+            def _to_device(self, tensor: Tensor) -> Tensor:
+                moved.extend([len(tensor)] * (tensor.dtype == torch.uint8))
+                return super()._to_device(tensor)
 
         Observed(build(), some_images(), settings()).epoch(1, ignore)
         assert moved == [CHUNK * BATCH_SIZE, CHUNK * BATCH_SIZE, COUNT - 2 * CHUNK * BATCH_SIZE]
@@ -567,7 +567,7 @@ class TestState:
         other, heir = start(device, weights_seed=9, seed=9, **variant)
         heir.restore(state)
         assert same(heir.state(), state)
-        assert torch.equal(weights(other), state["parameters"].cpu())
+        assert torch.equal(weights(other), entries(heir.step.weights, state["parameters"].cpu()))
         assert heir.epoch(2, ignore) == result
         assert same(heir.state(), expected)
 
@@ -947,7 +947,7 @@ def test_a_resumed_run_computes_the_gradient_as_the_interrupted_one_did(monkeypa
     monkeypatch.setattr(
         accelerators,
         "largest_difference",
-        lambda _reference, _candidate, own, *_: 0.0 if torch.equal(own.vector, initial) else torch.inf,
+        lambda _reference, _candidate, own, *_: 0.0 if torch.equal(entries(own, own.vector), initial) else torch.inf,
     )
     _, engine = start()
     engine.epoch(1, ignore)

@@ -10,6 +10,7 @@ from torch.distributions import ContinuousBernoulli, Laplace, Normal
 from torch.distributions import kl_divergence as kl_of_torch
 
 from tests.settings import architecture, train_params
+from tests.weights import entries, gaps
 from vae.base.params import TrainParams
 from vae.base.runtime import seeded
 from vae.model.objective import training_loss
@@ -70,7 +71,7 @@ def call(backward: AutomaticDifferentiation, batch: tuple[Tensor, Tensor], beta:
     """The gradient, and loss, reconstruction and KL (3,), computed where gradients are off, as an epoch's steps are."""
     with torch.no_grad():
         losses = backward(*batch, torch.tensor(beta))
-    return backward.weights.gradient.clone(), torch.stack(list(losses))
+    return entries(backward.weights, backward.weights.gradient), torch.stack(list(losses))
 
 
 def gradient_of(
@@ -377,7 +378,7 @@ class TestStep:
         expected = torch.cat([weight.detach().flatten() for weight in model.parameters()])
         start = torch.cat([weight.detach().flatten() for weight in build(network=network).parameters()])
         assert (expected - start).abs().max() > 0.9 * LEARNING_RATE
-        torch.testing.assert_close(step.weights.vector, expected, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(entries(step.weights, step.weights.vector), expected, rtol=1e-6, atol=1e-7)
 
     @NETWORKS
     def test_the_losses_of_a_step_are_those_of_the_weights_before_it(self, network: str) -> None:
@@ -402,7 +403,9 @@ class TestStep:
         self, network: str, likelihood: str
     ) -> None:
         model = build(network=network, likelihood=likelihood)
-        parts = decay_of_each(model, 0.3).split([weight.numel() for weight in model.parameters()])
-        for (name, weight), part in zip(model.named_parameters(), parts, strict=True):
-            assert (part == (0.3 if name.endswith("weight") else 0)).all(), name
-            assert part.numel() == weight.numel()
+        weights = Weights(model)
+        decay = decay_of_each(weights, 0.3)
+        assert decay.shape == weights.vector.shape
+        for (name, _), part in zip(model.named_parameters(), weights.slices.values(), strict=True):
+            assert (decay[part] == (0.3 if name.endswith("weight") else 0)).all(), name
+        assert not gaps(weights, decay).any()
