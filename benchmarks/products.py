@@ -124,12 +124,13 @@ def _without_launches(work: Callable[[], None], device: torch.device) -> Callabl
     if device.type != "cuda":
         return work
     work()  # initializes libraries before the capture
-    torch.cuda.synchronize(device)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
+    with torch.cuda.device(device):
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
+            work()
 
     def replay(_memory: Callable[[], None] = work) -> None:  # keeps the tensors of the graph alive
-        graph.replay()
+        with torch.cuda.device(device):
+            graph.replay()
 
     return replay
