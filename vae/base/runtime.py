@@ -118,9 +118,13 @@ def device() -> torch.device:
 
 def machine(device: torch.device) -> dict[str, str | int]:
     """The properties of the machine that the last bits of a result depend on."""
+    libraries: dict[str, str | int] = {}
+    if device.type == "cuda":
+        libraries = {"cuda": torch.version.cuda or "none", "cudnn": torch.backends.cudnn.version() or "none"}
     seen: dict[str, str | int] = {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **libraries,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "mkl": os.environ.get("MKL_CBWR", "not reproducible"),
@@ -137,8 +141,9 @@ def description(device: torch.device) -> str:
     seen = machine(device)
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     threads = f"{seen['threads']} thread{'s' * (seen['threads'] != 1)}"
+    libraries = "".join(f", {name} {seen[key]}" for key, name in (("cuda", "CUDA"), ("cudnn", "cuDNN")) if key in seen)
     return (
-        f"device {seen['device']}, {threads} ({wait_settings()}), {seen['instructions']}, "
+        f"device {seen['device']}{libraries}, {threads} ({wait_settings()}), {seen['instructions']}, "
         f"MKL {seen['mkl']}; Python {platform.python_version()}, {versions}"
     )
 

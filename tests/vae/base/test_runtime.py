@@ -189,6 +189,15 @@ class TestMachine:
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the model of {device}")
         assert machine(torch.device("cuda:1"))["device"] == "the model of cuda:1"
 
+    def test_machine_has_the_versions_of_cuda_and_cudnn_on_cuda_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the model of {device}")
+        monkeypatch.setattr(torch.version, "cuda", "13.2")
+        monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 92600)
+        on_cuda, on_cpu = machine(torch.device("cuda:0")), machine(CPU)
+        assert (on_cuda["cuda"], on_cuda["cudnn"]) == ("13.2", 92600)
+        assert on_cuda.keys() - on_cpu.keys() == {"cuda", "cudnn"}
+        assert "device the model of cuda:0, CUDA 13.2, cuDNN 92600, " in runtime.description(torch.device("cuda:0"))
+
     def test_machine_names_other_accelerators_by_their_kind(self) -> None:
         assert machine(torch.device("mps"))["device"] == "mps"
 
