@@ -4,7 +4,7 @@ Noise is drawn for all images before they are split into batches, and averages a
 float64.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import log
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ def negative_elbo(model: VAE, images: Tensor, seed: int, *, batch_size: int | No
     """
     noise = _noise(model, len(images), seed, "posterior noise")
     parts = [objective.negative_elbo(model, x, noise[rows]) for rows, x in _batches(model, images, batch_size)]
-    return Losses(*(torch.cat(terms).cpu().double() for terms in zip(*parts, strict=True)))
+    return Losses(*_to_cpu([torch.cat(terms) for terms in zip(*parts, strict=True)]))
 
 
 @torch.inference_mode()
@@ -87,15 +87,16 @@ def bounds(
         for start in range(0, samples, SAMPLES_AT_ONCE):
             shape = (min(SAMPLES_AT_ONCE, samples - start), len(images))
             noise = [torch.randn(posterior.mean.shape, generator=random, device=model.device) for _ in range(shape[0])]
-            log_weights, log_likelihoods = torch.empty((2, *shape), device=model.device)
+            terms = torch.empty((2, *shape), device=model.device)  # log w and log p(x|z)
             for rows, x in _batches(model, images, batch_size):
                 mean, log_variance = posterior.mean[rows], posterior.log_variance[rows]
                 for sample, epsilon in enumerate(noise):
-                    terms = log_importance_weight(model, x, mean, log_variance, epsilon[rows])
-                    log_weights[sample, rows], log_likelihoods[sample, rows] = terms
+                    weight, likelihood = log_importance_weight(model, x, mean, log_variance, epsilon[rows])
+                    terms[0, sample, rows], terms[1, sample, rows] = weight, likelihood
                 bar.update(len(noise) * len(x))
-            total_weight = torch.logaddexp(total_weight, log_weights.cpu().double().logsumexp(0))
-            total_log_likelihood += log_likelihoods.cpu().double().sum(0)
+            log_weights, log_likelihoods = terms.cpu().double()
+            total_weight = torch.logaddexp(total_weight, log_weights.logsumexp(0))
+            total_log_likelihood += log_likelihoods.sum(0)
     reconstruction, kl = -total_log_likelihood / samples, kl_divergence(*posterior).cpu().double()
     return Bounds(Losses(total_loss(reconstruction, kl), reconstruction, kl), total_weight - log(samples))
 
@@ -167,6 +168,13 @@ def drawn_images(model: VAE, z: Tensor, seed: int, *, progress: bool = False) ->
 def _noise(model: VAE, count: int, seed: int, purpose: str) -> Tensor:
     random = generator(seed, purpose, model.device)
     return torch.randn(count, model.latent_dim, generator=random, device=model.device)
+
+
+def _to_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors to the CPU, in float64. They are copied as one, because each copy waits for the device."""
+    values = torch.cat([tensor.flatten() for tensor in tensors]).cpu().double()
+    parts = values.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _batches(model: VAE, images: Tensor, batch_size: int | None) -> Iterator[tuple[slice, Tensor]]:

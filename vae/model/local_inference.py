@@ -128,7 +128,8 @@ def optimize_posterior(
             q = Posterior(mean[rows] + deviation[rows] * change[0, rows], log_variance[rows] + change[1, rows])
             gradient[:, rows] = -elbo_gradient(model, x[rows], q, noise[rows])
         gradient[0] *= deviation
-        optimizer.step(gradient, torch.tensor(LEARNING_RATE * (1 - (step - 1) / steps), device=model.device))
+        learning_rate = LEARNING_RATE * (1 - (step - 1) / steps)
+        optimizer.step(gradient, torch.full((), learning_rate, device=model.device))
     return Posterior(mean + deviation * change[0], log_variance + change[1])
 
 

@@ -57,7 +57,7 @@ def accelerate(step: Step, model: VAE, params: TrainParams, images: Tensor, nois
                 candidate = accelerator.backward(model, step.weights, params, torch.bfloat16)
             step.backward = candidate
             return
-        beta = torch.tensor(params.beta, device=images.device)
+        beta = torch.full((), params.beta, device=images.device)
         log.warning(
             "%s is not used: its gradient differs from that of vae.model.objective by %.2g (relative; the tolerance is "
             "%.0g). Training falls back to automatic differentiation of the objective%s.",
@@ -87,7 +87,7 @@ def largest_difference(
     try:
         for scale, kl_weight in [(1.0, beta / 2), *((scale, beta) for scale in ENLARGEMENTS)]:
             weights.vector.copy_(original * scale)
-            at = torch.tensor(kl_weight, device=images.device)
+            at = torch.full((), kl_weight, device=images.device)
             expected = _outcome(reference, weights, images, noise, at)
             if all((values.abs() <= largest).all() for values in expected):
                 outcome = _outcome(candidate, weights, images, noise, at)

@@ -72,11 +72,13 @@ class TrainingEngine:
             number: the epoch's number, from 1; learning rate and KL weight may depend on it.
             advance: called after each chunk with its number of steps.
         """
-        order = torch.randperm(len(self.images), generator=self._order_random).to(self.images.device)
+        order = torch.randperm(len(self.images), generator=self._order_random)
+        if self.images.device == self.device:
+            order = self._to_device(order)
         # Allocated once: a small tensor for each chunk would keep the allocator from reusing the memory of the chunk's
         # images, and memory use would grow to the size of the whole data set.
         results = torch.empty(-(-len(order) // self.batch_size), 4, device=self.device)
-        schedule = epoch_schedule(self.params, number, len(results)).to(self.device)
+        schedule = self._to_device(epoch_schedule(self.params, number, len(results)))
         done = 0
         with _products_in(self.params.precision):
             for rows in order.split(CHUNK * self.batch_size):
@@ -115,10 +117,11 @@ class TrainingEngine:
             images = draw_pixels(images, self._pixel_random)
         return images, torch.randn((len(rows), *self._noise_shape), generator=self._noise_random, device=self.device)
 
-    def _to_device(self, images: Tensor) -> Tensor:
-        if self.device.type != "cuda" or images.device == self.device:
-            return images.to(self.device)
-        return images.pin_memory().to(self.device, non_blocking=True)  # overlaps with the previous chunk's steps
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        """Copy a tensor to the device without waiting for it, so that copies overlap with earlier steps."""
+        if self.device.type != "cuda" or tensor.device == self.device:
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def _accelerate(self) -> None:
