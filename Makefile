@@ -7,18 +7,25 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench calibration faults umap lock clean-env
+.PHONY: help env install repro back mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench calibration faults umap lock clean-env
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(READY) ## Set up .venv with the pinned dependencies
 
+# .ready is the requirements.txt that .venv was set up with. Where it is the same, an older .venv is up to date: one that
+# is a link to that of another clone, or comes from a cache.
+$(READY): requirements.txt
+	@cmp -s requirements.txt $(READY) || $(MAKE) --no-print-directory install
+	@$(BIN)/python -m review.plots_page .venv/share/vae/plots.html || echo 'The pages of dvc plots will load Vega from the web.'
+	@cp requirements.txt $(READY)
+
 # pip installs only uv, checked against the hashes in requirements.txt. uv installs the rest much faster than pip.
 # The .pth file puts .venv/bin first on PATH whenever .venv's Python starts, so that `.venv/bin/dvc repro` runs
-# its stages, and its queue workers, in .venv even if it is not activated. The last commands give DVC a template with
-# which the pages of `dvc plots show` and `dvc plots diff` work offline.
-$(READY): requirements.txt
+# its stages, and its queue workers, in .venv even if it is not activated.
+install:
+	@test ! -L .venv || { echo ".venv is a link to $$(readlink .venv), which was set up with another requirements.txt. Run make env there, or remove the link."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
 	@rm -f $(READY)
 	$(PYTHON) -m venv .venv
@@ -26,16 +33,18 @@ $(READY): requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
 	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes --compile-bytecode requirements.txt
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "stages_path.pth").write_text("import os, sys; os.environ[\"PATH\"] = os.pathsep.join([os.path.join(sys.prefix, \"bin\"), os.environ.get(\"PATH\", os.defpath)])\n")'
-	@$(BIN)/python -m review.plots_page .venv/share/vae/plots.html
-	@test ! -d .git || $(BIN)/dvc config --quiet --local plots.html_template "$(CURDIR)/.venv/share/vae/plots.html"
-	@touch $(READY)
 
 repro: $(READY) ## Run the pipeline: those of the five stages that changed
+	@$(BIN)/python -m workspace.recover
 	$(BIN)/dvc repro
+
+back: $(READY) ## Bring the committed results back to the workspace; code and parameters keep their changes
+	@$(BIN)/python -m workspace.restore
 
 # Replaces an experiment of that name at this commit. DVC takes stages that already ran with the same inputs from its
 # cache, so nothing is computed twice.
 mnist: $(READY) ## Run the pipeline on MNIST with recipes/mnist, as an experiment named mnist
+	@$(BIN)/python -m workspace.recover
 	@! $(BIN)/dvc exp list --name-only | grep -qx mnist || $(BIN)/dvc exp remove --quiet mnist
 	$(BIN)/dvc exp run --name mnist $$(cat recipes/mnist)
 

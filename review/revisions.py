@@ -213,9 +213,10 @@ def _files(name: str, project: Path) -> Any:
         files = DVCFileSystem(str(project), rev=None if name == WORKSPACE else name)
         files.info("")  # opens the revision
     except (RevError, SCMError) as error:
-        raise RevisionError(
-            f"{name}: no such revision or experiment; see git branch --all, git tag and dvc exp list"
-        ) from error
+        advice = "see git branch --all, git tag and dvc exp list"
+        if (project / ".git/shallow").exists():
+            advice = f"this clone is shallow: git fetch --unshallow, and for a branch git fetch origin {name}:{name}"
+        raise RevisionError(f"{name}: no such revision or experiment; {advice}") from error
     except DvcException as error:
         raise RevisionError(f"{project.resolve()}: not a DVC project, or a damaged one: {error}") from error
     return files

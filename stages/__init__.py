@@ -4,7 +4,10 @@ import sys
 
 from vae.base import command, environment
 
-INTERRUPTED = "interrupted. Run dvc repro to continue: DVC deleted the stage's earlier outputs when it started."
+INTERRUPTED = (
+    "interrupted. DVC deleted the stage's earlier outputs when it started. Run dvc repro to continue, or make back to "
+    "return to the committed results."
+)
 
 if sys.argv[0] == "-m":  # until Python has found the module of python -m stages.NAME
     command.before_imports(INTERRUPTED)

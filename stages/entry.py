@@ -10,9 +10,16 @@ from pathlib import Path
 from stages import INTERRUPTED
 from stages.paths import PARAMS
 from vae.base import command, runtime
+from vae.base.errors import VAEError
 from vae.base.params import Params, load_params
 
 log = logging.getLogger(__name__)
+
+PROJECT = Path(__file__).parents[1]
+
+
+class FolderError(VAEError):
+    """The stage was started in another folder than the project's."""
 
 
 def run(stage: Callable[[Params], None]) -> None:
@@ -25,6 +32,10 @@ def run(stage: Callable[[Params], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 
     def validated() -> None:
+        if not PARAMS.exists() and Path.cwd() != PROJECT:
+            raise FolderError(
+                f"{Path.cwd()} is not the project's folder; run cd '{PROJECT}', then python -m stages.{name}"
+            )
         params = load_params(PARAMS)
         runtime.configure(same_on_every_machine=same_bytes(params))
         log.info("%s: %s", name, runtime.description(runtime.device()))
