@@ -41,7 +41,7 @@ KILL = Interruption("SIGKILL to all processes", Run.kill)
 KILL_STAGE = Interruption("SIGKILL to the stage's process", lambda run: run.wait_for(run.kill_stage))
 CTRL_C = Interruption("Ctrl-C", lambda run: run.send(signal.SIGINT), cleans_up=True)
 TERMINATE = Interruption("SIGTERM to all processes", lambda run: run.send(signal.SIGTERM), cleans_up=True)
-TERMINATE_DVC = Interruption("SIGTERM to DVC's process", lambda run: run.process.terminate(), ends_all=False)
+TERMINATE_DVC = Interruption("SIGTERM to DVC's process", Run.terminate, ends_all=False)
 
 # In turn; five in eight kill.
 INTERRUPTIONS = (KILL, KILL_STAGE, CTRL_C, KILL, KILL_STAGE, TERMINATE, KILL, TERMINATE_DVC)

@@ -104,6 +104,11 @@ class Run:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
+    def terminate(self) -> None:
+        """Send SIGTERM to the command alone, and wait for its end; processes that it started go on."""
+        self.process.terminate()
+        self.process.wait()
+
     def kill(self) -> None:
         """Kill the command and the processes that it started."""
         self.send(signal.SIGKILL)

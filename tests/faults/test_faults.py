@@ -20,8 +20,8 @@ def material(reproduced: Project, tmp_path: Path) -> Material:
 
 @pytest.mark.parametrize(
     ("interruption", "stage", "seconds"),
-    [(KILL, "prepare", 2.5), (KILL_STAGE, "embed", 1.0), (CTRL_C, "evaluate", 1.5)],
-    ids=lambda value: getattr(value, "fault", value),
+    [(KILL, "evaluate", 2.5), (KILL_STAGE, "embed", 1.0), (CTRL_C, "train", 1.0)],
+    ids=["SIGKILL", "SIGKILL to the stage", "Ctrl-C"],
 )
 def test_an_interrupted_run_that_is_started_again_ends_with_the_same_bytes(
     interruption: Interruption, stage: str, seconds: float, material: Material
@@ -32,7 +32,9 @@ def test_an_interrupted_run_that_is_started_again_ends_with_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("obstacle", "stage"), [(storage.FULL_DISK, "generate"), (storage.LIMITED_FILES, "train")], ids=str
+    ("obstacle", "stage"),
+    [(storage.FULL_DISK, "train"), (storage.LIMITED_FILES, "evaluate")],
+    ids=["full disk", "limit on file size"],
 )
 def test_a_stage_that_cannot_write_prints_one_error_and_the_next_run_ends_with_the_same_bytes(
     obstacle: storage.Obstacle, stage: str, material: Material
