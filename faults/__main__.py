@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
-from faults import document, interruptions, repetition, storage
+from faults import damage, document, interruptions, repetition, storage
 from faults.material import Material, prepared
 from faults.outcome import Outcome, Part
 from vae.base import command
@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 PARTS: dict[str, Part] = {
     "interruptions": interruptions.outcomes,
     "storage": storage.outcomes,
+    "damage": damage.outcomes,
     "repetition": repetition.outcomes,
 }
 CASES = 20

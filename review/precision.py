@@ -28,9 +28,10 @@ from math import floor, hypot, isfinite, log10, sqrt
 from pathlib import Path
 from typing import NamedTuple
 
-from review.revisions import Revision, RevisionError, recorded_outputs
+from review.revisions import Revision, RevisionError, recorded_hash
 from stages import paths
 from vae.base.errors import shortened
+from vae.base.yaml12 import YAMLError
 
 SIGNIFICANT = 2.0  # standard errors; chance alone goes that far in one direction in one of 44 comparisons
 
@@ -137,8 +138,15 @@ def group_means(revision: Revision, stage: str) -> Groups | None:
 
 def _same_output(base: Revision, head: Revision, path: Path) -> bool:
     """Whether both revisions have the same file, by its hashes in ``dvc.lock``."""
-    before, after = (recorded_outputs(run.read("dvc.lock") or b"").get(path.as_posix()) for run in (base, head))
+    before, after = (_hash_at(revision, path.as_posix()) for revision in (base, head))
     return before is not None and before == after
+
+
+def _hash_at(revision: Revision, path: str) -> str | None:
+    try:
+        return recorded_hash(revision.read("dvc.lock") or b"", path)
+    except YAMLError as error:
+        raise RevisionError(f"dvc.lock at {revision.name}: {error}; run dvc repro there") from error
 
 
 @cache  # each metric asks again

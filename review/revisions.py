@@ -83,7 +83,7 @@ class RecordedFiles:
         except FileNotFoundError:
             return {}
         except YAMLError as error:
-            raise RevisionError(f"dvc.lock at {self.name}: damaged ({error}); git checkout dvc.lock") from error
+            raise RevisionError(f"dvc.lock at {self.name}: {error}; run dvc repro there") from error
 
     def read_bytes(self, path: str) -> bytes:
         """The content of a file.
@@ -255,10 +255,27 @@ def recorded_outputs(lock: bytes) -> Mapping[str, str]:
     Raises:
         YAMLError: it is damaged.
     """
+    return dict(_recorded(lock, "outs"))
+
+
+@cache
+def recorded_hash(lock: bytes, path: str) -> str | None:
+    """The hash of a file in a ``dvc.lock``, where a stage writes it and where others read it; None if there is none.
+
+    Raises:
+        YAMLError: the lock is damaged, or has several hashes of the file.
+    """
+    found = {hash_ for kind in ("outs", "deps") for name, hash_ in _recorded(lock, kind) if name == path}
+    if len(found) > 1:
+        raise YAMLError(f"it has two hashes of {path}, so it is damaged, or a stage has not run since")
+    return next(iter(found), None)
+
+
+def _recorded(lock: bytes, kind: str) -> list[tuple[str, str]]:
+    """Path and hash of all ``outs`` or ``deps`` of a ``dvc.lock``."""
     try:
-        stages = (parse_yaml(lock) or {}).get("stages", {})
-        outputs = (output for stage in stages.values() for output in stage.get("outs", []))
-        return {output["path"]: output["md5"] for output in outputs}
+        stages = ((parse_yaml(lock) or {}).get("stages") or {}).values()
+        return [(each["path"], each["md5"]) for stage in stages for each in stage.get(kind, [])]
     except (AttributeError, KeyError, TypeError) as error:
         raise YAMLError(f"not a dvc.lock: {shortened(error)}") from error
 

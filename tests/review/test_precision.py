@@ -148,3 +148,13 @@ def test_standard_errors_are_read_from_the_files_of_the_stages_and_are_no_metric
     assert standard_error(found, "generate.density") is None
     assert not any(key.endswith("_se") for key in found.metrics)
     assert not any(map(isnan, found.errors.values()))
+
+
+def test_two_hashes_of_the_test_images_in_a_dvc_lock_are_refused_in_place_of_another_standard_error() -> None:
+    base = with_groups("main", {ELBO: 24.0}, [24.0, 25.0, 26.0])
+    lock = base.files.contents["dvc.lock"]
+    other = lock.replace("outs", "deps").replace("1a2b", "1a2c").replace("prepare:", "evaluate:")
+    files = {**base.files.contents, "dvc.lock": f"{lock.removesuffix('}')}, {other.removeprefix('stages: {')}"}
+    head = revision("topic", metrics={ELBO: 23.8}, errors={ELBO: 0.5}, files=files)
+    with pytest.raises(RevisionError, match=r"dvc\.lock at topic: it has two hashes of .*; run dvc repro there"):
+        error_of_difference(ELBO, base, head)

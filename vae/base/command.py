@@ -10,7 +10,6 @@ from types import FrameType
 from vae.base.errors import VAEError
 from vae.base.terminal import printable, replace_unknown_characters
 
-LINE_BREAK = "\n"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_UNTIL_REPEATED = 5
 
@@ -36,7 +35,8 @@ def run(name: str, command: Callable[[], int | None], *, failure: int = 1, inter
     try:
         status = command() or 0
     except VAEError as error:
-        print(f"{prefix}{printable(str(error), keep=LINE_BREAK)}", file=sys.stderr)
+        message = printable(str(error), keep="\n")
+        print(f"{prefix}{message}", file=sys.stderr)
         status = failure
     except KeyboardInterrupt:
         print(f"{prefix}{interrupted}", file=sys.stderr)
