@@ -174,7 +174,7 @@ def _to_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Copy tensors to the CPU, in float64. They are copied as one, because each copy waits for the device."""
     values = torch.cat([tensor.flatten() for tensor in tensors]).cpu().double()
     parts = values.split([tensor.numel() for tensor in tensors])
-    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _batches(model: VAE, images: Tensor, batch_size: int | None) -> Iterator[tuple[slice, Tensor]]:

@@ -89,9 +89,10 @@ def largest_difference(
             weights.vector.copy_(original * scale)
             at = torch.full((), kl_weight, device=images.device)
             expected = _outcome(reference, weights, images, noise, at)
-            if all((values.abs() <= largest).all() for values in expected):
+            if torch.stack([values.abs().max() for values in expected]).max() <= largest:
                 outcome = _outcome(candidate, weights, images, noise, at)
-                differences += [_relative(*values) for values in zip(outcome, expected, strict=True)]
+                relative = [_relative(*values) for values in zip(outcome, expected, strict=True)]
+                differences.append(float(torch.stack(relative).max()))
     except RuntimeError:  # such as shapes that no longer match because the network was edited
         return torch.inf
     finally:
@@ -106,10 +107,10 @@ def _outcome(backward: Backward, weights: Weights, images: Tensor, noise: Tensor
     return [term.double() for term in (*losses, *gradients)]
 
 
-def _relative(ours: Tensor, theirs: Tensor) -> float:
-    """‖ours - theirs‖ / ‖theirs‖; infinity if ours is not finite."""
+def _relative(ours: Tensor, theirs: Tensor) -> Tensor:
+    """‖ours - theirs‖ / ‖theirs‖, 0-dimensional; infinity if ours is not finite."""
     size = theirs.norm().clamp(min=torch.finfo(torch.float32).tiny)
-    return float(((ours - theirs).norm() / size).nan_to_num(torch.inf))
+    return ((ours - theirs).norm() / size).nan_to_num(torch.inf)
 
 
 def _cost(used: Backward, refused: Backward, images: Tensor, noise: Tensor, kl_weight: Tensor) -> str:

@@ -1,7 +1,5 @@
 """Epochs compared with a plain PyTorch loop, the contents of batches, states, CUDA graphs and accelerators."""
 
-import gc
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +10,11 @@ import torch
 from torch import Tensor
 
 import vae.training.engine
+from tests.deterministic import settings_of_a_run
 from tests.settings import architecture, train_params
 from tests.weights import entries
 from vae.base.params import TrainParams
-from vae.base.runtime import CPU, configure, generator, seeded
+from vae.base.runtime import CPU, generator, seeded
 from vae.data.images import LabelledImages, PixelKind, load_images, save_images
 from vae.model.objective import Losses, training_loss
 from vae.model.vae import VAE
@@ -59,28 +58,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 EVERY_VARIANT = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 FLOAT32_SETTINGS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
-
-
-@contextmanager
-def settings_of_a_run() -> Iterator[None]:
-    """Set what ``configure`` sets for the whole process, so that bits repeat; restore it at the end."""
-    threads = torch.get_num_threads()
-    workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
-    debug_mode = torch.get_deterministic_debug_mode()
-    precision = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]  # not in the stubs
-    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    try:
-        configure()
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        if workspace is None:
-            os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
-        torch.set_deterministic_debug_mode(debug_mode)
-        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
-        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-        torch.set_flush_denormal(False)
-        gc.unfreeze()
 
 
 @contextmanager
