@@ -96,7 +96,7 @@ test: lint ## Run every check: format, lint, types, tests
 quick: lint ## Run lint, types and the fast tests, in about a minute
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m 'not slow' --quiet -rNfE
 
-coverage: $(READY) ## Run all tests and list uncovered lines of vae, stages and review; fail below 95 %
+coverage: $(READY) ## Run all tests and list uncovered lines of the packages; fail below 95 %
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --quiet --cov --cov-report term-missing:skip-covered
 
 lint: $(READY) ## Check format, style and types

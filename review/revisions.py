@@ -215,7 +215,9 @@ def _files(name: str, project: Path) -> Any:
     except (RevError, SCMError) as error:
         advice = "see git branch --all, git tag and dvc exp list"
         if (project / ".git/shallow").exists():
-            advice = f"this clone is shallow: git fetch --unshallow, and for a branch git fetch origin {name}:{name}"
+            advice = (
+                "this clone is shallow: git fetch --unshallow gets its history, git fetch origin NAME:NAME a branch"
+            )
         raise RevisionError(f"{name}: no such revision or experiment; {advice}") from error
     except DvcException as error:
         raise RevisionError(f"{project.resolve()}: not a DVC project, or a damaged one: {error}") from error

@@ -3,6 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.exit(
-    f"Run a stage as a module, in the project's folder: cd '{Path(__file__).parents[1]}', then python -m stages.train"
-)
+stage, project = Path(sys.argv[0]).stem, Path(__file__).parents[1]
+sys.exit(f"{stage}: run it as a module in the project's folder: cd '{project}', then python -m stages.{stage}")

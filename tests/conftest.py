@@ -24,6 +24,7 @@ SLOW_FILES = (
     "tests/stages/test_entry.py",
     "tests/stages/test_interruption.py",
     "tests/test_makefile.py",
+    "tests/workspace/",
 )
 
 

@@ -1,6 +1,8 @@
 """The make targets for reviews, called as a user or a workflow calls them."""
 
+import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,58 @@ def test_verify_fails_after_a_change_that_was_not_reproduced(checkout: Project, 
         file.write_bytes(file.read_bytes() + b"\n")
     output = make(checkout, "verify", status=2)
     assert "dvc.lock is not up to date: run make repro and commit the changes." in output
+
+
+def test_make_repro_removes_what_a_killed_dvc_process_left_and_make_back_restores_lost_results(
+    workspace: Project,
+) -> None:
+    (workspace.folder / ".venv").symlink_to(sys.prefix)
+    (workspace.folder / ".dvc/tmp/rwlock").write_text('{"read": {"/some/wh')
+    printed = make(workspace, "repro")
+    assert ".dvc/tmp/rwlock is cut off or damaged: removed" in printed
+    assert "Data and pipelines are up to date." in printed
+    for name in ("models/vae.safetensors", "metrics/embed.json"):
+        (workspace.folder / name).unlink()
+    printed = make(workspace, "back")
+    assert "1 file restored from Git: metrics/embed.json" in printed
+    assert "1 file restored from DVC's cache: models/vae.safetensors" in printed
+    assert "up to date" in workspace.dvc("status")
+
+
+@pytest.fixture
+def linked(clone: Project) -> Project:
+    """A clone whose .venv is a link to another clone's, set up earlier with the same requirements.txt."""
+    environment = clone.folder.with_name("environment")
+    environment.mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (environment / name).symlink_to(Path(sys.prefix) / name)
+    shutil.copy(clone.folder / "requirements.txt", environment / ".ready")
+    os.utime(environment / ".ready", (0, 0))
+    (clone.folder / ".venv").symlink_to(environment)
+    return clone
+
+
+def test_an_environment_that_was_set_up_with_the_same_requirements_is_used_as_it_is(linked: Project) -> None:
+    environment = {"PYTHON": "python-must-not-be-called"}
+    assert linked.run("make", "--no-print-directory", "env", env=environment) == ""
+    assert linked.dvc("config", "--local", "plots.html_template") == "../.venv/share/vae/plots.html\n"
+    assert "Nothing to be done" in linked.run("make", "--no-print-directory", "env")
+
+
+def test_a_link_to_an_environment_with_other_requirements_is_refused_and_left_as_it_is(linked: Project) -> None:
+    ready = linked.folder / ".venv/.ready"
+    ready.write_text("other requirements")
+    os.utime(ready, (0, 0))
+    printed = linked.run("make", "--no-print-directory", "env", status=2)
+    assert f".venv is a link to {linked.folder.with_name('environment')}, which was set up with another" in printed
+    assert ready.read_text() == "other requirements"
+
+
+def test_the_template_of_plots_is_optional(linked: Project) -> None:
+    (linked.folder / ".venv/share").write_text("a file in the place of the folder")
+    printed = linked.run("make", "--no-print-directory", "env")
+    assert "plots.html: cannot be written" in printed
+    assert "The pages of dvc plots will load Vega from the web." in printed
 
 
 def test_make_gate_takes_a_base_a_head_a_metric_and_a_limit(checkout: Project) -> None:

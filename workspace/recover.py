@@ -160,4 +160,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.run("", main)
+    command.run("", main, failure=2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from review.charts import vega_scripts
 from review.plots_page import template
-from tests.projects import Project
+from tests.projects import ROOT, Project
 
 
 def test_the_template_has_one_placeholder_for_plots_and_none_for_scripts_of_dvc() -> None:
@@ -44,6 +44,27 @@ def test_the_command_writes_the_same_template_every_time(project: Project, tmp_p
     path = tmp_path / "share/vae/plots.html"
     project.run(sys.executable, "-m", "review.plots_page", str(path), env={"PYTHONHASHSEED": "7"})
     assert path.read_text() == template()
+
+
+def test_in_a_folder_with_letters_outside_ascii_dvc_uses_the_template_of_this_clone(tmp_path: Path) -> None:
+    clone = Project(tmp_path / "ü é 中")
+    (clone.folder / ".dvc").mkdir(parents=True)
+    environment = {"PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    clone.run("git", "init", "--quiet")
+    for _ in range(2):
+        clone.run(sys.executable, "-m", "review.plots_page", ".venv/share/vae/plots.html", env=environment)
+    assert clone.dvc("config", "--local", "plots.html_template") == "../.venv/share/vae/plots.html\n"
+    assert (clone.folder / ".dvc/../.venv/share/vae/plots.html").read_text(encoding="utf-8") == template()
+
+
+def test_a_damaged_configuration_of_dvc_is_named(tmp_path: Path) -> None:
+    clone = Project(tmp_path)
+    (clone.folder / ".dvc").mkdir()
+    (clone.folder / ".dvc/config.local").write_text("[plots")
+    printed = clone.run(
+        sys.executable, "-m", "review.plots_page", "plots.html", env={"PYTHONPATH": str(ROOT)}, status=2
+    )
+    assert ".dvc/config.local: plots.html cannot be set as the template of plots" in printed
 
 
 def test_the_command_names_a_file_that_it_cannot_write(project: Project, tmp_path: Path) -> None:

@@ -95,6 +95,26 @@ def test_an_unknown_revision_is_an_error_that_says_where_to_look(clone: Project)
         load_revision("nowhere", clone.folder)
 
 
+def test_an_unknown_revision_of_a_shallow_clone_is_an_error_with_commands_that_fetch_it(
+    reproduced: Project, tmp_path: Path
+) -> None:
+    """The error is raised in a process of its own, because DVC leaves files open when a revision is unknown."""
+    origin, shallow = Project(tmp_path / "origin"), Project(tmp_path / "shallow")
+    reproduced.run("git", "clone", "--quiet", str(reproduced.folder), str(origin.folder))
+    origin.run("git", "branch", "topic", "HEAD~1")
+    origin.run("git", "clone", "--quiet", "--depth=1", f"file://{origin.folder}", str(shallow.folder))
+    for name in ("HEAD~1", "topic"):
+        printed = shallow.run(sys.executable, "-m", "review.gate", name, status=2)
+        assert printed == (
+            f"{name}: no such revision or experiment; this clone is shallow: git fetch --unshallow gets its history, "
+            "git fetch origin NAME:NAME a branch\n"
+        )
+    shallow.run("git", "fetch", "--quiet", "--unshallow")
+    shallow.run("git", "fetch", "--quiet", "origin", "topic:topic")
+    for name in ("HEAD~1", "topic"):
+        load_revision(name, shallow.folder)
+
+
 def test_loading_a_revision_outside_a_project_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RevisionError):
         load_revision(WORKSPACE, tmp_path)

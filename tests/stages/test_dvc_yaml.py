@@ -82,6 +82,7 @@ def test_every_module_of_the_library_and_the_stages_is_imported_by_a_stage() -> 
     every_file = {
         path.relative_to(ROOT).as_posix() for folder in ("stages", "vae") for path in (ROOT / folder).rglob("*.py")
     }
+    every_file.remove("stages/stages.py")  # imported only by a stage that is started as a file, which it refuses
     assert every_file == set().union(*(imported_files(f"stages.{name}") for name in STAGES))
 
 

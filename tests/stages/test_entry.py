@@ -18,7 +18,7 @@ import stages.generate
 import stages.prepare
 import stages.train
 from stages import INTERRUPTED, entry
-from tests.projects import Project
+from tests.projects import ROOT, Project
 from vae.base.params import Params
 from vae.data.images import LabelledImages, save_images
 
@@ -206,6 +206,20 @@ def test_training_does_not_import_the_compiler_of_torch(workspace: Project) -> N
         "print([name for name in ('torch._dynamo', 'torch._inductor') if name in sys.modules])"
     )
     assert workspace.run("python", "-c", script).splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [(["-m", "stages.train"], str(ROOT)), ([str(ROOT / "stages/train.py")], "")],
+    ids=["as a module", "as a file"],
+)
+def test_a_stage_that_is_started_in_another_folder_says_where_to_start_it(
+    command: list[str], path: str, tmp_path: Path
+) -> None:
+    printed = Project(tmp_path).run(sys.executable, *command, env={"PYTHONPATH": path}, status=1)
+    assert printed.startswith("train: ")
+    assert printed.endswith(f"cd '{ROOT}', then python -m stages.train\n")
+    assert printed.count("\n") == 1
 
 
 def test_a_stage_on_an_ascii_terminal_succeeds_and_prints_question_marks_for_other_characters(project: Project) -> None:
