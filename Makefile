@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env install repro back mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench calibration faults umap lock clean-env
+.PHONY: help env install repro back mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench gpu calibration faults umap lock clean-env
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ format: $(READY) ## Format the code and fix what the linter can
 
 bench: $(READY) ## Measure speed and memory; write benchmarks/results.json
 	$(BIN)/python -m benchmarks
+
+gpu: $(READY) ## On a machine with a CUDA device: tests, bench and MNIST in half an hour; write gpu/
+	@$(BIN)/python -m benchmarks.gpu
 
 # Needs the archives of MNIST, in the download folder or by download. Takes twelve minutes on one core.
 calibration: $(READY) ## Check the verdicts on data and models made worse step by step; write docs/calibration.md

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.deterministic import settings_of_a_run
-from tests.pretended_device import DeviceRuleError, Waits, pretended_cuda
+from tests.pretended_device import DEVICES, DeviceRuleError, Waits, pretended_cuda
 from vae.training.cuda_graphs import CapturedFunction
 
 CUDA = "cuda:0"
@@ -200,8 +200,9 @@ class TestGraphs:
             CapturedFunction(work, on_cuda(3))
 
 
-def test_outside_the_block_there_is_no_device() -> None:
+def test_after_the_block_pytorch_is_as_it_was() -> None:
+    own = (torch.cuda.graph, torch.cuda.CUDAGraph, torch.Generator, torch.autocast, torch.accelerator.device_count)
     with pretended_cuda():
-        pass
-    assert not torch.cuda.is_available()
-    assert torch.ones(2).to("cpu").device.type == "cpu"
+        assert torch.accelerator.device_count() == DEVICES
+    now = (torch.cuda.graph, torch.cuda.CUDAGraph, torch.Generator, torch.autocast, torch.accelerator.device_count)
+    assert now == own

@@ -163,3 +163,19 @@ def test_every_stage_runs_on_cuda_to_the_end_and_writes_the_bytes_of_the_cpu(
     assert on_cuda.keys() == on_cpu.keys()
     assert len(on_cuda) > 30
     assert [name for name in on_cpu if on_cuda[name] != on_cpu[name]] == []
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+
+
+@needs_cuda
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_stage_runs_to_the_end_on_a_cuda_device_and_writes_the_same_bytes_twice(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe_pictures(monkeypatch)
+    monkeypatch.setattr("vae.training.engine.fits", lambda *_: case.fits)
+    first, again = (run(case, "cuda", tmp_path / name, monkeypatch) for name in ("first", "again"))
+    assert first.keys() == again.keys()
+    assert [name for name in first if first[name] != again[name]] == []

@@ -110,7 +110,8 @@ def _outcome(backward: Backward, weights: Weights, images: Tensor, noise: Tensor
 def _relative(ours: Tensor, theirs: Tensor) -> Tensor:
     """‖ours - theirs‖ / ‖theirs‖, 0-dimensional; infinity if ours is not finite."""
     size = theirs.norm().clamp(min=torch.finfo(torch.float32).tiny)
-    return ((ours - theirs).norm() / size).nan_to_num(torch.inf)
+    difference: Tensor = (ours - theirs).norm() / size
+    return difference.nan_to_num(torch.inf)
 
 
 def _cost(used: Backward, refused: Backward, images: Tensor, noise: Tensor, kl_weight: Tensor) -> str:
