@@ -4,6 +4,7 @@ Harmless is what ends with the same result as without the damage, or what makes 
 """
 
 import logging
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, product
@@ -147,14 +148,16 @@ def read_with(
         except VAEError as error:
             return Outcome(reading.fault, way, "refused", unclear(str(error), name))
         except Exception as error:  # what a user would see as a traceback
-            return Outcome(reading.fault, way, "a traceback", f"{name}, {error!r}; kept in {material.keep(project)}")
+            return Outcome(
+                reading.fault, way, "a traceback", f"{name}: {error!r}; kept as {kept(material, project, name)}"
+            )
         if repr(found) == expected[name]:
             return Outcome(reading.fault, way, "the same result")
         if found is None:
             return Outcome(reading.fault, way, "ignored: the run starts from the beginning")
         if reading.is_source and project.run("git", "status", "--porcelain", "--", name):
             return Outcome(reading.fault, way, "read as an edit, which Git shows")
-        return Outcome(reading.fault, way, "another result", f"{name}; kept in {material.keep(project)}")
+        return Outcome(reading.fault, way, "another result", f"{name}: kept as {kept(material, project, name)}")
 
 
 def run_with(material: Material, running_: Running, way: str, random: Random) -> Outcome:
@@ -211,6 +214,15 @@ def other_changes(project: Project, material: Material, name: str, broken: bytes
         return f"{name} changed"
     path.write_bytes(material.undisturbed.read(name))
     return difference(project, material.undisturbed)
+
+
+def kept(material: Material, project: Project, name: str) -> Path:
+    """A copy of a damaged file, to look at."""
+    content = project.read(name)
+    copy = material.folder / f"damaged-{zlib.crc32(content):08x}-{Path(name).name}"
+    copy.parent.mkdir(exist_ok=True)
+    copy.write_bytes(content)
+    return copy
 
 
 @contextmanager

@@ -35,12 +35,13 @@ function addChart(json) {
   }
 }
 
-// Adds a picture, as a link to its full size. DVC writes pictures to a folder beside the page, with a path that may
+// Adds a picture, as a link to its full size unless it is an SVG, whose scripts would run there. DVC writes pictures to a folder beside the page, with a path that may
 // contain characters that mean something in a URL.
 function addPicture(card, path, name, revision) {
   const address = path.startsWith("data:image") ? path : path.split(/[/\\]/).map(encodeURIComponent).join("/");
   const picture = element("img", { src: address, alt: `${name}, ${revision}` });
-  card.append(element("figure", {}, element("p", { textContent: revision }), element("a", { href: address }, picture)));
+  const shown = /\.svg$/i.test(path) ? picture : element("a", { href: address }, picture);
+  card.append(element("figure", {}, element("p", { textContent: revision }), shown));
 }
 
 document.addEventListener("DOMContentLoaded", () => {

@@ -58,7 +58,7 @@ class Checkpoint:
             return _read(self.path.read_bytes(), self.path.stem)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
             reason = getattr(error, "strerror", None) or error
             log.warning("%s: cannot resume from this state (%s); starting from the beginning", self.path, reason)
             return None
