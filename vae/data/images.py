@@ -151,7 +151,7 @@ def load_images(path: Path) -> LabelledImages:
         images, labels = tensors["images"], tensors["labels"]
         class_names, kind = tuple(description["class_names"]), PixelKind(description["pixels"])
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file; run dvc repro, or dvc pull, to get it") from error
+        raise DatasetError(f"{path}: no such file; run dvc repro prepare, or dvc pull, to get it") from error
     except (DamagedFileError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"{path}: damaged, or not prepared data of this version ({shortened(error)}); delete it and run dvc repro"
