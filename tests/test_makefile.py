@@ -67,7 +67,7 @@ def test_make_repro_removes_what_a_killed_dvc_process_left_and_make_back_restore
 
 @pytest.fixture
 def linked(clone: Project) -> Project:
-    """A clone whose .venv is a link to another clone's, set up earlier with the same requirements.txt."""
+    """A clone whose .venv is a link to an older environment that was set up with the same requirements.txt."""
     environment = clone.folder.with_name("environment")
     environment.mkdir()
     for name in ("bin", "lib", "pyvenv.cfg"):
