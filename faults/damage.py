@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from faults.material import CHECKPOINTS, Material, difference
 from faults.outcome import Outcome
-from faults.processes import DEADLINE, running
+from faults.processes import DEADLINE, Run
 from faults.project import Project
 from faults.reading import (
     CLASSIFIER,
@@ -166,7 +166,7 @@ def run_with(material: Material, running_: Running, way: str, random: Random) ->
         name = random.choice(running_.names)
         damage(project, name, way, random)
         broken = project.read(name)
-        with running(project, *running_.command(name)) as run:
+        with Run(project, *running_.command(name)) as run:
             status = run.process.wait(DEADLINE)
             result, wrong = "the same bytes", ""
             if status != 0:
@@ -184,14 +184,14 @@ def resume_with(material: Material, way: str, random: Random) -> Outcome:
     fault = "saved state of a training run, and dvc repro"
     with material.workspace(material.clone) as project:
         folder = project.folder / CHECKPOINTS
-        with running(project, "dvc", "repro", "train") as run:
+        with Run(project, "dvc", "repro", "train") as run:
             run.wait_for(lambda: any(folder.glob("*.state")))
             run.kill()
         states = list(folder.glob("*.state"))
         for path in states:
             damage(project, path.relative_to(project.folder).as_posix(), way, random)
         (project.folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # SIGKILL may cut it off
-        with running(project, "dvc", "repro") as again:
+        with Run(project, "dvc", "repro") as again:
             wrong = "failed" if again.process.wait(DEADLINE) else difference(project, material.undisturbed)
             if not states:
                 return Outcome(fault, way, "no state was saved", wrong)
