@@ -1,4 +1,5 @@
 import gc
+import gzip
 import re
 import socket
 import tempfile
@@ -368,6 +369,26 @@ class TestBadMirrors:
             mnist.load("mnist")
         assert contents(home) == in_raw({name: SMALL[name] for name in (TRAIN_IMAGES, TRAIN_LABELS)})
         assert contents(scratch) == {}
+
+    def test_an_archive_with_another_checksum_is_never_decompressed_whatever_it_contains(
+        self, monkeypatch: pytest.MonkeyPatch, serve: Serve, home: Path
+    ) -> None:
+        """A bomb in the download folder, and one on the mirror: a header of terabytes, and zeros."""
+        header = bytes([0, 0, 8, 3]) + b"\xff" * 12
+        bomb = gzip.compress(header + bytes(2**26), compresslevel=1)
+        openers: dict[str, Callable[..., Any]] = torchvision.datasets.utils._COMPRESSED_FILE_OPENERS
+        opened = []
+
+        def noted(path: str, mode: str) -> Any:
+            opened.append(Path(path).name)
+            return gzip.open(path, mode)
+
+        monkeypatch.setitem(openers, ".gz", noted)
+        use_small(monkeypatch, serve({**SMALL, TEST_IMAGES: bomb}).url)
+        fill(home / "MNIST" / "raw", {TRAIN_IMAGES: bomb})
+        with pytest.raises(DatasetError, match=f"{TRAIN_IMAGES}: damaged, its checksum is wrong"):
+            mnist.load("mnist")
+        assert opened == [TRAIN_IMAGES, TRAIN_LABELS]  # those that the mirror had in order
 
 
 class TestErrorMessage:
