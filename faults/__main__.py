@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ def _main() -> int:
             print(f"\n{tables[name]}\n", flush=True)
     finally:
         if not wrong:
+            signal.alarm(0)  # command.run would repeat the signal, and end the deletion
             shutil.rmtree(folder)
     if arguments.write:
         _write(tables)
