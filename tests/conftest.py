@@ -17,6 +17,8 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
 # Tests that use DVC, separate processes or a browser. `make quick` skips them, and all tests that are marked as slow.
 SLOW_FIXTURES = {"project", "reproduced", "workspace", "clone", "browser", "prepared_project"}
 SLOW_FILES = (
@@ -46,16 +48,19 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with small parameters, reproduced and committed. Tests must not change it."""
+    """A copy of the project with small parameters, reproduced and committed. Tests must not change it.
+
+    It is reproduced in a path with a space and in an ASCII locale, so that all stages are tested in these surroundings.
+    """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # shared by all workers
         folder = folder.parent
     with FileLock(folder / "reproduced.lock"):
         copy = Project(folder / "reproduced" / "project")
         if not copy.folder.exists():
-            unfinished = copy_project(folder / "unfinished")
+            unfinished = copy_project(folder / "un finished")
             unfinished.set(SMALL)
-            unfinished.dvc("repro")
+            unfinished.run("dvc", "repro", env=ASCII_LOCALE)
             unfinished.commit("Reproduced with small parameters")
             copy.folder.parent.mkdir()
             unfinished.folder.rename(copy.folder)
