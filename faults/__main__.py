@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
-from faults import damage, document, interruptions, repetition, storage
+from faults import damage, document, interruptions, machines, repetition, storage
 from faults.material import Material, prepared
 from faults.outcome import Outcome, Part
 from vae.base import command
@@ -21,6 +21,7 @@ PARTS: dict[str, Part] = {
     "storage": storage.outcomes,
     "damage": damage.outcomes,
     "repetition": repetition.outcomes,
+    "machines": machines.outcomes,
 }
 CASES = 20
 

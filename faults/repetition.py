@@ -30,7 +30,8 @@ STAGES = ("train", "generate")
 
 # The threads are those that the stages choose.
 CHOSEN_BY_STAGES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "MKL_CBWR")
-COMMAND = ("env", *(word for name in CHOSEN_BY_STAGES for word in ("-u", name)), "python", "-m")
+ALL_THREADS = "VAE_SAME_BYTES=0"  # the digits would be computed with one
+COMMAND = ("env", *(word for name in CHOSEN_BY_STAGES for word in ("-u", name)), ALL_THREADS, "python", "-m")
 
 BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
 

@@ -1,0 +1,80 @@
+"""Other processors are imitated well enough to change bytes, and the pinned instructions keep them the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from faults import machines
+from faults.material import OUTPUTS, Material
+from faults.outcome import Outcome
+from tests.projects import Project
+
+PRODUCT = """
+import hashlib, torch
+from vae.base import runtime
+from vae.base.runtime import generator
+torch.set_num_threads(1)
+random = generator(0, "matrices")
+values = torch.rand(1000, 300, generator=random, dtype=torch.float64)
+print("bytes", hashlib.md5((values @ values.T).numpy().tobytes() + torch.exp(values).numpy().tobytes()).hexdigest())
+print("instructions", torch.backends.cpu.get_cpu_capability())
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that imitates processors."""
+    try:
+        return machines.compiled(tmp_path_factory.mktemp("library"))
+    except machines.NoImitationError as error:
+        pytest.skip(str(error))
+
+
+def test_stages_write_the_same_bytes_on_a_processor_of_another_maker_and_with_another_number_of_threads(
+    library: Path, workspace: Project
+) -> None:
+    expected = workspace.files(*OUTPUTS)
+    outcome = machines.outcome(workspace, expected, machines.environment(library, "zen2", 4), "zen2", 4)
+    assert outcome == Outcome("AMD Zen 2, AVX2", "OMP_NUM_THREADS=4", "the same bytes")
+
+
+def test_without_pinned_instructions_processors_round_differently(library: Path, project: Project) -> None:
+    """Else the test above could not fail."""
+    printed = {
+        processor: project.run("python", "-c", PRODUCT, env=machines.environment(library, processor, 1))
+        for processor in ("haswell", "zen2")
+    }
+    found = {processor: dict(re.findall(r"(\w+) (\w+)", text)) for processor, text in printed.items()}
+    assert {each["instructions"] for each in found.values()} == {"AVX2"}
+    assert len({each["bytes"] for each in found.values()}) == 2
+
+
+def test_another_file_and_a_missing_file_are_found(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "written", lambda *_: {"metrics/train.json": b"1", "models/vae.safetensors": b"2"})
+    expected = {"metrics/train.json": b"1", "models/vae.safetensors": b"3", "models/history.json": b"4"}
+    outcome = machines.outcome(workspace, expected, {}, "", 2)
+    assert outcome.result == "other bytes"
+    assert outcome.wrong == "models/history.json, models/vae.safetensors"
+
+
+def test_cases_cover_every_processor_with_every_number_of_threads(
+    tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "compiled", lambda folder: folder)
+    monkeypatch.setattr(machines, "copy_project", lambda _: project)
+    monkeypatch.setattr(machines, "written", lambda *_: {})
+    monkeypatch.setattr(machines, "features", lambda: {"avx512f"})
+    found = [(each.fault, each.place) for each in machines.outcomes(Material(tmp_path, project, project), 24)]
+    assert len(set(found)) == 24
+
+
+def test_avx512_is_not_imitated_where_there_is_none(
+    tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "compiled", lambda folder: folder)
+    monkeypatch.setattr(machines, "copy_project", lambda _: project)
+    monkeypatch.setattr(machines, "written", lambda *_: {})
+    monkeypatch.setattr(machines, "features", lambda: {"avx2"})
+    faults = {each.fault for each in machines.outcomes(Material(tmp_path, project, project), 24)}
+    assert faults == {machines.ITSELF, *machines.WITH_AVX2.values()}
