@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.processes import ROOT
+from stages.results import flattened
 from vae.base import command, runtime
 from vae.base.artifacts import write_bytes, write_json
 from vae.base.errors import VAEError
@@ -191,7 +192,7 @@ def _metrics(folder: Path) -> list[str]:
     return [
         f"| {path.stem}.{name} | {value} |"
         for path in sorted(folder.glob("*.json"))
-        for name, value in json.loads(_read(path)).items()
+        for name, value in flattened(json.loads(_read(path)))
     ]
 
 

@@ -87,7 +87,7 @@ def test_a_part_that_takes_too_long_is_stopped_with_everything_that_it_started(
 def test_the_report_has_the_card_each_outcome_tables_metrics_and_the_logs_of_failures(tmp_path: Path) -> None:
     metrics = tmp_path / "mnist" / "metrics"
     metrics.mkdir(parents=True)
-    (metrics / "evaluate.json").write_text(json.dumps({"negative_elbo": 99.5}))
+    (metrics / "evaluate.json").write_text(json.dumps({"test": {"negative_elbo": 99.5}}))
     (tmp_path / "benchmarks.log").write_text("training: 2 of 2 goals met\n\n| what | measured |\n| epoch | 0.02 s |\n")
     (tmp_path / "fails.log").write_text("many words\nwhat went wrong\n")
     text = report(CARD, [Result(WORKS, 0, 61.4), Result(FAILS, 3, 2.0)], tmp_path)
@@ -98,7 +98,7 @@ def test_the_report_has_the_card_each_outcome_tables_metrics_and_the_logs_of_fai
         "| works | passed | 61 | [works.log](works.log) |",
         "| fails | status 3 | 2 | [fails.log](fails.log) |",
         "| epoch | 0.02 s |",
-        "| evaluate.negative_elbo | 99.5 |",
+        "| evaluate.test.negative_elbo | 99.5 |",
         "## fails: status 3",
         "what went wrong",
     ):
