@@ -1,5 +1,6 @@
 """``dvc repro`` is stopped at random moments and started again: it ends with the bytes of an undisturbed run."""
 
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +12,8 @@ from faults.outcome import Outcome
 from faults.processes import DEADLINE, Run
 from faults.project import Project
 
-# DVC rewrites two of its files in place, so SIGKILL may leave them cut off; what it says then, and the repair.
-REPAIRS = {
-    "Unable to read RWLock-file": ("DVC's .dvc/tmp/rwlock was cut off; removed, then ", ("rm", ".dvc/tmp/rwlock")),
-    "'./dvc.lock' validation failed": ("DVC's dvc.lock was cut off; restored, then ", ("git", "checkout", "dvc.lock")),
-    "unable to read: 'dvc.lock'": ("DVC's dvc.lock was cut off; restored, then ", ("git", "checkout", "dvc.lock")),
-}
+# DVC rewrites .dvc/tmp/rwlock and dvc.lock in place, so SIGKILL may leave them cut off. `make repro` then recovers.
+RECOVERY = ("python", "-m", "workspace.recover")
 SECONDS_TO_END = 15  # after Ctrl-C or SIGTERM, on a busy machine
 
 
@@ -109,10 +106,9 @@ def outcome(material: Material, interruption: Interruption, stage: str, seconds:
 
 
 def run_again(project: Project) -> tuple[str, subprocess.CompletedProcess[str]]:
-    """Run DVC, and once more after a repair if a file stops it that it left half-written when it was killed."""
+    """Run DVC, and once more after the recovery of ``make repro`` if DVC refuses to run."""
     run = project.attempt("dvc", "repro")
-    for complaint, (words, command) in REPAIRS.items():
-        if run.returncode and complaint in run.stdout:
-            project.run(*command)
-            return words, project.attempt("dvc", "repro")
-    return "", run
+    if run.returncode == 0:
+        return "", run
+    recovered = re.findall(r"^  (.+?):", project.attempt(*RECOVERY).stdout, re.MULTILINE)
+    return f"{', '.join(recovered)}; recovered, then " if recovered else "", project.attempt("dvc", "repro")

@@ -13,9 +13,12 @@ from typing import NamedTuple
 
 from vae.base import command
 from vae.base.errors import VAEError
+from vae.base.yaml12 import YAMLError, parse_yaml
 from workspace.git import GitError, git, worktrees
 from workspace.processes import stages_without_dvc, using_dvc
 
+RESULTS = "dvc.lock"  # which results the stages had; DVC rewrites it in place
+CONFLICT = b"<<<<<<<"
 LOCKS = (".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock")  # which process reads and writes which files
 HARD_LINKED_LOCKS = (".dvc/tmp/lock", ".dvc/tmp/rwlock.lock", ".dvc/tmp/exps/rwlock.lock")
 COPIES = (".dvc/tmp/exps", ".dvc/tmp/exps/standalone")  # where DVC keeps the copies in which experiments run
@@ -82,6 +85,7 @@ def leftovers(project: Path) -> Iterator[Leftover]:
         lock = project / name
         if lock.exists() and lock.stat().st_nlink > 1:  # with core.hardlink_lock, a lock is held while the file exists
             yield Leftover(f"{name} is held by a process that was killed", "removed", True, lock.unlink)
+    yield from cut_off_results(project)
     yield from detached_heads(project)
     copies = [copy for folder in COPIES for copy in sorted((project / folder).glob("tmp*")) if copy.is_dir()]
     if copies:
@@ -99,6 +103,30 @@ def stale(lock: Path) -> str | None:
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return "is cut off or damaged"
     return "names a process that was killed" if names_processes else None
+
+
+def cut_off_results(project: Path) -> Iterator[Leftover]:
+    """Yield dvc.lock if its end is missing and a commit has it. A merge conflict in it is left to the user."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid  # type: ignore[import-untyped]
+
+    path = project / RESULTS
+    try:
+        content = path.read_bytes()
+        if CONFLICT in content or not git(project, "ls-tree", "--name-only", "HEAD", RESULTS):
+            return
+        COMPILED_LOCKFILE_SCHEMA(parse_yaml(content))
+    except (OSError, GitError):
+        return
+    except (YAMLError, Invalid):
+        what = f"{RESULTS} is cut off or damaged"
+        done = "restored from Git (DVC runs stages again whose newer results it recorded)"
+        yield Leftover(what, done, True, lambda: restore_results(project))
+
+
+def restore_results(project: Path) -> None:
+    """Restore the committed dvc.lock."""
+    git(project, "restore", "--source=HEAD", "--staged", "--worktree", RESULTS)
 
 
 def detached_heads(project: Path) -> Iterator[Leftover]:

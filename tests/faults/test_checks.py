@@ -102,10 +102,10 @@ def test_a_run_has_to_fail_with_one_error_and_no_traceback(
 @pytest.mark.parametrize(
     ("name", "content"), [(".dvc/tmp/rwlock", b""), (".dvc/tmp/rwlock", b'{"read": {"/a'), ("dvc.lock", b"")]
 )
-def test_a_file_that_dvc_left_cut_off_is_repaired_and_named(name: str, content: bytes, workspace: Project) -> None:
+def test_a_file_that_dvc_left_cut_off_is_recovered_and_named(name: str, content: bytes, workspace: Project) -> None:
     expected = workspace.read("dvc.lock")
     (workspace.folder / name).write_bytes(content)
     repaired, run = run_again(workspace)
     assert run.returncode == 0
-    assert f"{name} was cut off" in repaired
+    assert f"{name} is cut off" in repaired
     assert workspace.read("dvc.lock") == expected

@@ -16,6 +16,7 @@ from workspace.processes import dvc_command, stage_command
 from workspace.recover import RecoveryError, recover, stale
 
 RWLOCK = ".dvc/tmp/rwlock"
+RESTORED = "restored from Git (DVC runs stages again whose newer results it recorded)"
 CUT_OFF = '{"read": {"/some/where/params.yaml": [{"pid": 12'
 
 
@@ -69,6 +70,25 @@ def test_a_file_of_locks_with_the_number_of_another_live_process_is_removed(smal
     )
     assert "is busy" in small.dvc("repro", "--force", status=255)
     assert recovered(small) == [f"{RWLOCK} names a process that was killed: removed"]
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.6, 0.9])
+def test_a_dvc_lock_that_was_cut_off_is_restored_from_git_if_dvc_refuses_it(small: Project, share: float) -> None:
+    committed = small.read("dvc.lock")
+    (small.folder / "dvc.lock").write_bytes(committed[: int(share * len(committed))])
+    refused = small.attempt("dvc", "status").returncode != 0
+    restored = [f"dvc.lock is cut off or damaged: {RESTORED}"]
+    assert recovered(small) == (restored if refused else [])
+    assert refused == (small.read("dvc.lock") == committed)
+    small.dvc("repro")
+    assert small.read("dvc.lock") == committed
+
+
+def test_a_dvc_lock_with_a_merge_conflict_is_left_to_the_user(small: Project) -> None:
+    conflict = b"<<<<<<< HEAD\n" + small.read("dvc.lock")
+    (small.folder / "dvc.lock").write_bytes(conflict)
+    assert recovered(small) == []
+    assert small.read("dvc.lock") == conflict
 
 
 def test_hard_linked_locks_of_a_killed_process_are_removed(small: Project) -> None:
