@@ -86,7 +86,7 @@ def test_an_error_about_missing_data_names_its_path_and_the_command_that_makes_i
         path.unlink()
     message = refusal(stage)
     assert "data/prepared/" in message
-    assert "dvc repro" in message
+    assert "run dvc repro prepare" in message
 
 
 def test_training_that_diverges_stops_with_advice_and_writes_no_model(inside: Project) -> None:
