@@ -10,6 +10,7 @@ from playwright.sync_api import Browser
 
 from tests.browser import running_browser
 from tests.projects import SMALL, Project, copy_project
+from vae.base.runtime import SAME_ON_EVERY_MACHINE
 
 # Tests compute little, so that distributing work to threads would take longer than the work itself.
 torch.set_num_threads(1)
@@ -36,6 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if fixtures & SLOW_FIXTURES or item.nodeid.startswith(SLOW_FILES):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def instructions() -> Iterator[None]:
+    """Undo the variables that a stage sets for the libraries of its process, if it runs in the process of the tests."""
+    before = {name: os.environ.get(name) for name in SAME_ON_EVERY_MACHINE}
+    yield
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture
