@@ -108,7 +108,7 @@ def stale(lock: Path) -> str | None:
 def cut_off_results(project: Path) -> Iterator[Leftover]:
     """Yield dvc.lock if its end is missing and a commit has it. A merge conflict in it is left to the user."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid  # type: ignore[import-untyped]
+    from voluptuous import Invalid
 
     path = project / RESULTS
     try:
