@@ -11,6 +11,7 @@ import pytest
 
 from tests.imports import ROOT
 from tests.projects import Project
+from tests.review.changed import record
 from vae.base.yaml12 import parse_yaml
 
 WORKFLOW: dict[str, Any] = parse_yaml((ROOT / ".github/workflows/pull-request.yml").read_bytes())
@@ -110,6 +111,7 @@ def test_pictures_are_pushed_to_the_addresses_that_the_report_refers_to(checkout
     """The address of each picture in the report is a file on the pushed branch."""
     picture = checkout.folder / "plots/generate/samples.png"
     picture.write_bytes(checkout.read("plots/generate/holes.png"))
+    record(checkout)
     checkout.commit("Another picture")
     commit = checkout.run("git", "rev-parse", "HEAD").strip()
     remote = tmp_path / "remote.git"

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -13,6 +14,7 @@ import pytest
 
 from faults.processes import DEADLINE, Run
 from tests.projects import Project
+from vae.data.images import load_images, save_images
 from vae.training.checkpoint import Checkpoint
 
 EPOCHS = 80
@@ -169,8 +171,12 @@ def test_training_resumes_only_with_the_same_parameters_data_and_code(
     kept, (state,) = saved_epochs(interrupted), checkpoints(interrupted)
     content = state.read_bytes()
 
-    def another_pixel(images: bytes) -> bytes:
-        return images[:-1] + bytes([images[-1] ^ 1])
+    def another_pixel(written: bytes) -> bytes:
+        path = interrupted.folder / "other.safetensors"
+        path.write_bytes(written)
+        data = load_images(path)
+        save_images(path, replace(data, images=data.images ^ 1))
+        return path.read_bytes()
 
     changes: dict[str, Callable[[bytes], bytes]] = {
         "params.yaml": lambda text: text.replace(b"learning_rate: 0.001", b"learning_rate: 0.002"),
