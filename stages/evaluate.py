@@ -12,7 +12,7 @@ from stages import entry, paths
 from stages.results import write_results
 from vae.base import runtime
 from vae.base.artifacts import read_json, write_csv, write_png
-from vae.base.params import Params
+from vae.base.params import LIKELIHOODS_OF_8_BITS, Params
 from vae.base.precision import standard_error
 from vae.data.entropy import entropy_floor
 from vae.data.images import LabelledImages, PixelKind, drawn_once, load_images, pixels
@@ -27,6 +27,7 @@ from vae.figures.images import image_grid
 from vae.model import inference
 from vae.model.local_inference import inference_gap
 from vae.model.model_file import load_model
+from vae.model.objective import bits_per_dimension
 from vae.model.vae import VAE
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ def main(params: Params) -> None:
     # No Bernoulli decoder can have a lower reconstruction loss; other likelihoods have no such floor.
     bernoulli = model.architecture.likelihood == "bernoulli"
     above_floor = measured["reconstruction"] - entropy_floor(test.images) if bernoulli else None
+    of_8_bits = model.architecture.likelihood in LIKELIHOODS_OF_8_BITS
+    bits = bits_per_dimension(measured["negative_elbo"], test.shape) if of_8_bits else None
     overfitting = look_at_overfitting(elbo.loss, train_elbo.loss, unit(test))
     parts = [
         look_at_codes(posterior, elbo.kl.mean(0), history["epochs"]["train_kl"], test, settings.seed),
@@ -74,7 +77,7 @@ def main(params: Params) -> None:
     write_results(
         "evaluate",
         "Verdicts on the model and its training",
-        {"test": measured, "reconstruction_above_floor": above_floor, **measures},
+        {"test": measured, "bits_per_dimension": bits, "reconstruction_above_floor": above_floor, **measures},
         ["test", "active_units"],
         [verdict for part in parts for verdict in part.verdicts],
         per_image={f"test.{name}": values for name, values in per_image.items()},

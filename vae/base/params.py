@@ -21,6 +21,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 CONTINUOUS_LIKELIHOODS = ("continuous_bernoulli", "gaussian", "laplace")
 SCALED_LIKELIHOODS = ("gaussian", "laplace")
+LIKELIHOODS_OF_8_BITS = ("discretized_logistic", "discretized_logistic_mixture")
 
 
 class ParamsError(VAEError):
@@ -61,7 +62,14 @@ class ModelParams(Section):
     channels: Count
     masked_layers: Count
     latent_dim: Count
-    likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian", "laplace"]
+    likelihood: Literal[
+        "bernoulli",
+        "continuous_bernoulli",
+        "gaussian",
+        "laplace",
+        "discretized_logistic",
+        "discretized_logistic_mixture",
+    ]
     scale: Positive | Literal["learned"]
 
     @model_validator(mode="after")
@@ -69,7 +77,7 @@ class ModelParams(Section):
         if self.scale != "learned" and self.likelihood not in SCALED_LIKELIHOODS:
             raise ValueError(
                 f"model.scale: {self.scale} applies only to gaussian and laplace, but model.likelihood is "
-                f"{self.likelihood}, which has no scale; set model.scale=learned or another likelihood"
+                f"{self.likelihood}, which has no fixed scale; set model.scale=learned or another likelihood"
             )
         return self
 
@@ -156,6 +164,11 @@ class Params(Section):
                 f"model.likelihood: {likelihood} is a density over all intensities, and grows without limit on the "
                 f"black and white pixels of prepare.binarize={binarize}; set model.likelihood=bernoulli or "
                 "prepare.binarize=none"
+            )
+        if binarize != "none" and likelihood in LIKELIHOODS_OF_8_BITS:
+            raise ValueError(
+                f"model.likelihood: {likelihood} is a distribution over 256 intensities, but "
+                f"prepare.binarize={binarize} leaves two; set model.likelihood=bernoulli or prepare.binarize=none"
             )
         if self.model.network == "autoregressive" and likelihood == "bernoulli" and binarize == "none":
             raise ValueError(

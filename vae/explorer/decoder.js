@@ -57,11 +57,58 @@ const decoding = (() => {
 
   const identity = (x) => x;
 
+  // The mean of a logistic distribution whose tails are moved to 0 and 1: s·(softplus(μ / s) - softplus((μ - 1) / s)).
+  const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+  const INITIAL_LOG_SCALE = Math.log((0.3 * Math.sqrt(3)) / Math.PI);
+  const [SMALLEST_LOG_SCALE, LARGEST_LOG_SCALE] = [-8, 5];
+  function logisticMean(location, logScale) {
+    const scale = Math.exp(Math.min(Math.max(logScale + INITIAL_LOG_SCALE, SMALLEST_LOG_SCALE), LARGEST_LOG_SCALE));
+    const mean = scale * (softplus(location / scale) - softplus((location - 1) / scale));
+    return Math.min(Math.max(mean, 0), 1);
+  }
+
+  // Discretized logistic distributions: channels of locations, then of logarithms of scales.
+  function discretizedLogistic({ values, shape: [outputs, height, width] }) {
+    const size = (outputs / 2) * height * width;
+    const means = Float32Array.from({ length: size }, (_, i) => logisticMean(values[i] + 0.5, values[size + i]));
+    return { values: means, shape: [outputs / 2, height, width] };
+  }
+
+  // A mixture of K discretized logistic distributions. Each component has a logit, a location and the logarithm of a
+  // scale for each channel, and a coefficient for each pair of channels.
+  const COMPONENTS = 5;
+  function discretizedLogisticMixture({ values, shape: [outputs, height, width] }) {
+    const each = outputs / COMPONENTS;
+    const channels = [1, 2, 3, 4].find((count) => 1 + 2 * count + (count * (count - 1)) / 2 === each);
+    const pixels = height * width;
+    const means = new Float32Array(channels * pixels);
+    for (let pixel = 0; pixel < pixels; pixel++) {
+      const parameter = (component, index) => values[(component * each + index) * pixels + pixel];
+      const logits = Array.from({ length: COMPONENTS }, (_, component) => parameter(component, 0));
+      const largest = Math.max(...logits);
+      const weights = logits.map((logit) => Math.exp(logit - largest));
+      const total = weights.reduce((sum, weight) => sum + weight);
+      for (let component = 0; component < COMPONENTS; component++) {
+        const expected = [];
+        for (let channel = 0, pair = 1 + 2 * channels; channel < channels; channel++) {
+          let location = parameter(component, 1 + channel) + (2 * component + 1) / (2 * COMPONENTS);
+          for (const before of expected) location += Math.tanh(parameter(component, pair++)) * (before - 0.5);
+          expected.push(logisticMean(location, parameter(component, 1 + channels + channel)));
+          means[channel * pixels + pixel] += (weights[component] / total) * expected[channel];
+        }
+      }
+    }
+    return { values: means, shape: [channels, height, width] };
+  }
+
+  // From the decoder's output to the expected image.
   const MEANS = {
-    bernoulli: sigmoid,
-    continuous_bernoulli: continuousBernoulliMean,
-    gaussian: identity,
-    laplace: identity,
+    bernoulli: elementwise(sigmoid),
+    continuous_bernoulli: elementwise(continuousBernoulliMean),
+    gaussian: elementwise(identity),
+    laplace: elementwise(identity),
+    discretized_logistic: discretizedLogistic,
+    discretized_logistic_mixture: discretizedLogisticMixture,
   };
 
   // Each layer takes its weights from the list of numbers when it is created, and maps {values, shape} to the same.
@@ -136,7 +183,7 @@ const decoding = (() => {
     const steps = layers.map((layer) =>
       layer.kind in LAYERS ? LAYERS[layer.kind](layer, take) : elementwise(ACTIVATIONS[layer.kind]),
     );
-    steps.push(elementwise(MEANS[likelihood]));
+    steps.push(MEANS[likelihood]);
     return (code) => {
       let state = { values: Float32Array.from(code), shape: [code.length] };
       for (const step of steps) state = step(state);

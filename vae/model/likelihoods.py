@@ -1,6 +1,5 @@
-"""The decoder's distributions p(x|z): log-density, mean and sample of each family."""
+"""The decoder's distributions p(x|z): log-density, mean and sample of each family of densities, and their names."""
 
-from abc import ABC, abstractmethod
 from math import log, pi
 from typing import Any
 
@@ -8,31 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-# About the standard deviation of intensities around each pixel's mean (0.26 on MNIST, 0.27 on the digits): the error of
-# a decoder that has learned only the mean image. Starting from 1 would give the reconstruction a tenth of this weight
-# relative to the KL at first.
-INITIAL_SCALE = 0.3
+from vae.model.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticMixture
+from vae.model.likelihood import INITIAL_SCALE, Likelihood
 
 # Below this |l|, the mean of the continuous Bernoulli is computed by its Taylor series, Σ B_2n / (2n)!·l^(2n - 1) with
 # Bernoulli numbers B, whose remainder is below 2e-16. Above it, the closed form loses at most a digit to cancellation.
 NEAR_ZERO = 0.25
 MEAN_SERIES = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160)
-
-
-class Likelihood(nn.Module, ABC):
-    """A distribution p(x|z) over images, whose parameters are the decoder's output for each pixel."""
-
-    @abstractmethod
-    def log_density(self, x: Tensor, output: Tensor) -> Tensor:
-        """log p(x|z) in nats per image, summed over pixels: images and outputs (B, C, H, W) to (B,)."""
-
-    @abstractmethod
-    def mean(self, output: Tensor) -> Tensor:
-        """The expected image of each output: (B, C, H, W) to (B, C, H, W)."""
-
-    @abstractmethod
-    def sample(self, output: Tensor, generator: Generator) -> Tensor:
-        """Draw an image for each output: (B, C, H, W) to (B, C, H, W)."""
 
 
 class Bernoulli(Likelihood):
@@ -180,8 +161,8 @@ def likelihood(name: str, scale: float | None) -> Likelihood:
     """Create a likelihood by its name.
 
     Args:
-        name: bernoulli, continuous_bernoulli, gaussian or laplace.
-        scale: σ of gaussian or b of laplace, None to learn it; the other two have no scale.
+        name: bernoulli, continuous_bernoulli, gaussian, laplace, discretized_logistic or discretized_logistic_mixture.
+        scale: σ of gaussian or b of laplace, None to learn it; the others have no scale of this kind.
 
     Raises:
         ValueError: no likelihood has that name.
@@ -195,5 +176,9 @@ def likelihood(name: str, scale: float | None) -> Likelihood:
             return Gaussian(scale)
         case "laplace":
             return Laplace(scale)
+        case "discretized_logistic":
+            return DiscretizedLogistic()
+        case "discretized_logistic_mixture":
+            return DiscretizedLogisticMixture()
         case _:
             raise ValueError(f"unknown likelihood {name!r}")

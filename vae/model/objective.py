@@ -3,7 +3,7 @@
 Every term is summed, never averaged, over pixels and latent dimensions.
 """
 
-from math import log
+from math import log, prod
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -58,6 +58,14 @@ def total_loss(reconstruction: Tensor, kl: Tensor, kl_weight: Tensor | float = 1
         nats per image (…); with β = 1 and λ = 0 the negative ELBO.
     """
     return reconstruction + kl_weight * kl.clamp(min=free_bits).sum(-1)
+
+
+def bits_per_dimension(nats: float, image_shape: tuple[int, int, int]) -> float:
+    """A bound in nats per image as bits for each pixel and channel: nats / (C·H·W·log 2).
+
+    Meaningful for probabilities of 8-bit values only, and then comparable with what an image codec needs.
+    """
+    return nats / (prod(image_shape) * log(2))
 
 
 def negative_elbo(model: VAE, x: Tensor, noise: Tensor) -> Losses[Tensor]:

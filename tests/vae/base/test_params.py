@@ -98,7 +98,12 @@ def test_the_committed_parameters_are_valid_and_none_is_lost_on_the_way() -> Non
         ("model.activation", "ReLU", "'relu', 'tanh', 'gelu' or 'silu'"),
         ("model.channels", "0", "a number greater than or equal to 1"),
         ("model.masked_layers", "0", "a number greater than or equal to 1"),
-        ("model.likelihood", "normal", "'bernoulli', 'continuous_bernoulli', 'gaussian' or 'laplace'"),
+        (
+            "model.likelihood",
+            "normal",
+            "'bernoulli', 'continuous_bernoulli', 'gaussian', 'laplace', 'discretized_logistic' or "
+            "'discretized_logistic_mixture'",
+        ),
         ("model.scale", "0", "a number greater than 0, or 'learned'"),
         ("model.scale", "-0.1", "a number greater than 0, or 'learned'"),
         ("model.scale", ".inf", "a finite number, or 'learned'"),
@@ -217,6 +222,7 @@ def test_a_scale_is_learned_or_a_number(path: Path, likelihood: str, text: str, 
         {"model.likelihood": "gaussian"},
         {"model.likelihood": "laplace", "model.scale": "0.1"},
         {"model.likelihood": "continuous_bernoulli"},
+        {"model.likelihood": "discretized_logistic_mixture"},
     ],
     ids=str,
 )
@@ -229,7 +235,7 @@ def test_an_autoregressive_decoder_may_learn_pixels_that_it_can_draw(path: Path,
 COMBINATIONS: list[tuple[dict[str, str], dict[str, str], str]] = [
     *(
         ({"model.scale": "0.1", "model.likelihood": likelihood}, change, words)
-        for likelihood in ("bernoulli", "continuous_bernoulli")
+        for likelihood in ("bernoulli", "continuous_bernoulli", "discretized_logistic")
         for change, words in (
             ({"model.scale": "learned"}, "set model.scale=learned"),
             ({"model.likelihood": "gaussian"}, "or another likelihood"),
@@ -254,7 +260,10 @@ COMBINATIONS: list[tuple[dict[str, str], dict[str, str], str]] = [
     ),
     *(
         ({"model.likelihood": likelihood, "prepare.binarize": binarize}, change, words)
-        for likelihood in ("continuous_bernoulli", "gaussian", "laplace")
+        for likelihood in (
+            *("continuous_bernoulli", "gaussian", "laplace"),
+            *("discretized_logistic", "discretized_logistic_mixture"),
+        )
         for binarize in ("threshold", "static", "dynamic")
         for change, words in (
             ({"model.likelihood": "bernoulli"}, "set model.likelihood=bernoulli"),

@@ -21,7 +21,14 @@ from vae.model.vae import VAE
 
 pytestmark = needs_chromium
 
-LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian", "laplace")
+LIKELIHOODS = (
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "laplace",
+    "discretized_logistic",
+    "discretized_logistic_mixture",
+)
 ONE_GREY_LEVEL = 1 / 255
 LONGEST_LOAD = 3_000  # milliseconds; it takes a tenth of that where nothing else runs
 DEFAULTS: dict[str, Any] = {"hidden_dims": (400,), "channels": 32, "latent_dim": 20}

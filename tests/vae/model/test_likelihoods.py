@@ -8,7 +8,8 @@ import torch
 import torch.distributions as D
 from torch import Tensor
 
-from vae.model.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace, Likelihood, likelihood
+from vae.model.likelihood import Likelihood
+from vae.model.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace, likelihood
 
 SHAPE = (5, 2, 3, 4)
 

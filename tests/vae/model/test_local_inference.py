@@ -20,7 +20,14 @@ CONVOLVED_SHAPE = (1, 4, 8)  # which can be halved twice
 PIXELS, LATENT_DIM, IMAGES = 12, 2, 40
 SCALE = 0.3
 NETWORKS = ("mlp", "conv", "autoregressive")
-LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian", "laplace")
+LIKELIHOODS = (
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "laplace",
+    "discretized_logistic",
+    "discretized_logistic_mixture",
+)
 
 
 class Linear(NamedTuple):

@@ -40,7 +40,9 @@ AUTOREGRESSIVE = {**CONVOLUTIONAL, "network": "autoregressive"}
 NETWORKS = pytest.mark.parametrize(
     "network", [PLAIN, CONVOLUTIONAL, AUTOREGRESSIVE], ids=["mlp", "conv", "autoregressive"]
 )
-LIKELIHOODS = pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "gaussian", "laplace"])
+LIKELIHOODS = pytest.mark.parametrize(
+    "likelihood", ["bernoulli", "continuous_bernoulli", "gaussian", "laplace", "discretized_logistic_mixture"]
+)
 # What the state of an epoch, a captured chunk and a device may depend on, each as the arguments of ``train``.
 VARIANTS: dict[str, dict[str, Any]] = {
     "float32": {"precision": "float32"},

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from vae.model.architecture import Architecture
-from vae.model.likelihoods import Likelihood
+from vae.model.likelihood import Likelihood
 from vae.model.networks import conv, network
 from vae.model.networks.network import ACTIVATIONS, DRAWN_AT_ONCE
 
@@ -73,10 +73,10 @@ class Decoder(network.Decoder):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        image_channels, height, width = architecture.image_shape
+        image_channels = architecture.image_shape[0]
         channels, activation = architecture.channels, ACTIVATIONS[architecture.activation]
         self.image_shape = architecture.image_shape
-        self.condition = conv.Decoder(architecture.model_copy(update={"image_shape": (channels, height, width)}))
+        self.condition = conv.Decoder(architecture, output_channels=channels)
         self.first = MaskedConvolution(image_channels, channels, FIRST_WIDTH, sees_itself=False)
         self.gated = nn.ModuleList(
             MaskedConvolution(channels, 2 * channels, WIDTH, sees_itself=True)
@@ -86,11 +86,11 @@ class Decoder(network.Decoder):
             activation(),
             nn.Conv2d(channels, 2 * channels, 1),
             activation(),
-            nn.Conv2d(2 * channels, image_channels, 1),
+            nn.Conv2d(2 * channels, architecture.output_channels, 1),
         )
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
-        """Latent codes (B, D) and images (B, C, H, W) to the parameters of the likelihood (B, C, H, W)."""
+        """Latent codes (B, D) and images (B, C, H, W) to the parameters of the likelihood (B, P, H, W)."""
         features = self.first(x.to(memory_format=torch.channels_last)) + self.condition.feature_map(z)
         for layer in self.gated:
             features = features + gate(layer(features))
@@ -106,7 +106,7 @@ class Decoder(network.Decoder):
 
         Args:
             z: latent codes (B, D).
-            draw: draws one pixel of each image, from the parameters of the likelihood (B, C, 1, 1) to (B, C, 1, 1).
+            draw: draws one pixel of each image, from the parameters of the likelihood (B, P, 1, 1) to (B, C, 1, 1).
             advance: called after each row of pixels.
 
         Returns:

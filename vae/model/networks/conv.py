@@ -48,14 +48,18 @@ class Decoder(network.Decoder):
 
     batch_size = 100  # smaller than for dense layers: there is an activation for each pixel and channel
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, output_channels: int | None = None) -> None:
         """Build the layers, with random weights.
+
+        Args:
+            architecture: of the model.
+            output_channels: of the last layer; those that the likelihood needs if None.
 
         Raises:
             ArchitectureError: the images' height or width is not a multiple of four.
         """
         super().__init__(architecture)
-        image_channels, channels = architecture.image_shape[0], architecture.channels
+        channels, outputs = architecture.channels, output_channels or architecture.output_channels
         smallest = reduced_shape(architecture)
         widths = [architecture.latent_dim, *reversed(architecture.hidden_dims), prod(smallest)]
         self.hidden = dense_layers(widths, architecture.activation)
@@ -63,11 +67,11 @@ class Decoder(network.Decoder):
         self.convolutions = nn.Sequential(
             nn.ConvTranspose2d(2 * channels, channels, KERNEL, STRIDE, PADDING),
             ACTIVATIONS[architecture.activation](),
-            nn.ConvTranspose2d(channels, image_channels, KERNEL, STRIDE, PADDING),
+            nn.ConvTranspose2d(channels, outputs, KERNEL, STRIDE, PADDING),
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Latent codes (B, D) to the parameters of the likelihood (B, C, H, W)."""
+        """Latent codes (B, D) to the parameters of the likelihood (B, P, H, W)."""
         return self.feature_map(z).contiguous()
 
     def feature_map(self, z: Tensor) -> Tensor:

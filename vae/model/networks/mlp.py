@@ -26,17 +26,18 @@ class Encoder(network.Encoder):
 
 
 class Decoder(network.Decoder):
-    """The encoder's dense layers in reverse order, then one with an output for each pixel."""
+    """The encoder's dense layers in reverse order, then one with the likelihood's parameters for each pixel."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         widths = [architecture.latent_dim, *reversed(architecture.hidden_dims)]
         self.hidden = dense_layers(widths, architecture.activation)
-        self.output = nn.Linear(widths[-1], prod(architecture.image_shape))
-        self.reshape = nn.Unflatten(1, architecture.image_shape)
+        output_shape = (architecture.output_channels, *architecture.image_shape[1:])
+        self.output = nn.Linear(widths[-1], prod(output_shape))
+        self.reshape = nn.Unflatten(1, output_shape)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Latent codes (B, D) to the parameters of the likelihood (B, C, H, W)."""
+        """Latent codes (B, D) to the parameters of the likelihood (B, P, H, W)."""
         output: Tensor = self.reshape(self.output(self.hidden(z)))
         return output
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from vae.base.errors import VAEError
 from vae.model.architecture import Architecture
-from vae.model.likelihoods import Likelihood
+from vae.model.likelihood import Likelihood
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
 DRAWN_AT_ONCE = 500  # images; a constant, since the images drawn depend on it
