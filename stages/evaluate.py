@@ -64,7 +64,8 @@ def main(params: Params) -> None:
     above_floor = measured["reconstruction"] - entropy_floor(test.images) if bernoulli else None
     of_8_bits = model.architecture.likelihood in LIKELIHOODS_OF_8_BITS
     bits = bits_per_dimension(measured["negative_elbo"], test.shape) if of_8_bits else None
-    overfitting = look_at_overfitting(elbo.loss, train_elbo.loss, unit(test))
+    nats = unit(test, of_8_bits=of_8_bits)
+    overfitting = look_at_overfitting(elbo.loss, train_elbo.loss, nats)
     parts = [
         look_at_codes(posterior, elbo.kl.mean(0), history["epochs"]["train_kl"], test, settings.seed),
         look_at_reconstructions(test, reconstructions.cpu(), errors, settings.seed),
@@ -72,7 +73,7 @@ def main(params: Params) -> None:
         look_at_training(history, overfitting.verdicts[0].level),
         look_at_inference(model, test, elbo.loss + bound, settings.seed),
     ]
-    log.info("test images, %s: %s", unit(test), ", ".join(f"{name} {value:.5g}" for name, value in measured.items()))
+    log.info("test images, %s: %s", nats, ", ".join(f"{name} {value:.5g}" for name, value in measured.items()))
     measures = {name: value for part in parts for name, value in part.measures.items()}
     write_results(
         "evaluate",
@@ -179,9 +180,9 @@ def as_many(train: LabelledImages, count: int, seed: int) -> LabelledImages:
     return drawn_once(train[runtime.permutation(len(train), seed, "training images")[:count]], seed, "training pixels")
 
 
-def unit(test: LabelledImages) -> str:
-    """The unit of the bounds. They are bounds on log p(x) only if pixels are black or white."""
-    meaning = "bounds on -log p(x)" if is_binary(test) else "grey pixels: no bounds on log p(x)"
+def unit(test: LabelledImages, *, of_8_bits: bool) -> str:
+    """The unit of the bounds. They are bounds on log p(x) only if p(x|z) is a probability of the pixels' values."""
+    meaning = "bounds on -log p(x)" if is_binary(test) or of_8_bits else "grey pixels: no bounds on log p(x)"
     return f"nats per image ({meaning})"
 
 
