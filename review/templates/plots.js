@@ -35,8 +35,8 @@ function addChart(json) {
   }
 }
 
-// Adds a picture, as a link to its full size unless it is an SVG, whose scripts would run there. DVC writes pictures to a folder beside the page, with a path that may
-// contain characters that mean something in a URL.
+// Adds a picture, as a link to its full size unless it is an SVG, whose scripts would run there. DVC writes pictures to
+// a folder beside the page, with a path that may contain characters that mean something in a URL.
 function addPicture(card, path, name, revision) {
   const address = path.startsWith("data:image") ? path : path.split(/[/\\]/).map(encodeURIComponent).join("/");
   const picture = element("img", { src: address, alt: `${name}, ${revision}` });
