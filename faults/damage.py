@@ -7,7 +7,7 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle, product
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -121,18 +121,25 @@ RUN_EVERY = 10  # of so many cases, one is a whole command
 def outcomes(material: Material, cases: int) -> Iterator[Outcome]:
     """Damage a file in each case: nine are read in this process, the tenth by a command."""
     logging.getLogger("vae").setLevel(logging.ERROR)
-    random = Random(cases)
-    readings, runs = cycle(product(DAMAGES, READINGS)), cycle(product(DAMAGES, (*RUNNINGS, None)))
     with material.workspace(material.undisturbed) as project:
         save_state(project)
         expected: dict[str, str] = {}
         for case in range(cases):
-            if case % RUN_EVERY == RUN_EVERY - 1:
-                way, run = next(runs)
-                yield run_with(material, run, way, random) if run else resume_with(material, way, random)
-            else:
-                way, reading = next(readings)
-                yield read_with(material, project, reading, way, random, expected)
+            yield outcome(material, project, case, expected)
+
+
+def outcome(material: Material, project: Project, case: int, expected: dict[str, str]) -> Outcome:
+    """One case, the same for the same number whatever came before. In turn, all pairs of damage and reader occur."""
+    random = Random(case)
+    runs, place = divmod(case, RUN_EVERY)
+    if place == RUN_EVERY - 1:
+        ways, commands = list(DAMAGES), (*RUNNINGS, None)
+        run = commands[runs % len(commands)]
+        way = ways[runs // len(commands) % len(ways)]
+        return run_with(material, run, way, random) if run else resume_with(material, way, random)
+    pairs = list(product(DAMAGES, READINGS))
+    way, reading = pairs[(case - runs) % len(pairs)]
+    return read_with(material, project, reading, way, random, expected)
 
 
 def read_with(
