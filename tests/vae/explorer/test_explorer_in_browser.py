@@ -220,7 +220,9 @@ def test_expected_pixels_are_those_of_pytorch_for_outputs_from_far_below_zero_to
     z = torch.tensor([-1000, -90, -5, -0.3, -0.25, -0.2499, -1e-3, -1e-20, 0, 1e-20, 1e-3, 0.2499, 0.25, 5, 90, 1000])
     description = weights.description(model.decoder.layers, likelihood, Precision.FLOAT32)
     images = torch.tensor(any_page.evaluate(DECODE, [description, z.unsqueeze(1).tolist()])).view(-1, 1, 8, 8)
-    torch.testing.assert_close(images, inference.decode(model, z.unsqueeze(1), 0), rtol=1e-6, atol=1e-6)
+    # Where the scale of a logistic distribution is large, PyTorch's float32 loses digits to cancellation.
+    tolerance = 3e-5 if likelihood.startswith("discretized") else 1e-6
+    torch.testing.assert_close(images, inference.decode(model, z.unsqueeze(1), 0), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
