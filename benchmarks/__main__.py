@@ -58,27 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "names",
         nargs="*",
-        type=_name,
+        type=command.one_of(BENCHMARKS, "benchmark"),
         metavar="NAME",
         help=f"benchmarks to run: {', '.join(BENCHMARKS)} (default: all)",
     )
     parser.add_argument("--quick", action="store_true", help="use fewer images and rounds, to try the suite")
-    parser.add_argument("--repeats", type=_count, metavar="N", help="number of rounds of each benchmark")
-    parser.add_argument("--epochs", type=_count, metavar="N", help="number of epochs in the fidelity benchmark")
+    parser.add_argument("--repeats", type=command.count, metavar="N", help="number of rounds of each benchmark")
+    parser.add_argument("--epochs", type=command.count, metavar="N", help="number of epochs in the fidelity benchmark")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results.json", metavar="PATH")
     return parser
-
-
-def _name(text: str) -> str:
-    if text not in BENCHMARKS:
-        raise argparse.ArgumentTypeError(f"no benchmark {text!r}; choose from {', '.join(BENCHMARKS)}")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

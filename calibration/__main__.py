@@ -82,17 +82,15 @@ def _parser() -> argparse.ArgumentParser:
         f"on all data are written to {PAGE.relative_to(PAGE.parents[1])}; a part of them is printed.",
     )
     parser.add_argument(
-        "names", nargs="*", type=_name, metavar="NAME", help=f"ladders: {', '.join(LADDERS)} (default: all)"
+        "names",
+        nargs="*",
+        type=command.one_of(LADDERS, "ladder"),
+        metavar="NAME",
+        help=f"ladders: {', '.join(LADDERS)} (default: all)",
     )
     parser.add_argument("--data", nargs="+", choices=KINDS, help=f"data kinds (default: {' '.join(DEFAULT_KINDS)})")
     parser.add_argument("--output", type=Path, metavar="PATH", help="write the page to this file")
     return parser
-
-
-def _name(text: str) -> str:
-    if text not in LADDERS:
-        raise argparse.ArgumentTypeError(f"no ladder {text!r}; choose from {', '.join(LADDERS)}")
-    return text
 
 
 if __name__ == "__main__":

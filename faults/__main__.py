@@ -87,24 +87,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m faults",
         description="Provoke faults in copies of the project, and check that nothing is lost or wrong.",
     )
-    parser.add_argument("names", nargs="*", type=_name, metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument(
-        "--cases", type=_count, default=CASES, metavar="N", help=f"faults of each part (default: {CASES})"
+        "names",
+        nargs="*",
+        type=command.one_of(PARTS, "part"),
+        metavar="PART",
+        help=f"{', '.join(PARTS)} (default: all)",
+    )
+    parser.add_argument(
+        "--cases", type=command.count, default=CASES, metavar="N", help=f"faults of each part (default: {CASES})"
     )
     parser.add_argument("--write", action="store_true", help="write the tables to docs/reliability.md")
     return parser
-
-
-def _name(text: str) -> str:
-    if text not in PARTS:
-        raise argparse.ArgumentTypeError(f"no part {text!r}; choose from {', '.join(PARTS)}")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from faults.material import CHECKPOINTS, Material, difference
 from faults.outcome import Outcome
-from faults.processes import DEADLINE, Run
+from faults.processes import DEADLINE, Run, run_again
 from faults.project import Project
 from faults.reading import (
     CLASSIFIER,
@@ -167,13 +167,13 @@ def read_with(
         return Outcome(reading.fault, way, "another result", f"{name}: kept as {kept(material, project, name)}")
 
 
-def run_with(material: Material, running_: Running, way: str, random: Random) -> Outcome:
+def run_with(material: Material, running: Running, way: str, random: Random) -> Outcome:
     """Run a command in a project with a damaged file."""
     with material.workspace(material.undisturbed) as project:
-        name = random.choice(running_.names)
+        name = random.choice(running.names)
         damage(project, name, way, random)
         broken = project.read(name)
-        with Run(project, *running_.command(name)) as run:
+        with Run(project, *running.command(name)) as run:
             status = run.process.wait(DEADLINE)
             result, wrong = "the same bytes", ""
             if status != 0:
@@ -183,7 +183,7 @@ def run_with(material: Material, running_: Running, way: str, random: Random) ->
                 result, wrong = "other bytes", differs
             if wrong:
                 wrong = f"{name}: {wrong}; kept in {material.keep(project)}"
-    return Outcome(running_.fault, way, result, wrong)
+    return Outcome(running.fault, way, result, wrong)
 
 
 def resume_with(material: Material, way: str, random: Random) -> Outcome:
@@ -197,13 +197,12 @@ def resume_with(material: Material, way: str, random: Random) -> Outcome:
         states = list(folder.glob("*.state"))
         for path in states:
             damage(project, path.relative_to(project.folder).as_posix(), way, random)
-        (project.folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # SIGKILL may cut it off
-        with Run(project, "dvc", "repro") as again:
-            wrong = "failed" if again.process.wait(DEADLINE) else difference(project, material.undisturbed)
-            if not states:
-                return Outcome(fault, way, "no state was saved", wrong)
-            if wrong:
-                return Outcome(fault, way, "other bytes", f"{wrong}; kept in {material.keep(project)}")
+        _, again = run_again(project)
+        wrong = "failed" if again.returncode else difference(project, material.undisturbed)
+        if not states:
+            return Outcome(fault, way, "no state was saved", wrong)
+        if wrong:
+            return Outcome(fault, way, "other bytes", f"{wrong}; kept in {material.keep(project)}")
     return Outcome(fault, way, "the same bytes")
 
 

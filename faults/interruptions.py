@@ -1,19 +1,14 @@
 """``dvc repro`` is stopped at random moments and started again: it ends with the bytes of an undisturbed run."""
 
-import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
 from faults.material import Material, difference, half_written
 from faults.outcome import Outcome
-from faults.processes import DEADLINE, Run
-from faults.project import Project
+from faults.processes import DEADLINE, Run, run_again
 
-# DVC rewrites .dvc/tmp/rwlock and dvc.lock in place, so SIGKILL may leave them cut off. `make repro` then recovers.
-RECOVERY = ("python", "-m", "workspace.recover")
 SECONDS_TO_END = 15  # after Ctrl-C or SIGTERM, on a busy machine
 
 
@@ -103,12 +98,3 @@ def outcome(material: Material, interruption: Interruption, stage: str, seconds:
             (kept / "next.log").write_text(again.stdout, encoding="utf-8")
             return Outcome(interruption.fault, place, ", ".join(wrong), f"kept in {kept}")
     return Outcome(interruption.fault, place, f"{repaired}the same bytes")
-
-
-def run_again(project: Project) -> tuple[str, subprocess.CompletedProcess[str]]:
-    """Run DVC, and once more after the recovery of ``make repro`` if DVC refuses to run."""
-    run = project.attempt("dvc", "repro")
-    if run.returncode == 0:
-        return "", run
-    recovered = re.findall(r"^  (.+?):", project.attempt(*RECOVERY).stdout, re.MULTILINE)
-    return f"{', '.join(recovered)}; recovered, then " if recovered else "", project.attempt("dvc", "repro")

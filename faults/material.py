@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from faults.processes import Run
-from faults.project import Project, copy_project
+from faults.project import SMALL, Project, copy_project
 from vae.base.yaml12 import parse_yaml
 
 OUTPUTS = ("data", "models", "pages", "metrics", "plots")
@@ -19,13 +19,7 @@ LOSSES = "plots/train/losses.csv"
 STAGES = ("prepare", "train", "evaluate", "generate", "embed")
 
 # Values with which the five stages take seconds, most of them for their start, and still write every output.
-PARAMETERS = {
-    "prepare.train_images": "200",
-    "train.epochs": "100",
-    "evaluate.importance_samples": "5",
-    "generate.samples": "100",
-    "embed.points": "100",
-}
+PARAMETERS = {**SMALL, "prepare.train_images": "200", "train.epochs": "100"}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import psutil  # type: ignore[import-untyped]
 from faults.project import Project, UnexpectedStatusError
 
 DEADLINE = 300  # seconds, enough for a busy machine
+# DVC rewrites .dvc/tmp/rwlock and dvc.lock in place, so SIGKILL may leave them cut off. `make repro` then recovers.
+RECOVERY = ("python", "-m", "workspace.recover")
 
 
 class Run:
@@ -123,3 +125,12 @@ class Run:
         if self.process.wait(DEADLINE) != status:
             raise UnexpectedStatusError(f"exited with {self.process.returncode}:\n{self.output}")
         return self.output
+
+
+def run_again(project: Project) -> tuple[str, subprocess.CompletedProcess[str]]:
+    """Run DVC, and once more after the recovery of ``make repro`` if DVC refuses to run."""
+    run = project.attempt("dvc", "repro")
+    if run.returncode == 0:
+        return "", run
+    recovered = re.findall(r"^  (.+?):", project.attempt(*RECOVERY).stdout, re.MULTILINE)
+    return f"{', '.join(recovered)}; recovered, then " if recovered else "", project.attempt("dvc", "repro")

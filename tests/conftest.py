@@ -8,8 +8,8 @@ import torch
 from filelock import FileLock
 from playwright.sync_api import Browser
 
+from faults.project import SMALL, Project, copy_project
 from tests.browser import running_browser
-from tests.projects import SMALL, Project, copy_project
 from vae.base.runtime import SAME_ON_EVERY_MACHINE
 
 # Tests compute little, so that distributing work to threads would take longer than the work itself.

@@ -79,6 +79,7 @@ WAITING = {
     "unique_dim",
 }
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}  # by tensors, which may be on the CPU
+CONSTANTS = {"arange", "full", "linspace", "ones", "zeros"}  # filled by the device, without a copy from the CPU
 SHAPED_LIKE = {"expand_as", "reshape_as", "view_as"}  # another tensor, of which only the shape is read
 
 
@@ -331,10 +332,13 @@ class _Functions(TorchFunctionMode):
         ordinal = self.machine.ordinal_of(device)
         if name in {"tensor", "as_tensor"}:  # created by the CPU, then copied
             self.machine.transferred(torch.empty(1), device, non_blocking=False)
-        result = function(*args, **kwargs)
-        if self.machine.capturing is not None and name not in {"empty", "empty_like", "new_empty"}:
-            raise NotImplementedError(f"{name} while a graph is captured")
-        return _put(result, ordinal)
+        result = _put(function(*args, **kwargs), ordinal)
+        if self.machine.capturing is not None:
+            if name in CONSTANTS:
+                self.machine.capturing.recorded.append((function, args, kwargs, _tensors(result)))
+            elif name not in {"empty", "empty_like", "new_empty"}:
+                raise NotImplementedError(f"{name} while a graph is captured")
+        return result
 
     def _to(self, function: Any, tensor: Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> Tensor:
         if args and isinstance(args[0], Tensor):

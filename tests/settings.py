@@ -1,9 +1,11 @@
 """Small, plain parameters for tests, which can be changed by name."""
 
-from typing import Any
+from typing import Any, get_args
 
-from vae.base.params import TrainParams
+from vae.base.params import ModelParams, TrainParams
 from vae.model.architecture import Architecture
+
+LIKELIHOODS: tuple[str, ...] = get_args(ModelParams.model_fields["likelihood"].annotation)
 
 PLAIN_ARCHITECTURE: dict[str, Any] = {
     "image_shape": (1, 3, 4),

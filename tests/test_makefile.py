@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from faults.project import Project
 from tests.imports import ROOT
-from tests.projects import Project
 from tests.review.changed import record
 from vae.base.yaml12 import parse_yaml
 

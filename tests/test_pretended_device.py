@@ -177,6 +177,11 @@ class TestGraphs:
         assert [output.item() for output in outputs] == [6, 9]  # each keeps its own
         assert total.tolist() == [2, 3, 4]
 
+    def test_a_constant_of_a_graph_is_filled_again_in_each_call(self) -> None:
+        captured = CapturedFunction(lambda x: torch.ones(2, device=CUDA).add_(x), torch.zeros(2, device=CUDA))
+        outputs = [captured(torch.tensor(each, device=CUDA)) for each in ([1.0, 2.0], [3.0, 4.0])]
+        assert [output.tolist() for output in outputs] == [[2, 3], [4, 5]]
+
     @pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
     def test_a_function_is_captured_on_the_device_of_its_inputs(self, device: str) -> None:
         captured = CapturedFunction(lambda x: x * 2, torch.zeros(2, device=device))

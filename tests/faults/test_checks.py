@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from faults.interruptions import point, run_again
+from faults.interruptions import point
 from faults.material import LOSSES, Material, copy_of, difference, half_written
+from faults.processes import run_again
+from faults.project import Project
 from faults.storage import judged
-from tests.projects import Project
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from faults import interruptions, repetition, storage
 from faults.interruptions import CTRL_C, KILL, KILL_STAGE, Interruption
 from faults.material import Material, copy_of
 from faults.outcome import Outcome
-from tests.projects import Project
+from faults.project import Project
 
 
 @pytest.fixture

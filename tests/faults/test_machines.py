@@ -8,7 +8,7 @@ import pytest
 from faults import machines
 from faults.material import OUTPUTS, Material
 from faults.outcome import Outcome
-from tests.projects import Project
+from faults.project import Project
 
 PRODUCT = """
 import hashlib, torch

@@ -10,8 +10,8 @@ import torch
 from playwright.sync_api import Browser
 from safetensors.torch import load_file
 
+from faults.project import Project
 from tests.browser import needs_chromium, opened
-from tests.projects import Project
 from vae.base.runtime import CPU
 from vae.model import inference
 from vae.model.model_file import load_model

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project, copy_project
+from faults.project import Project, copy_project
 from vae.base.runtime import CPU
 from vae.data.images import load_images
 from vae.model import inference

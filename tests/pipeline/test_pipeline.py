@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.projects import SMALL, Project, copy_project
+from faults.material import STAGES
+from faults.project import SMALL, Project, copy_project
 from vae.base.yaml12 import parse_yaml
 from vae.diagnostics.verdict import Level
 from vae.model.local_inference import InferenceGap
-
-STAGES = ("prepare", "train", "evaluate", "generate", "embed")
 
 QUALITY = ("frechet_distance", "precision", "recall", "density", "coverage")
 

@@ -18,7 +18,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.projects import Project
+from faults.material import STAGES
+from faults.project import Project
 from tests.vae.data.archives import SMALL as ARCHIVES
 from tests.vae.data.archives import contents, in_raw, md5
 from vae.base.environment import SPIN_COUNT
@@ -51,7 +52,6 @@ METRICS = [
     *["frechet_distance", "precision", "recall", "density", "coverage", "unclear_share", "generate_verdict"],
     *["neighbour_accuracy", "linear_probe_accuracy", "embed_verdict"],
 ]
-STAGES = ("prepare", "train", "evaluate", "generate", "embed")
 SECTIONS = (*STAGES, "model")  # of params.yaml
 
 SHOW_THREADS = {"OMP_DISPLAY_ENV": "verbose"}  # each process prints how its threads wait

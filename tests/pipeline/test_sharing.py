@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project
+from faults.project import Project
 from vae.base.runtime import CPU
 from vae.base.yaml12 import parse_yaml
 from vae.model.model_file import load_model

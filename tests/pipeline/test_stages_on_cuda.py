@@ -27,9 +27,9 @@ import stages.results
 import stages.train
 import vae.classifier.training
 import vae.figures.diagnoses
+from faults.project import ROOT
 from tests.deterministic import settings_of_a_run
 from tests.pretended_device import NAME, pretended_cuda
-from tests.projects import ROOT
 from vae.base import runtime
 from vae.base.artifacts import write_bytes
 from vae.base.params import Params, load_params
@@ -72,8 +72,9 @@ CASES = {
     "autoregressive, bernoulli, importance-weighted, dynamic": Case(
         {"network": "autoregressive", "likelihood": "bernoulli"}, SAMPLES, DYNAMIC
     ),
-    "autoregressive, gaussian, no validation images": Case(
-        {"network": "autoregressive", "likelihood": "gaussian"},
+    "mlp, discretized_logistic": Case({"network": "mlp", "likelihood": "discretized_logistic"}, {}, {}),
+    "autoregressive, discretized_logistic_mixture, no validation images": Case(
+        {"network": "autoregressive", "likelihood": "discretized_logistic_mixture"},
         {"free_bits": 0.1, "gradient_clip": 1.0},
         {"validation_fraction": 0.0},
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.projects import Project
+from faults.project import Project
 from vae.base.yaml12 import parse_yaml
 
 LIMITS = """

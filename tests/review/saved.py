@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from tests.projects import Project
+from faults.project import Project
 from tests.review.changed import record
 
 

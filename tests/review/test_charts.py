@@ -9,9 +9,9 @@ import pytest
 import vl_convert
 from PIL import Image
 
+from faults.project import ROOT, Project
 from review.charts import ABSENT, Plots, PlotsError, as_png, load_plots, vega_scripts
 from review.revisions import WORKSPACE, load_revision
-from tests.projects import ROOT, Project
 from tests.review.changed import changed_clone, edit, record
 from vae.base.yaml12 import parse_yaml
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from faults.project import Project
 from review.compare import write_comparison
 from review.comparison import Order, compare
-from tests.projects import Project
 from tests.review.revisions import revision
 from tests.review.saved import save_experiment
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from faults.project import Project
 from review.contact_sheets import COLUMNS, SEED, contact_sheets
 from review.revisions import Revision, load_revision
-from tests.projects import Project
 from vae.base import runtime
 from vae.data.images import load_images, pixels
 from vae.model.model_file import load_model

@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
+from faults.project import Project
 from review.comparison import METRICS, Order
 from review.experiments import footnotes, legend, listed, table
 from review.revisions import Revision, Value, load_revision, unfinished
 from review.tables import WIDTH
-from tests.projects import Project
 from tests.review.revisions import revision
 from tests.review.saved import remove_metrics, save_experiment
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from faults.project import Project
 from review.gate import Check, check, chosen_limits, notes, table
 from review.limits import Limit, LimitsError, load_limits
 from review.revisions import Value, load_revision
 from review.tables import WIDTH
 from tests.imports import ROOT
-from tests.projects import Project
 from tests.review.changed import record
 from tests.review.revisions import revision, with_groups
 

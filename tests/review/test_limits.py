@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from faults.project import Project
 from review.limits import Limit, LimitsError, load_limits, resolve, short_name
 from review.revisions import load_revision
 from tests.imports import ROOT
-from tests.projects import Project
 
 KNOWN = dict.fromkeys(["evaluate.test.kl", "generate.recall", "generate.real.recall", "a.x.loss", "b.y.loss"])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from faults.project import Project
 from review import plots_page
 from review.charts import load_plots
 from review.findings import Findings
@@ -14,7 +15,6 @@ from review.limits import load_limits
 from review.pages import html
 from review.revisions import load_revision
 from tests.browser import NARROW, WIDE, OpenedPage, needs_chromium, opened
-from tests.projects import Project
 from tests.review.changed import changed_clone, edit
 
 pytestmark = needs_chromium

@@ -5,9 +5,9 @@ from hashlib import sha256
 from html import unescape
 from pathlib import Path
 
+from faults.project import ROOT, Project
 from review.charts import vega_scripts
 from review.plots_page import template
-from tests.projects import ROOT, Project
 
 
 def test_the_template_has_one_placeholder_for_plots_and_none_for_scripts_of_dvc() -> None:

@@ -6,6 +6,7 @@ from math import isnan, sqrt
 import numpy as np
 import pytest
 
+from faults.project import Project
 from review.precision import (
     decimals,
     error_of_difference,
@@ -16,7 +17,6 @@ from review.precision import (
     with_error,
 )
 from review.revisions import Revision, RevisionError, load_revision
-from tests.projects import Project
 from tests.review.changed import record
 from tests.review.revisions import revision, with_groups
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.project import Project
 from review.charts import ABSENT, Chart, Picture, Plots
 from review.findings import Findings
 from review.limits import Limit
@@ -17,7 +18,6 @@ from review.pages import html, picture_path
 from review.report import load_findings, write_report
 from review.revisions import Revision, Value
 from review.tables import as_plain
-from tests.projects import Project
 from tests.review.changed import changed_clone, edit, record, with_verdict
 from tests.review.revisions import NoFiles, with_groups
 

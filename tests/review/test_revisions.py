@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from faults.project import Project
 from review.revisions import WORKSPACE, RevisionError, Value, flattened, is_number, load_revision
-from tests.projects import Project
 from tests.review.changed import record
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from faults.project import Project
 from review.limits import Limit, load_limits
 from review.spread import FALSE_ALARM, largest_harmless_changes, rewritten, rounded_up
-from tests.projects import Project
 from tests.review.changed import record
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from faults.project import Project
 from tests.imports import ROOT, code_dependencies, imported_files
-from tests.projects import Project
 from vae.base.params import Params
 from vae.base.yaml12 import parse_yaml
 

@@ -17,8 +17,8 @@ import stages.evaluate
 import stages.generate
 import stages.prepare
 import stages.train
+from faults.project import ROOT, Project
 from stages import INTERRUPTED, entry
-from tests.projects import ROOT, Project
 from vae.base.params import Params
 from vae.data.images import LabelledImages, save_images
 

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from faults.processes import DEADLINE, Run
-from tests.projects import Project
+from faults.project import Project
 from vae.data.images import load_images, save_images
 from vae.training.checkpoint import Checkpoint
 

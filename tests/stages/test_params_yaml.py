@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides  # called by -S
 
-from tests.projects import Project
+from faults.project import Project
 from vae.base.params import load_params
 from vae.base.yaml12 import parse_yaml
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from tests.projects import Project, copy_project
+from faults.project import Project, copy_project
 from vae.base.environment import SPIN_COUNT, has_avx2
 from vae.base.runtime import SAME_ON_EVERY_MACHINE
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.projects import Project
+from faults.project import Project
 
 PIPELINE = """\
 stages:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from dvc.lock import HardlinkLock
 
-from tests.projects import ROOT, Project
+from faults.project import ROOT, Project
 from tests.workspace.conftest import Start, kill
 from workspace.processes import dvc_command, stage_command
 from workspace.recover import RecoveryError, recover, stale

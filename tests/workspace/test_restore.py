@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 
 import pytest
 
-from tests.projects import Project
+from faults.project import Project
 from vae.base.errors import VAEError
 from workspace.restore import main, md5_of, restore
 

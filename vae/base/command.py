@@ -1,10 +1,11 @@
-"""Run a command: errors without a traceback, and exit statuses that tell what ended it."""
+"""Run a command: errors without a traceback, exit statuses that tell what ended it, and types of arguments."""
 
+import argparse
 import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 
 from vae.base.errors import VAEError
@@ -72,3 +73,21 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1, as the type of an argument for ``argparse``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def one_of(names: Collection[str], what: str) -> Callable[[str], str]:
+    """One of some names, as a type for ``argparse``. Unlike ``choices``, it also works where no argument is needed."""
+
+    def chosen(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"no {what} {text!r}; choose from {', '.join(names)}")
+        return text
+
+    return chosen

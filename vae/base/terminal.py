@@ -3,15 +3,14 @@
 import io
 import sys
 
+JOINERS = "\u200c\u200d"  # not printable by themselves, but part of words in some languages and of some emoji
+
 
 def replace_unknown_characters() -> None:
     """Print a question mark for a character that the terminal's encoding lacks, such as × or ±, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-JOINERS = "\u200c\u200d"  # not printable by themselves, but part of words in some languages and of some emoji
 
 
 def printable(text: str, keep: str = "") -> str:

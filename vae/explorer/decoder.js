@@ -59,41 +59,41 @@ const decoding = (() => {
 
   // The mean of a logistic distribution whose tails are moved to 0 and 1: s·(softplus(μ / s) - softplus((μ - 1) / s)).
   const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
-  const INITIAL_LOG_SCALE = Math.log((0.3 * Math.sqrt(3)) / Math.PI);
-  const [SMALLEST_LOG_SCALE, LARGEST_LOG_SCALE] = [-8, 5];
-  function logisticMean(location, logScale) {
-    const scale = Math.exp(Math.min(Math.max(logScale + INITIAL_LOG_SCALE, SMALLEST_LOG_SCALE), LARGEST_LOG_SCALE));
+  function logisticMean(location, logScale, constants) {
+    const { initial_log_scale: initial, smallest_log_scale: smallest, largest_log_scale: largest } = constants;
+    const scale = Math.exp(Math.min(Math.max(logScale + initial, smallest), largest));
     const mean = scale * (softplus(location / scale) - softplus((location - 1) / scale));
     return Math.min(Math.max(mean, 0), 1);
   }
 
   // Discretized logistic distributions: channels of locations, then of logarithms of scales.
-  function discretizedLogistic({ values, shape: [outputs, height, width] }) {
+  function discretizedLogistic({ values, shape: [outputs, height, width] }, constants) {
     const size = (outputs / 2) * height * width;
-    const means = Float32Array.from({ length: size }, (_, i) => logisticMean(values[i] + 0.5, values[size + i]));
+    const mean = (_, i) => logisticMean(values[i] + 0.5, values[size + i], constants);
+    const means = Float32Array.from({ length: size }, mean);
     return { values: means, shape: [outputs / 2, height, width] };
   }
 
   // A mixture of K discretized logistic distributions. Each component has a logit, a location and the logarithm of a
   // scale for each channel, and a coefficient for each pair of channels.
-  const COMPONENTS = 5;
-  function discretizedLogisticMixture({ values, shape: [outputs, height, width] }) {
-    const each = outputs / COMPONENTS;
+  function discretizedLogisticMixture({ values, shape: [outputs, height, width] }, constants) {
+    const { components } = constants;
+    const each = outputs / components;
     const channels = [1, 2, 3, 4].find((count) => 1 + 2 * count + (count * (count - 1)) / 2 === each);
     const pixels = height * width;
     const means = new Float32Array(channels * pixels);
     for (let pixel = 0; pixel < pixels; pixel++) {
       const parameter = (component, index) => values[(component * each + index) * pixels + pixel];
-      const logits = Array.from({ length: COMPONENTS }, (_, component) => parameter(component, 0));
+      const logits = Array.from({ length: components }, (_, component) => parameter(component, 0));
       const largest = Math.max(...logits);
       const weights = logits.map((logit) => Math.exp(logit - largest));
       const total = weights.reduce((sum, weight) => sum + weight);
-      for (let component = 0; component < COMPONENTS; component++) {
+      for (let component = 0; component < components; component++) {
         const expected = [];
         for (let channel = 0, pair = 1 + 2 * channels; channel < channels; channel++) {
-          let location = parameter(component, 1 + channel) + (2 * component + 1) / (2 * COMPONENTS);
+          let location = parameter(component, 1 + channel) + (2 * component + 1) / (2 * components);
           for (const before of expected) location += Math.tanh(parameter(component, pair++)) * (before - 0.5);
-          expected.push(logisticMean(location, parameter(component, 1 + channels + channel)));
+          expected.push(logisticMean(location, parameter(component, 1 + channels + channel), constants));
           means[channel * pixels + pixel] += (weights[component] / total) * expected[channel];
         }
       }
@@ -174,16 +174,17 @@ const decoding = (() => {
     return ({ values, shape }) => ({ values: values.map((value) => formula(value)), shape });
   }
 
-  // Builds a decoder from its description (layers, likelihood, weights and their precision): a function from a code, an
-  // array of D numbers, to the expected image, a Float32Array of C × H × W intensities, which may leave [0, 1].
-  function decoder({ layers, likelihood, weights, precision }) {
+  // Builds a decoder from its description (layers, likelihood, the constants of logistic distributions, weights and
+  // their precision): a function from a code, an array of D numbers, to the expected image, a Float32Array of C × H × W
+  // intensities, which may leave [0, 1].
+  function decoder({ layers, likelihood, logistic, weights, precision }) {
     const row = numbers(weights, precision);
     let taken = 0;
     const take = (count) => row.subarray(taken, (taken += count));
     const steps = layers.map((layer) =>
       layer.kind in LAYERS ? LAYERS[layer.kind](layer, take) : elementwise(ACTIVATIONS[layer.kind]),
     );
-    steps.push(MEANS[likelihood]);
+    steps.push((state) => MEANS[likelihood](state, logistic));
     return (code) => {
       let state = { values: Float32Array.from(code), shape: [code.length] };
       for (const step of steps) state = step(state);

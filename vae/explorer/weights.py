@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae.model import inference
+from vae.base.params import LIKELIHOODS_OF_8_BITS
+from vae.model import discretized_logistic, inference
 from vae.model.networks.network import ACTIVATIONS
 from vae.model.vae import VAE
 
@@ -91,6 +92,7 @@ def description(layers: Layers, likelihood: str, precision: Precision) -> dict[s
     return {
         "layers": [described(module) for module in layers],
         "likelihood": likelihood,
+        "logistic": discretized_logistic.CONSTANTS if likelihood in LIKELIHOODS_OF_8_BITS else None,
         "precision": precision,
         "weights": encoded(numbers(layers), precision),
     }

@@ -21,6 +21,13 @@ INITIAL_LOG_SCALE = log(INITIAL_SCALE * sqrt(3) / pi)  # a logistic distribution
 # From 99.4% of the probability on one value, to almost all of it on 0 and 1. Beyond, numbers would overflow.
 SMALLEST_LOG_SCALE, LARGEST_LOG_SCALE = -8.0, 5.0
 
+CONSTANTS = {  # what the expected image depends on besides the decoder's output, for the latent explorer
+    "components": COMPONENTS,
+    "initial_log_scale": INITIAL_LOG_SCALE,
+    "smallest_log_scale": SMALLEST_LOG_SCALE,
+    "largest_log_scale": LARGEST_LOG_SCALE,
+}
+
 
 class DiscretizedLogistic(Likelihood):
     """Independent pixels and channels, each a logistic distribution with a location μ and a scale s of its own.
@@ -115,11 +122,9 @@ class _Mixture(NamedTuple):
 
     def location_given(self, channel: int, before: Tensor) -> Tensor:
         """The locations of a channel, given the channels before it (B, K or 1, channel, H, W): (B, K, H, W)."""
-        location = self.location[:, :, channel]
-        if channel == 0:
-            return location
         first = channel * (channel - 1) // 2
-        return location + (self.coefficients[:, :, first : first + channel] * (before - 0.5)).sum(2)
+        coefficients = self.coefficients[:, :, first : first + channel]
+        return self.location[:, :, channel] + (coefficients * (before - 0.5)).sum(2)
 
     def component(self, chosen: Tensor) -> "_Mixture":
         """One component of each pixel, by its index (B, 1, 1, H, W)."""

@@ -1,5 +1,6 @@
 """Exit statuses and messages of commands, in processes of their own."""
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from tests.imports import ROOT
+from vae.base import command
 
 
 def python(script: str) -> "subprocess.CompletedProcess[str]":
@@ -91,3 +93,27 @@ command.run("name", lambda: None)
 """
     result = python(script)
     assert (result.returncode, result.stdout, result.stderr) == (-number, "", "")
+
+
+def test_a_count_is_a_whole_number_of_at_least_one() -> None:
+    assert command.count("1") == 1
+    assert command.count("250") == 250
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "ten", "1e3"])
+def test_another_text_is_refused_as_a_count_with_what_is_expected(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="a whole number of at least 1, got"):
+        command.count(text)
+
+
+def test_a_name_is_one_of_those_known_and_another_is_refused_with_the_choices() -> None:
+    part = command.one_of(("storage", "damage"), "part")
+    assert part("damage") == "damage"
+    with pytest.raises(argparse.ArgumentTypeError, match="no part 'disk'; choose from storage, damage"):
+        part("disk")
+
+
+def test_a_list_of_names_may_be_empty() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", type=command.one_of(("storage",), "part"))
+    assert parser.parse_args([]).names == []

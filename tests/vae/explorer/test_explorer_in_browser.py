@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from torch import Tensor
 
 from tests.browser import NARROW, WIDE, needs_chromium, opened
+from tests.settings import LIKELIHOODS
 from tests.vae.explorer.digits import codes, coloured, digits, enlarged, mapped, page_of, trained, write_page
 from vae.data.images import LabelledImages, pixels
 from vae.explorer import weights
@@ -21,14 +22,6 @@ from vae.model.vae import VAE
 
 pytestmark = needs_chromium
 
-LIKELIHOODS = (
-    "bernoulli",
-    "continuous_bernoulli",
-    "gaussian",
-    "laplace",
-    "discretized_logistic",
-    "discretized_logistic_mixture",
-)
 ONE_GREY_LEVEL = 1 / 255
 LONGEST_LOAD = 3_000  # milliseconds; it takes a tenth of that where nothing else runs
 DEFAULTS: dict[str, Any] = {"hidden_dims": (400,), "channels": 32, "latent_dim": 20}

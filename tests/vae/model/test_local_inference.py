@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.settings import architecture
+from tests.settings import LIKELIHOODS, architecture
 from vae.base.params import ModelParams
 from vae.base.precision import standard_error
 from vae.base.runtime import permutation, seeded
@@ -20,14 +20,6 @@ CONVOLVED_SHAPE = (1, 4, 8)  # which can be halved twice
 PIXELS, LATENT_DIM, IMAGES = 12, 2, 40
 SCALE = 0.3
 NETWORKS = ("mlp", "conv", "autoregressive")
-LIKELIHOODS = (
-    "bernoulli",
-    "continuous_bernoulli",
-    "gaussian",
-    "laplace",
-    "discretized_logistic",
-    "discretized_logistic_mixture",
-)
 
 
 class Linear(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import vae.training.engine
 from tests.deterministic import settings_of_a_run
-from tests.settings import architecture, train_params
+from tests.settings import LIKELIHOODS, architecture, train_params
 from tests.weights import entries
 from vae.base.params import TrainParams
 from vae.base.runtime import CPU, generator, seeded
@@ -40,9 +40,7 @@ AUTOREGRESSIVE = {**CONVOLUTIONAL, "network": "autoregressive"}
 NETWORKS = pytest.mark.parametrize(
     "network", [PLAIN, CONVOLUTIONAL, AUTOREGRESSIVE], ids=["mlp", "conv", "autoregressive"]
 )
-LIKELIHOODS = pytest.mark.parametrize(
-    "likelihood", ["bernoulli", "continuous_bernoulli", "gaussian", "laplace", "discretized_logistic_mixture"]
-)
+EACH_LIKELIHOOD = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 # What the state of an epoch, a captured chunk and a device may depend on, each as the arguments of ``train``.
 VARIANTS: dict[str, dict[str, Any]] = {
     "float32": {"precision": "float32"},
@@ -600,7 +598,7 @@ class TestObjective:
     """The result of training with every network, likelihood and objective."""
 
     @NETWORKS
-    @LIKELIHOODS
+    @EACH_LIKELIHOOD
     @pytest.mark.parametrize(
         "objective",
         [{}, {"beta": 4.0}, {"kl_warmup_epochs": 1}, {"free_bits": 0.1}, {"importance_samples": 3}],
