@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # as the paper recommends (section 2)
+# CUDA's kernel gives each tensor of up to 65,536 numbers to a single block of threads. One launch takes up to 36
+# tensors, so that many pieces of the parameters use more of the device.
+CUDA_PIECES, MULTIPLE = 36, 64
 
 
 class Adam:
@@ -50,6 +53,8 @@ class Adam:
         self.first_moment = torch.zeros_like(parameters)
         self.second_moment = torch.zeros_like(parameters)
         self.steps = torch.zeros((), device=parameters.device)
+        pieces = CUDA_PIECES if parameters.device.type == "cuda" else 1
+        self._piece = -(-parameters.numel() // (pieces * MULTIPLE)) * MULTIPLE
 
     def step(self, gradient: Tensor, learning_rate: Tensor) -> Tensor:
         """Update θ by a gradient in its shape, which may be clipped in place, at a learning rate α, 0-dimensional.
@@ -63,13 +68,17 @@ class Adam:
             gradient.mul_((self.largest_norm / norm).clamp_(max=1))
         if self.decay is not None:
             self.parameters.addcmul_(self.parameters * learning_rate, self.decay, value=-1)
+        parameters, gradients, first_moments, second_moments = (
+            tensor.view(-1).split(self._piece)
+            for tensor in (self.parameters, gradient, self.first_moment, self.second_moment)
+        )
         torch._fused_adam_(
-            [self.parameters],
-            [gradient],
-            [self.first_moment],
-            [self.second_moment],
+            parameters,
+            gradients,
+            first_moments,
+            second_moments,
             [],
-            [self.steps],
+            [self.steps] * len(parameters),
             lr=learning_rate,
             beta1=BETA_1,
             beta2=self.beta_2,

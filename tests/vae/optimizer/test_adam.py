@@ -1,11 +1,13 @@
 """Adam: the paper's algorithm, bit for bit like PyTorch's fused kernel, with decay and gradient clipping."""
 
 from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.pretended_device import pretended_cuda
 from vae.optimizer.adam import Adam
 
 PARAMETERS = 103  # no multiple of a vector register's width
@@ -179,3 +181,16 @@ def test_a_step_without_clipping_changes_parameters_and_moments_in_place_and_lea
     assert [tensor.data_ptr() for tensor in now] == places
     assert not any(map(torch.equal, now, before))
     assert torch.equal(gradient, gradients(1)[0])
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, PARAMETERS, 36 * 64 + 1, 5000])
+def test_on_cuda_the_update_is_split_into_at_most_36_pieces_and_has_the_bits_of_the_cpu(count: int) -> None:
+    initial, gradient = (torch.randn(count, generator=random(seed)) for seed in (0, 1))
+    on_cpu = Adam(initial.clone())
+    on_cpu.step(gradient.clone(), rate(0.01))
+    with pretended_cuda():
+        on_cuda = Adam(initial.to("cuda"))
+        with patch.object(torch, "_fused_adam_", wraps=torch._fused_adam_) as kernel:
+            on_cuda.step(gradient.to("cuda"), rate(0.01, "cuda"))
+        assert count < 128 or 1 < len(kernel.call_args.args[0]) <= 36
+        assert torch.equal(on_cuda.parameters.cpu(), on_cpu.parameters)
