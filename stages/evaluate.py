@@ -14,8 +14,9 @@ from vae.base import runtime
 from vae.base.artifacts import read_json, write_csv, write_png
 from vae.base.params import LIKELIHOODS_OF_8_BITS, Params
 from vae.base.precision import standard_error
+from vae.data.codecs import CodecBits, codec_bits
 from vae.data.entropy import entropy_floor
-from vae.data.images import LabelledImages, PixelKind, drawn_once, load_images, pixels
+from vae.data.images import ImageShape, LabelledImages, PixelKind, drawn_once, load_images, pixels
 from vae.diagnostics import blur, collapse, reconstruction
 from vae.diagnostics.inference_gap import judge_inference_gap
 from vae.diagnostics.overfitting import judge_overfitting, overfitting_gap
@@ -64,8 +65,10 @@ def main(params: Params) -> None:
     above_floor = measured["reconstruction"] - entropy_floor(test.images) if bernoulli else None
     of_8_bits = model.architecture.likelihood in LIKELIHOODS_OF_8_BITS
     bits = bits_per_dimension(measured["negative_elbo"], test.shape) if of_8_bits else None
+    codecs = codec_bits(test.images) if of_8_bits else None
     nats = unit(test, of_8_bits=of_8_bits)
-    overfitting = look_at_overfitting(elbo.loss, train_elbo.loss, nats)
+    draw_bounds(train_elbo.loss, elbo.loss, nats, codecs, test.shape)
+    overfitting = look_at_overfitting(elbo.loss, train_elbo.loss)
     parts = [
         look_at_codes(posterior, elbo.kl.mean(0), history["epochs"]["train_kl"], test, settings.seed),
         look_at_reconstructions(test, reconstructions.cpu(), errors, settings.seed),
@@ -78,7 +81,13 @@ def main(params: Params) -> None:
     write_results(
         "evaluate",
         "Verdicts on the model and its training",
-        {"test": measured, "bits_per_dimension": bits, "reconstruction_above_floor": above_floor, **measures},
+        {
+            "test": measured,
+            "bits_per_dimension": bits,
+            "codec_bits_per_dimension": codecs and codecs._asdict(),
+            "reconstruction_above_floor": above_floor,
+            **measures,
+        },
         ["test", "active_units"],
         [verdict for part in parts for verdict in part.verdicts],
         per_image={f"test.{name}": values for name, values in per_image.items()},
@@ -134,9 +143,8 @@ def look_at_reconstructions(test: LabelledImages, reconstructions: Tensor, error
     )
 
 
-def look_at_overfitting(negative_elbo: Tensor, train_negative_elbo: Tensor, unit: str) -> Diagnosis:
-    """Measure and judge how much worse the model is on test images than on training images; draw both."""
-    write_png(PLOTS / "bounds.png", diagnoses.bounds(train_negative_elbo.numpy(), negative_elbo.numpy(), unit))
+def look_at_overfitting(negative_elbo: Tensor, train_negative_elbo: Tensor) -> Diagnosis:
+    """Measure and judge how much worse the model is on test images than on training images."""
     gap = overfitting_gap(train_negative_elbo, negative_elbo)
     return Diagnosis(
         {
@@ -194,6 +202,14 @@ def is_binary(test: LabelledImages) -> bool:
 def named(values: Tensor, names: Sequence[str]) -> dict[str, float]:
     """The values by class name, without classes that have no value."""
     return {name: float(value) for name, value in zip(names, values, strict=True) if torch.isfinite(value)}
+
+
+def draw_bounds(train: Tensor, test: Tensor, unit: str, codecs: CodecBits | None, shape: ImageShape) -> None:
+    """Draw the negative ELBO of training and test images, with what codecs need for the test images."""
+    names = {"png": "PNG", "webp": "lossless WebP", "pixels": "entropy of pixels"}
+    sizes = {names[name]: bits for name, bits in codecs._asdict().items()} if codecs else {}
+    figure = diagnoses.bounds(train.numpy(), test.numpy(), unit, sizes, nats_of_a_bit=1 / bits_per_dimension(1, shape))
+    write_png(PLOTS / "bounds.png", figure)
 
 
 def draw_reconstructions(test: LabelledImages, reconstructions: Tensor, chosen: Tensor) -> None:

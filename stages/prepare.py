@@ -13,6 +13,7 @@ from vae.base.precision import standard_error
 from vae.classifier.classifier import ClassifierKind, is_right
 from vae.classifier.classifier_file import save_classifier
 from vae.classifier.training import train_classifier
+from vae.data.codecs import codec_bits
 from vae.data.entropy import entropy_floor
 from vae.data.images import (
     DatasetError,
@@ -50,12 +51,14 @@ def main(params: Params) -> None:
         (paths.TEST_IMAGES, test),
     ):
         save_images(path, data)
+    codecs = codec_bits(test.images) if test.kind == PixelKind.GREY else None
     images = {"train": len(train), "validation": len(validation), "test": len(test)}
     write_json(
         paths.METRICS / "prepare.json",
         {
             "images": images,
             "entropy_floor": entropy_floor(test.images),
+            "bits_per_dimension": codecs and codecs._asdict(),
             **classify(train, test, settings.seed),
         },
     )

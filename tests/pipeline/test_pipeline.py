@@ -69,6 +69,7 @@ def test_each_stage_writes_the_documented_metrics(reproduced: Project) -> None:
         "prepare": {
             "images": dict.fromkeys(("train", "validation", "test")),
             "entropy_floor": None,
+            "bits_per_dimension": None,
             "classifier_accuracy": None,
             "classifier_accuracy_se": None,
         },
@@ -88,6 +89,7 @@ def test_each_stage_writes_all_other_measures_and_the_level_of_every_verdict_as_
     assert set(measures(reproduced, "evaluate")) == {
         *(f"test.{name}_se" for name in ("negative_elbo", "reconstruction", "kl", "negative_iwae_bound", "mse")),
         "bits_per_dimension",
+        "codec_bits_per_dimension",
         "reconstruction_above_floor",
         "train_negative_elbo",
         "overfitting_gap",

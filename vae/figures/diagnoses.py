@@ -1,6 +1,6 @@
 """Charts that show what the verdicts are based on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ Values = NDArray[np.float64]
 
 COLOURS = (BLUE, ORANGE)  # of the two histograms in a panel
 BINS = 60
+CODEC_STYLES = ("-", "-.", ":")  # of the lines of image codecs
 LABEL_INCHES = 0.09  # width of a letter in a tick label
 
 
@@ -51,13 +52,17 @@ def error_per_class(errors: Values, class_names: Sequence[str], overall: float) 
     return figure
 
 
-def bounds(train: Values, test: Values, unit: str) -> "Figure":
+def bounds(
+    train: Values, test: Values, unit: str, codecs: Mapping[str, float] | None = None, *, nats_of_a_bit: float = 1.0
+) -> "Figure":
     """The distribution of the negative ELBO over training images and over test images.
 
     Args:
         train: nats per image (N,).
         test: nats per image (M,).
         unit: the unit of both, and what they are bounds on.
+        codecs: what image codecs need for the test images, in bits per dimension, by their names.
+        nats_of_a_bit: a bit per dimension in nats per image.
     """
     gap = _mean(test) - _mean(train)
     explanation = "Healthy: the two distributions coincide. A higher mean on test images is overfitting."
@@ -70,7 +75,11 @@ def bounds(train: Values, test: Values, unit: str) -> "Figure":
     if histograms(axes, groups, "share of images per nat"):
         for (name, values), colour in zip(groups.items(), COLOURS, strict=True):
             if np.isfinite(mean := _mean(values)):
-                axes.axvline(mean, color=colour, linestyle="--", label=f"mean of {name}: {mean:.2f}")
+                bits = f" ({mean / nats_of_a_bit:.2f} bits per dimension)" if codecs else ""
+                axes.axvline(mean, color=colour, linestyle="--", label=f"mean of {name}: {mean:.2f}{bits}")
+        for (name, size), style in zip((codecs or {}).items(), CODEC_STYLES, strict=False):
+            label = f"{name}: {size * nats_of_a_bit:.2f} ({size:.2f} bits per dimension)"
+            axes.axvline(size * nats_of_a_bit, color="black", linestyle=style, linewidth=1.2, label=label)
         axes.legend(fontsize=9)
     return figure
 

@@ -75,6 +75,17 @@ class TestBounds:
         assert "Here it is 3.50 nats lower" in explanation(bounds(high, low, UNIT))
         assert UNIT in axes.get_xlabel()
 
+    def test_bounds_show_what_codecs_need_as_lines_and_all_means_in_bits_too(self) -> None:
+        train, test = np.array([90.0, 110]), np.array([100.0, 140])
+        (axes,) = bounds(train, test, UNIT, {"PNG": 3.0, "WebP": 1.25}, nats_of_a_bit=40.0).axes
+        lines = {str(line.get_label()): float(np.asarray(line.get_xdata())[0]) for line in axes.lines}
+        assert lines == {
+            "mean of training images: 100.00 (2.50 bits per dimension)": 100,
+            "mean of test images: 120.00 (3.00 bits per dimension)": 120,
+            "PNG: 120.00 (3.00 bits per dimension)": 120,
+            "WebP: 50.00 (1.25 bits per dimension)": 50,
+        }
+
     def test_bounds_leave_out_and_count_values_that_are_not_finite(self) -> None:
         (axes,) = bounds(np.array([1.0, 2, np.inf, np.nan]), np.array([1.0, 2]), UNIT).axes
         assert legend(axes)[:2] == ["training images (2 not finite, left out)", "test images"]

@@ -69,6 +69,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "errors with a class missing": lambda: error_per_class(np.array([0.1, np.nan]), ("a", "b"), 0.1),
     "no errors": lambda: error_per_class(NOTHING, DIGITS[:9], np.nan),
     "bounds": lambda: bounds(normal(100), normal(103), UNIT),
+    "bounds and codecs": lambda: bounds(normal(100), normal(103), UNIT, {"PNG": 1.7, "WebP": 1.5}, nats_of_a_bit=66.0),
     "bounds of one image each": lambda: bounds(np.array([100.0]), np.array([100.0]), UNIT),
     "bounds of training images only": lambda: bounds(normal(100), NOTHING, UNIT),
     "no bounds": lambda: bounds(NOTHING[:0], NOTHING, UNIT),
