@@ -52,14 +52,16 @@ class PrepareParams(Section):
 class ModelParams(Section):
     """The networks, the size of the latent space, and the likelihood.
 
-    Every network has dense layers of widths ``hidden_dims``, in reverse order in the decoder. Convolutions have
-    ``channels`` channels. The autoregressive decoder has ``masked_layers`` gated convolutions.
+    Every network has dense layers of widths ``hidden_dims``, in reverse order in the decoder. The first convolution has
+    ``channels`` channels, and ``residual_blocks`` blocks follow each halving of the image. The autoregressive decoder
+    has ``masked_layers`` gated convolutions.
     """
 
     network: Literal["mlp", "conv", "autoregressive"]
     hidden_dims: Annotated[tuple[Count, ...], Field(strict=False)]
     activation: Literal["relu", "tanh", "gelu", "silu"]
     channels: Count
+    residual_blocks: Annotated[int, Field(ge=0)]
     masked_layers: Count
     latent_dim: Count
     likelihood: Literal[
@@ -87,20 +89,26 @@ class TrainParams(Section):
 
     ``beta`` is the weight of the KL, which rises linearly from 0 over ``kl_warmup_epochs``. KL below ``free_bits``, in
     nats per latent dimension, is not penalized. If ``importance_samples`` is above 1, the importance-weighted bound of
-    that many samples is trained. ``gradient_clip`` is the largest norm of a gradient, 0 for no limit. ``precision`` is
-    that of matrix products; tf32 has an effect on CUDA only.
+    that many samples is trained. The learning rate rises linearly from 0 over ``warmup_epochs``, which may be a
+    fraction. ``gradient_clip`` is the largest norm of a gradient, 0 for no limit. A step whose gradient has a norm
+    above ``skip_above``, or one that is not finite, does not change the weights; 0 to skip none. ``ema_decay`` is that
+    of an exponential moving average of the weights, which is then the model; 0 for none. ``precision`` is that of
+    matrix products; tf32 has an effect on CUDA only.
     """
 
     epochs: Count
     batch_size: Count
     learning_rate: Positive
     schedule: Literal["constant", "cosine", "eight_stages"]
+    warmup_epochs: NotNegative
     beta: NotNegative
     kl_warmup_epochs: Annotated[int, Field(ge=0)]
     free_bits: NotNegative
     importance_samples: Count
     weight_decay: NotNegative
     gradient_clip: NotNegative
+    skip_above: NotNegative
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["float32", "tf32", "bfloat16"]
     seed: Seed
 
@@ -110,6 +118,11 @@ class TrainParams(Section):
             raise ValueError(
                 f"train.kl_warmup_epochs: {self.kl_warmup_epochs} must be below train.epochs={self.epochs}, or the KL "
                 "never reaches its full weight; lower it"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"train.warmup_epochs: {self.warmup_epochs} must be below train.epochs={self.epochs}, or the learning "
+                "rate never reaches train.learning_rate; lower it"
             )
         neutral = {"beta": 1, "kl_warmup_epochs": 0, "free_bits": 0}
         weighted = [name for name, value in neutral.items() if getattr(self, name) != value]

@@ -131,44 +131,75 @@ const decoding = (() => {
       return ({ values }) => ({ values, shape });
     },
 
-    transposed_convolution({ inputs, outputs, kernel, stride, padding, output_padding: more }, take) {
-      const weight = take(inputs * outputs * kernel[0] * kernel[1]); // inputs × outputs × kernel
-      const bias = take(outputs);
-      return ({ values, shape: [, height, width] }) => {
-        const outHeight = (height - 1) * stride[0] - 2 * padding[0] + kernel[0] + more[0];
-        const outWidth = (width - 1) * stride[1] - 2 * padding[1] + kernel[1] + more[1];
-        const result = new Float32Array(outputs * outHeight * outWidth);
-        for (let to = 0; to < outputs; to++) {
-          result.fill(bias[to], to * outHeight * outWidth, (to + 1) * outHeight * outWidth);
-        }
-        for (let from = 0, at = 0; from < inputs; from++) {
-          for (let to = 0; to < outputs; to++) {
-            for (let y = 0; y < kernel[0]; y++) {
-              for (let x = 0; x < kernel[1]; x++, at++) {
-                spread(weight[at], values, from, result, to, y - padding[0], x - padding[1]);
-              }
-            }
-          }
-        }
-        return { values: result, shape: [outputs, outHeight, outWidth] };
+    transposed_convolution(layer, take) {
+      const weight = take(layer.inputs * layer.outputs * layer.kernel[0] * layer.kernel[1]);
+      return transposedConvolution(layer, weight, take(layer.outputs));
+    },
 
-        // Adds an input channel, times one weight of the kernel, to an output channel, at an offset and with a stride.
-        function spread(factor, source, from, target, to, top, left) {
-          const first = left < 0 ? Math.ceil(-left / stride[1]) : 0;
-          const end = Math.min(width, Math.floor((outWidth - 1 - left) / stride[1]) + 1);
-          for (let row = 0; row < height; row++) {
-            const line = row * stride[0] + top;
-            if (line < 0 || line >= outHeight) continue;
-            const read = (from * height + row) * width;
-            const write = (to * outHeight + line) * outWidth + left;
-            for (let column = first; column < end; column++) {
-              target[write + column * stride[1]] += factor * source[read + column];
-            }
-          }
-        }
+    // With a stride of one, a convolution is the transposed convolution with flipped kernels.
+    convolution_3x3({ inputs, outputs }, take) {
+      const weight = take(outputs * inputs * 9); // outputs × inputs × kernel
+      const flipped = weight.map((_, i) => {
+        const [from, to, place] = [Math.floor(i / (9 * outputs)), Math.floor(i / 9) % outputs, i % 9];
+        return weight[(to * inputs + from) * 9 + 8 - place];
+      });
+      const layer = { inputs, outputs, kernel: [3, 3], stride: [1, 1], padding: [1, 1], output_padding: [0, 0] };
+      return transposedConvolution(layer, flipped, take(outputs));
+    },
+
+    residual_block({ layers }, take) {
+      const branch = sequence(layers, take);
+      return (state) => {
+        const { values, shape } = branch(state);
+        return { values: values.map((value, i) => value + state.values[i]), shape };
       };
     },
   };
+
+  // The weight is inputs × outputs × kernel.
+  function transposedConvolution({ inputs, outputs, kernel, stride, padding, output_padding: more }, weight, bias) {
+    return ({ values, shape: [, height, width] }) => {
+      const outHeight = (height - 1) * stride[0] - 2 * padding[0] + kernel[0] + more[0];
+      const outWidth = (width - 1) * stride[1] - 2 * padding[1] + kernel[1] + more[1];
+      const result = new Float32Array(outputs * outHeight * outWidth);
+      for (let to = 0; to < outputs; to++) {
+        result.fill(bias[to], to * outHeight * outWidth, (to + 1) * outHeight * outWidth);
+      }
+      for (let from = 0, at = 0; from < inputs; from++) {
+        for (let to = 0; to < outputs; to++) {
+          for (let y = 0; y < kernel[0]; y++) {
+            for (let x = 0; x < kernel[1]; x++, at++) {
+              spread(weight[at], values, from, result, to, y - padding[0], x - padding[1]);
+            }
+          }
+        }
+      }
+      return { values: result, shape: [outputs, outHeight, outWidth] };
+
+      // Adds an input channel, times one weight of the kernel, to an output channel, at an offset and with a stride.
+      function spread(factor, source, from, target, to, top, left) {
+        const first = left < 0 ? Math.ceil(-left / stride[1]) : 0;
+        const end = Math.min(width, Math.floor((outWidth - 1 - left) / stride[1]) + 1);
+        for (let row = 0; row < height; row++) {
+          const line = row * stride[0] + top;
+          if (line < 0 || line >= outHeight) continue;
+          const read = (from * height + row) * width;
+          const write = (to * outHeight + line) * outWidth + left;
+          for (let column = first; column < end; column++) {
+            target[write + column * stride[1]] += factor * source[read + column];
+          }
+        }
+      }
+    };
+  }
+
+  // Layers one after another.
+  function sequence(layers, take) {
+    const steps = layers.map((layer) =>
+      layer.kind in LAYERS ? LAYERS[layer.kind](layer, take) : elementwise(ACTIVATIONS[layer.kind]),
+    );
+    return (state) => steps.reduce((before, step) => step(before), state);
+  }
 
   function elementwise(formula) {
     return ({ values, shape }) => ({ values: values.map((value) => formula(value)), shape });
@@ -181,15 +212,8 @@ const decoding = (() => {
     const row = numbers(weights, precision);
     let taken = 0;
     const take = (count) => row.subarray(taken, (taken += count));
-    const steps = layers.map((layer) =>
-      layer.kind in LAYERS ? LAYERS[layer.kind](layer, take) : elementwise(ACTIVATIONS[layer.kind]),
-    );
-    steps.push((state) => MEANS[likelihood](state, logistic));
-    return (code) => {
-      let state = { values: Float32Array.from(code), shape: [code.length] };
-      for (const step of steps) state = step(state);
-      return state.values;
-    };
+    const output = sequence(layers, take);
+    return (code) => MEANS[likelihood](output({ values: Float32Array.from(code), shape: [code.length] }), logistic).values;
   }
 
   return { decoder, numbers };

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vae.base.params import LIKELIHOODS_OF_8_BITS
 from vae.model import discretized_logistic, inference
+from vae.model.networks.conv import ResidualBlock
 from vae.model.networks.network import ACTIVATIONS
 from vae.model.vae import VAE
 
@@ -76,6 +77,10 @@ def described(module: nn.Module) -> Layer:
                 "padding": list(module.padding),
                 "output_padding": list(module.output_padding),
             }
+        case nn.Conv2d(bias=Tensor(), groups=1, dilation=(1, 1), stride=(1, 1), kernel_size=(3, 3), padding=(1, 1)):
+            return {"kind": "convolution_3x3", "inputs": module.in_channels, "outputs": module.out_channels}
+        case ResidualBlock():
+            return {"kind": "residual_block", "layers": [described(layer) for layer in module.layers]}
         case nn.GELU(approximate="none") | nn.ReLU() | nn.SiLU() | nn.Tanh():
             return {"kind": next(name for name, kind in ACTIVATIONS.items() if isinstance(module, kind))}
         case _:

@@ -29,7 +29,11 @@ def load_model(path: Path, device: torch.device, image_shape: ImageShape) -> VAE
     """
     with MODEL_FILE.reading(path) as (description, weights):
         architecture = Architecture.model_validate(description)
-        masked_layers = architecture.masked_layers if architecture.network == "autoregressive" else 0
-        model = built(lambda: VAE(architecture), weights, len(architecture.hidden_dims) + masked_layers)
+        layers = len(architecture.hidden_dims)
+        if architecture.network != "mlp":
+            layers += architecture.residual_blocks
+        if architecture.network == "autoregressive":
+            layers += architecture.masked_layers
+        model = built(lambda: VAE(architecture), weights, layers)
     MODEL_FILE.require_shape(path, architecture.image_shape, image_shape)
     return model.to(device)

@@ -97,6 +97,7 @@ def test_the_committed_parameters_are_valid_and_none_is_lost_on_the_way() -> Non
         ("model.network", "cnn", "'mlp', 'conv' or 'autoregressive'"),
         ("model.activation", "ReLU", "'relu', 'tanh', 'gelu' or 'silu'"),
         ("model.channels", "0", "a number greater than or equal to 1"),
+        ("model.residual_blocks", "-1", "a number greater than or equal to 0"),
         ("model.masked_layers", "0", "a number greater than or equal to 1"),
         (
             "model.likelihood",
@@ -122,6 +123,10 @@ def test_the_committed_parameters_are_valid_and_none_is_lost_on_the_way() -> Non
         ("train.weight_decay", "-0.01", "a number greater than or equal to 0"),
         ("train.gradient_clip", "-1", "a number greater than or equal to 0"),
         ("train.gradient_clip", "null", "a number"),
+        ("train.warmup_epochs", "-1", "a number greater than or equal to 0"),
+        ("train.skip_above", "-1", "a number greater than or equal to 0"),
+        ("train.ema_decay", "1", "a number less than 1"),
+        ("train.ema_decay", "-0.1", "a number greater than or equal to 0"),
         ("train.precision", "float16", "'float32', 'tf32' or 'bfloat16'"),
         ("evaluate.importance_samples", "0", "a number greater than or equal to 1"),
         ("generate.samples", "0", "a number greater than or equal to 1"),
@@ -197,6 +202,10 @@ def test_no_validation_set_may_be_asked_for(path: Path) -> None:
         ("train.weight_decay", "1e-2", 0.01),
         ("train.gradient_clip", "5", 5.0),
         ("train.precision", "tf32", "tf32"),
+        ("model.residual_blocks", "2", 2),
+        ("train.warmup_epochs", "0.5", 0.5),
+        ("train.skip_above", "1e6", 1e6),
+        ("train.ema_decay", "0.999", 0.999),
     ],
 )
 def test_every_choice_of_networks_likelihoods_objectives_and_schedules_may_be_made(
@@ -255,7 +264,8 @@ COMBINATIONS: list[tuple[dict[str, str], dict[str, str], str]] = [
         )
     ),
     *(
-        ({"train.kl_warmup_epochs": epochs, "train.epochs": "10"}, {"train.kl_warmup_epochs": "9"}, "lower it")
+        ({key: epochs, "train.epochs": "10"}, {key: "9"}, "lower it")
+        for key in ("train.kl_warmup_epochs", "train.warmup_epochs")
         for epochs in ("10", "11")
     ),
     *(
@@ -343,7 +353,8 @@ def test_a_missing_section_is_refused_with_its_name(path: Path) -> None:
         ("train.epoch", "epochs"),
         ("train.learningrate", "learning_rate"),
         ("generate.neighbors", "neighbours"),
-        ("train.warmup_epochs", "kl_warmup_epochs"),
+        ("train.kl_warmup", "kl_warmup_epochs"),
+        ("model.residual_block", "residual_blocks"),
         ("prepare.binarise", "binarize"),
     ],
 )

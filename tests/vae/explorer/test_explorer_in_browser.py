@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from torch import Tensor
 
 from tests.browser import NARROW, WIDE, needs_chromium, opened
-from tests.settings import LIKELIHOODS
+from tests.settings import LIKELIHOODS, architecture
 from tests.vae.explorer.digits import codes, coloured, digits, enlarged, mapped, page_of, trained, write_page
-from vae.data.images import LabelledImages, pixels
+from vae.data.images import ImageShape, LabelledImages, pixels
 from vae.explorer import weights
 from vae.explorer.weights import Precision
 from vae.model import inference
@@ -198,6 +198,25 @@ def test_the_browser_decodes_codes_of_images_as_pytorch_does(
         images = torch.tensor(any_page.evaluate(DECODE, [description, z.tolist()])).view(-1, 1, 8, 8)
         torch.testing.assert_close(images, inference.decode(reference, z, 0), rtol=0, atol=1e-5)
         torch.testing.assert_close(images, inference.decode(model, z, 0), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 21, 34)], ids=str)
+@pytest.mark.parametrize("residual_blocks", [0, 2])
+def test_the_browser_decodes_images_of_odd_sizes_with_residual_blocks_as_pytorch_does(
+    any_page: Page, shape: ImageShape, residual_blocks: int
+) -> None:
+    torch.manual_seed(0)
+    sizes = {"image_shape": shape, "latent_dim": 5, "hidden_dims": (7,), "residual_blocks": residual_blocks}
+    model = VAE(architecture(network="conv", likelihood="gaussian", activation="silu", **sizes))
+    with torch.no_grad():
+        for weight in model.decoder.parameters():  # residual blocks start as the identity
+            weight.uniform_(-0.2, 0.2)
+    assert model.decoder.layers is not None
+    z = torch.randn(3, 5)
+    description = weights.description(model.decoder.layers, "gaussian", Precision.FLOAT32)
+    images = torch.tensor(any_page.evaluate(DECODE, [description, z.tolist()])).view(-1, *shape)
+    expected = inference.decode(model, z, 0)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)

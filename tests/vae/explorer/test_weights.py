@@ -42,16 +42,22 @@ def test_the_layers_of_a_decoder_one_after_the_other_are_the_decoder(
     torch.testing.assert_close(nn.Sequential(*layers_of(decoder))(z), decoder(z), rtol=1e-6, atol=1e-6)
 
 
-@NETWORKS
-def test_every_number_of_the_decoder_is_there_once_and_the_layers_say_how_many_each_takes(network: str) -> None:
-    decoder = decoder_of(network)
+def taken_by(layer: weights.Layer) -> int:
+    """The number of weights and biases of a layer, from its description."""
+    kernels = {"linear": 1, "transposed_convolution": prod(layer.get("kernel", [])), "convolution_3x3": 9}
+    if layer["kind"] in kernels:
+        return int((layer["inputs"] * kernels[layer["kind"]] + 1) * layer["outputs"])
+    return sum(map(taken_by, layer.get("layers", [])))
+
+
+@pytest.mark.parametrize(("network", "residual_blocks"), [("mlp", 0), ("conv", 0), ("conv", 2)])
+def test_every_number_of_the_decoder_is_there_once_and_the_layers_say_how_many_each_takes(
+    network: str, residual_blocks: int
+) -> None:
+    decoder = decoder_of(network, residual_blocks=residual_blocks)
     numbers = weights.numbers(layers_of(decoder))
     assert sorted(numbers.tolist()) == sorted(torch.cat([part.flatten() for part in decoder.parameters()]).tolist())
-    taken = 0
-    for layer in map(weights.described, layers_of(decoder)):
-        if "inputs" in layer:
-            taken += (layer["inputs"] * prod(layer.get("kernel", [1])) + 1) * layer["outputs"]
-    assert taken == len(numbers)
+    assert sum(taken_by(weights.described(layer)) for layer in layers_of(decoder)) == len(numbers)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +68,7 @@ def test_every_number_of_the_decoder_is_there_once_and_the_layers_say_how_many_e
         nn.ConvTranspose2d(2, 2, 3, dilation=2),
         nn.GELU(approximate="tanh"),
         nn.Conv2d(1, 1, 3),
+        nn.Conv2d(1, 1, 3, padding=1, stride=2),
     ],
     ids=str,
 )

@@ -77,6 +77,7 @@ class TestSavedModels:
             {"network": "conv", "channels": 5},
             {"network": "conv", "image_shape": (3, 8, 4), "hidden_dims": ()},
             {"network": "autoregressive", "masked_layers": 3},
+            {"network": "conv", "residual_blocks": 2},
             {"network": "autoregressive", "image_shape": (3, 8, 4), "hidden_dims": ()},
         ],
         ids=[
@@ -270,8 +271,12 @@ class TestRefusedModelFiles:
 
     @pytest.mark.parametrize(
         "changes",
-        [{"hidden_dims": [1] * 10**6}, {"network": "autoregressive", "masked_layers": 10**12}],
-        ids=["dense layers", "masked layers"],
+        [
+            {"hidden_dims": [1] * 10**6},
+            {"network": "autoregressive", "masked_layers": 10**12},
+            {"network": "conv", "residual_blocks": 10**12},
+        ],
+        ids=["dense layers", "masked layers", "residual blocks"],
     )
     def test_a_model_file_that_claims_more_layers_than_it_has_weights_is_refused_before_any_is_built(
         self, saved: Path, changes: dict[str, object]

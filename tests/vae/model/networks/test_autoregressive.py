@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.settings import architecture
+from vae.base.params import LIKELIHOODS_OF_8_BITS
 from vae.base.runtime import generator, seeded
 from vae.data.images import ImageShape
 from vae.model.networks.autoregressive import Decoder, gate
@@ -182,7 +183,7 @@ def test_samples_have_the_pixel_and_pair_frequencies_and_the_entropy_of_the_mode
     assert (information.mean() - entropy).abs() < 4 * information.std() / count**0.5
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 4), (1, 8, 12), (3, 8, 8)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 4, 4), (1, 8, 12), (3, 7, 9)], ids=str)
 @pytest.mark.parametrize("masked_layers", [1, 3])
 def test_sampling_pixel_by_pixel_gives_the_outputs_of_one_forward_pass_over_the_finished_image(
     shape: ImageShape, masked_layers: int
@@ -208,3 +209,27 @@ def test_sampling_reports_each_finished_row() -> None:
     with torch.no_grad():
         decoder_of((1, 8, 12)).sample(codes(2), torch.sigmoid, lambda: next(rows))
     assert next(rows) == 8
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS_OF_8_BITS)
+def test_colour_images_of_odd_sizes_are_drawn_pixel_by_pixel_with_the_probabilities_of_the_forward_pass(
+    likelihood: str,
+) -> None:
+    """The probabilities at each pixel when it was drawn add up to those of the finished images."""
+    shape = (3, 5, 7)
+    with seeded(0, "weights"):
+        model = VAE(architecture(network="autoregressive", image_shape=shape, likelihood=likelihood)).double()
+    random, total = generator(0, "samples"), torch.zeros(4, dtype=torch.float64)
+
+    def draw(output: Tensor) -> Tensor:
+        pixel = model.likelihood.sample(output, random)
+        total.add_(model.likelihood.log_density(pixel, output))
+        return pixel
+
+    decoder, z = model.decoder, codes(4)
+    assert isinstance(decoder, Decoder)
+    with torch.no_grad():
+        image = decoder.sample(z, draw)
+        torch.testing.assert_close(model.log_likelihood(image, z), total, rtol=1e-10, atol=0)
+    assert image.shape == (4, *shape)
+    torch.testing.assert_close(255 * image, (255 * image).round(), rtol=0, atol=1e-9)
