@@ -111,6 +111,8 @@ def table(history: Sequence[Epoch]) -> dict[str, list[float | None]]:
     for term in Losses._fields:
         columns[f"train_{term}"] = [getattr(epoch.train, term) for epoch in history]
     columns["gradient_norm"] = [epoch.gradient_norm for epoch in history]
+    if any(epoch.skipped_steps is not None for epoch in history):
+        columns["skipped_steps"] = [epoch.skipped_steps for epoch in history]
     for term in Losses._fields:
         columns[f"validation_{term}"] = [getattr(epoch.validation, term, None) for epoch in history]
     return columns
@@ -119,11 +121,13 @@ def table(history: Sequence[Epoch]) -> dict[str, list[float | None]]:
 def in_words(epoch: Epoch) -> str:
     """The losses of an epoch in one line."""
     parts = [("training", epoch.train), ("validation", epoch.validation)]
-    return "; ".join(
+    words = [
         f"{name} loss {losses.loss:.2f}, reconstruction {losses.reconstruction:.2f}, KL {losses.kl:.2f} nats per image"
         for name, losses in parts
         if losses is not None
-    )
+    ]
+    skipped = [f"{epoch.skipped_steps:.1%} of steps skipped"] if epoch.skipped_steps else []
+    return "; ".join([*words, *skipped])
 
 
 if __name__ == "__main__":

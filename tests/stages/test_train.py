@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages import paths
-from stages.train import Report, warn_of_long_training, whole_history
+from stages.train import Report, in_words, table, warn_of_long_training, whole_history
 from vae.base.params import Params, load_params
 from vae.model.objective import Losses
 from vae.training.loop import Epoch, Training
@@ -79,3 +79,15 @@ def test_the_history_contains_every_epoch_the_best_one_and_the_parameters_that_s
     assert isinstance(columns, dict)
     assert columns["epoch"] == [1, 2, 3]
     assert columns["train_loss"] == columns["validation_loss"] == [2.0, 2.0, 2.0]
+
+
+def test_the_history_has_a_column_of_skipped_steps_only_if_steps_may_be_skipped() -> None:
+    assert "skipped_steps" not in table(history(2))
+    assert table([epoch._replace(skipped_steps=0.25) for epoch in history(2)])["skipped_steps"] == [0.25, 0.25]
+
+
+def test_the_losses_of_an_epoch_in_words_name_the_share_of_skipped_steps_if_there_are_any() -> None:
+    (epoch,) = history(1)
+    for share, words in ((None, None), (0.0, None), (0.125, "; 12.5% of steps skipped")):
+        line = in_words(epoch._replace(skipped_steps=share))
+        assert line.endswith(words) if words else "skipped" not in line

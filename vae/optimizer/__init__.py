@@ -1,1 +1,1 @@
-"""Adam, and the parameters of a module as one vector."""
+"""Adam, the parameters of a module as one vector, and their moving average."""

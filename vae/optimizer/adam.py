@@ -17,7 +17,8 @@ class Adam:
 
     Optionally, the gradient is first clipped to a norm of at most c, g ← g·min(1, c / ‖g‖) (Pascanu et al. 2013,
     section 3.2), and parameters decay, θ ← θ - α·λ·θ (Loshchilov & Hutter 2019, algorithm 2, with the decay
-    proportional to the learning rate, as in PyTorch).
+    proportional to the learning rate, as in PyTorch). A step whose ‖g‖ is not finite, or above a limit, can be skipped:
+    it changes neither θ nor m, v and t (Child 2021, "Very Deep VAEs", section 4).
 
     The update is a single pass over memory, by the kernel of ``torch.optim.Adam(fused=True)``. The kernel is called
     directly, because the optimizer class takes 1.7 s to import and doubles the time of a step. A step never waits for
@@ -36,6 +37,7 @@ class Adam:
         decay: Tensor | None = None,
         largest_norm: float | None = None,
         *,
+        skip_above: float | None = None,
         beta_2: float = BETA_2,
     ) -> None:
         """Start with zero moments.
@@ -44,11 +46,13 @@ class Adam:
             parameters: θ.
             decay: λ of each parameter, in the shape of θ, or None for no decay.
             largest_norm: c, or None for no limit.
+            skip_above: the largest ‖g‖ of a step that is not skipped, or None to skip none.
             beta_2: β₂; lower for a run of few steps.
         """
         self.parameters = parameters
         self.decay = decay
         self.largest_norm = largest_norm
+        self.skip_above = skip_above
         self.beta_2 = beta_2
         self.first_moment = torch.zeros_like(parameters)
         self.second_moment = torch.zeros_like(parameters)
@@ -62,10 +66,15 @@ class Adam:
         Returns:
             ‖g‖ before clipping, 0-dimensional.
         """
-        self.steps.add_(1)
         norm: Tensor = torch.linalg.vector_norm(gradient)
+        skipped = None if self.skip_above is None else self.skips(norm).float()
+        if skipped is not None:
+            learning_rate = learning_rate * (1 - skipped)
+        self.steps.add_(1 if skipped is None else 1 - skipped)
         if self.largest_norm is not None:
-            gradient.mul_((self.largest_norm / norm).clamp_(max=1))
+            factor = (self.largest_norm / norm).clamp_(max=1)
+            # NaN would stay in the zeros between parameters, which no later gradient replaces.
+            gradient.mul_(factor if skipped is None else factor.nan_to_num_(0))
         if self.decay is not None:
             self.parameters.addcmul_(self.parameters * learning_rate, self.decay, value=-1)
         parameters, gradients, first_moments, second_moments = (
@@ -86,5 +95,10 @@ class Adam:
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
+            found_inf=skipped,
         )
         return norm
+
+    def skips(self, norms: Tensor) -> Tensor:
+        """Whether steps with gradients of these norms are skipped, elementwise."""
+        return torch.zeros_like(norms, dtype=torch.bool) if self.skip_above is None else ~(norms <= self.skip_above)

@@ -1,6 +1,7 @@
 """The parameters of a module as one vector."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,19 @@ class Weights:
         for own, part in self.slices.items():
             own.data = self.vector[part].view_as(own).copy_(own.detach())
             own.grad = self.gradient[part].view_as(own)
+
+    @contextmanager
+    def replaced(self, vector: Tensor) -> Iterator[None]:
+        """Within the block, the module has these weights (P,); nothing is copied if they are its own."""
+        if vector is self.vector:
+            yield
+            return
+        own = self.vector.clone()
+        self.vector.copy_(vector)
+        try:
+            yield
+        finally:
+            self.vector.copy_(own)
 
     def filled(self, value_of: Callable[[Tensor], float]) -> Tensor:
         """A vector in the shape of θ with the same value at all entries of a parameter, and zero between parameters."""

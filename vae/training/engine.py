@@ -18,18 +18,21 @@ from vae.training.schedules import epoch_schedule
 from vae.training.step import Step
 
 CHUNK = 16  # steps whose images and noise are gathered together, and which are one graph on CUDA
+RANDOM_STATES = {"data_order", "latent_noise", "pixels"}
 
 
 class EpochResult(NamedTuple):
-    """Averages over the steps of an epoch.
+    """Averages over the steps of an epoch that were not skipped; NaN if all were.
 
     Attributes:
         losses: averages over all images, in nats per image.
         gradient_norm: the norm of a batch's gradient before clipping, averaged over steps.
+        skipped_steps: the share of steps that were skipped; None if none ever are.
     """
 
     losses: Losses[float]
     gradient_norm: float
+    skipped_steps: float | None = None
 
 
 class TrainingEngine:
@@ -87,11 +90,13 @@ class TrainingEngine:
                 results[done : done + count] = self._chunk(images, noise, schedule[done : done + count])
                 done += count
                 advance(count)
-        return self._averages(results.cpu().double())
+        return self._averages(results.cpu())
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next epoch depends on, besides ``params`` and the images."""
+        average = {} if self.step.average is None else {"average": self.step.average.vector}
         return {
+            **average,
             "parameters": self.step.weights.vector,
             "first_moment": self.step.optimizer.first_moment,
             "second_moment": self.step.optimizer.second_moment,
@@ -104,7 +109,7 @@ class TrainingEngine:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Restore a ``state``, to continue from there."""
         own = self.state()
-        for name in ("parameters", "first_moment", "second_moment", "steps"):
+        for name in own.keys() - RANDOM_STATES:
             own[name].copy_(state[name])
         self._order_random.set_state(state["data_order"])
         self._noise_random.set_state(state["latent_noise"])
@@ -153,11 +158,14 @@ class TrainingEngine:
         return results
 
     def _averages(self, results: Tensor) -> EpochResult:
-        """Average over the steps of an epoch (steps, 4). The last batch may be smaller than the others."""
+        """Average over the steps of an epoch, float32 (steps, 4). The last batch may be smaller than the others."""
         sizes = torch.full((len(results), 1), self.batch_size, dtype=torch.float64)
         sizes[-1] = len(self.images) - self.batch_size * (len(results) - 1)
-        losses = (results[:, :3] * sizes).sum(0) / len(self.images)
-        return EpochResult(Losses(*losses.tolist()), float(results[:, 3].mean()))
+        skipped = self.step.optimizer.skips(results[:, 3])
+        share = None if self.step.optimizer.skip_above is None else float(skipped.double().mean())
+        results, sizes = results[~skipped].double(), sizes[~skipped]
+        losses = (results[:, :3] * sizes).sum(0) / sizes.sum()
+        return EpochResult(Losses(*losses.tolist()), float(results[:, 3].mean()), share)
 
 
 @contextmanager

@@ -29,14 +29,15 @@ class DivergedError(VAEError):
 
 
 class Epoch(NamedTuple):
-    """The losses and the gradient norm of one epoch.
+    """The losses, the gradient norm and the skipped steps of one epoch.
 
     Attributes:
         number: the epoch's number, from 1.
-        train: averages over the steps of the epoch.
+        train: averages over the steps of the epoch that were not skipped.
         gradient_norm: the norm of a batch's gradient before clipping, averaged over steps.
         validation: losses at the end of the epoch; None if there is no validation set.
         validation_loss_se: the standard error of the validation loss; None if there are fewer than two images.
+        skipped_steps: the share of steps that were skipped; None if none ever are.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Epoch(NamedTuple):
     gradient_norm: float
     validation: Losses[float] | None
     validation_loss_se: float | None = None
+    skipped_steps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def train(
 
     The best epoch has the lowest validation loss, among the epochs after the KL warm-up: the value of what is trained,
     at the full weight of the KL. Without validation images, it is the last epoch. The training losses of an epoch are
-    averages over its steps, so they lag behind the weights at its end.
+    averages over its steps, so they lag behind the weights at its end. If the weights are averaged, the average is what
+    is validated and kept, and the training losses are those of the weights themselves.
 
     Args:
         model: the VAE, on the device to train on.
@@ -78,7 +81,7 @@ def train(
             and losses, bit for bit. The caller discards it once the results are saved.
 
     Raises:
-        DivergedError: a loss is NaN or infinite.
+        DivergedError: a loss is NaN or infinite, or all steps of an epoch were skipped.
     """
     validation_images = validation.images.to(model.device)
     engine = TrainingEngine(model, data.images, params, data.kind)
@@ -94,8 +97,11 @@ def train(
         for number in range(len(history) + 1, params.epochs + 1):
             bar.set_description(f"epoch {number}/{params.epochs}")
             result = engine.epoch(number, bar.update)
-            held_out = _evaluate(model, validation_images, params, number) if len(validation_images) else (None, None)
-            epoch = Epoch(number, result.losses, result.gradient_norm, *held_out)
+            validation_losses, error = None, None
+            if len(validation_images):
+                with engine.step.weights.replaced(engine.step.result):
+                    validation_losses, error = _evaluate(model, validation_images, params, number)
+            epoch = Epoch(number, result.losses, result.gradient_norm, validation_losses, error, result.skipped_steps)
             _require_finite(epoch)
             progress.add(epoch, params)
             bar.set_postfix(_shown(epoch))
@@ -104,11 +110,11 @@ def train(
                 progress.save(checkpoint)
 
     best = progress.best
+    engine.step.weights.vector.copy_(progress.best_weights)
     if best.validation is None:  # training losses lag the last step, so the final weights are checked too
         first = data.images[: params.batch_size]
         losses, _ = _evaluate(model, first, params, best.number)
         _require_finite(best._replace(train=losses))
-    engine.step.weights.vector.copy_(progress.best_weights)
     return Training(history, best)
 
 
@@ -123,7 +129,7 @@ class _Progress:
 
     @classmethod
     def start(cls, engine: TrainingEngine) -> "_Progress":
-        return cls(engine, [], 0, torch.empty_like(engine.step.weights.vector))
+        return cls(engine, [], 0, torch.empty_like(engine.step.result))
 
     @classmethod
     def resume(cls, engine: TrainingEngine, checkpoint: Checkpoint) -> "_Progress":
@@ -132,10 +138,10 @@ class _Progress:
         state = checkpoint.load()
         if state is not None:
             engine.restore(state.tensors)
-            progress.best_weights.copy_(state.tensors.get("best_weights", state.tensors["parameters"]))
+            progress.best_weights.copy_(state.tensors.get("best_weights", engine.step.result))
             progress.best_number = state.values["best"]
-            for number, train, gradient_norm, validation, error in state.values["history"]:
-                epoch = Epoch(number, Losses(*train), gradient_norm, validation and Losses(*validation), error)
+            for number, train, gradient_norm, validation, *others in state.values["history"]:
+                epoch = Epoch(number, Losses(*train), gradient_norm, validation and Losses(*validation), *others)
                 progress.history.append(epoch)
             log.info("resuming an interrupted run after epoch %d", len(progress.history))
         return progress
@@ -150,7 +156,7 @@ class _Progress:
         self.history.append(epoch)
         if self.best_number == 0 or _is_better(epoch, self.best, params):
             self.best_number = epoch.number
-            self.best_weights.copy_(self.engine.step.weights.vector)
+            self.best_weights.copy_(self.engine.step.result)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint."""
@@ -198,13 +204,19 @@ def _is_better(epoch: Epoch, best: Epoch, params: TrainParams) -> bool:
 
 
 def _require_finite(epoch: Epoch) -> None:
+    if epoch.skipped_steps == 1:
+        raise DivergedError(
+            f"all steps of epoch {epoch.number} were skipped, because the norms of their gradients were above "
+            "train.skip_above or not finite; no model is written. Set train.skip_above to several times the gradient "
+            "norm of a run without it (in models/history.json), or try a lower train.learning_rate"
+        )
     for name, losses in (("training", epoch.train), ("validation", epoch.validation)):
         if losses is not None and not all(map(isfinite, (*losses, epoch.gradient_norm))):
             raise DivergedError(
                 f"training diverged in epoch {epoch.number}: the {name} loss is {losses.loss} "
                 f"(reconstruction {losses.reconstruction}, KL {losses.kl}), the gradient norm is "
                 f"{epoch.gradient_norm}; no model is written. "
-                "Try a lower train.learning_rate, a larger train.batch_size or train.gradient_clip"
+                "Try a lower train.learning_rate, a larger train.batch_size, train.gradient_clip or train.skip_above"
             )
 
 

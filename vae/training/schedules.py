@@ -23,8 +23,15 @@ def learning_rate(params: TrainParams, epochs: float) -> float:
     - ``cosine``: α·½·(1 + cos(π·t)) after a share t of all epochs (Loshchilov & Hutter 2017, equation 5).
     - ``eight_stages``: α·10^(-i/7) in stage i = 0 … 7, which lasts 3^i of 3^0 + … + 3^7 = 3,280 parts of all epochs
       (Burda, Grosse & Salakhutdinov 2015, section 5: 3,280 epochs, α = 0.001).
+
+    During the warm-up, it is multiplied by a factor that rises linearly from 0 to 1 (Goyal et al. 2017, section 2.2).
     """
-    share = epochs / params.epochs
+    scheduled = _scheduled(params, epochs / params.epochs)
+    return scheduled * min(1.0, epochs / params.warmup_epochs) if params.warmup_epochs else scheduled
+
+
+def _scheduled(params: TrainParams, share: float) -> float:
+    """The learning rate after a share of all epochs, without the warm-up."""
     match params.schedule:
         case "constant":
             return params.learning_rate

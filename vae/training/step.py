@@ -10,6 +10,7 @@ from vae.data.images import pixels
 from vae.model.objective import Losses, training_loss
 from vae.model.vae import VAE
 from vae.optimizer.adam import Adam
+from vae.optimizer.average import MovingAverage
 from vae.optimizer.weights import Weights
 
 
@@ -38,6 +39,7 @@ class Step:
     Attributes:
         weights: the model's parameters and their gradient.
         optimizer: Adam, on those weights.
+        average: their moving average, or None.
         backward: computes the loss and its gradient: automatic differentiation, or an accelerator that agrees with it
             (``vae.training.accelerators``).
     """
@@ -45,7 +47,10 @@ class Step:
     def __init__(self, model: VAE, params: TrainParams) -> None:
         self.weights = Weights(model)
         decay = decay_of_each(self.weights, params.weight_decay) if params.weight_decay else None
-        self.optimizer = Adam(self.weights.vector, decay, params.gradient_clip or None)
+        self.optimizer = Adam(
+            self.weights.vector, decay, params.gradient_clip or None, skip_above=params.skip_above or None
+        )
+        self.average = MovingAverage(self.weights.vector, params.ema_decay) if params.ema_decay else None
         dtype = torch.bfloat16 if params.precision == "bfloat16" else torch.float32
         self.backward: Backward = AutomaticDifferentiation(model, self.weights, params.free_bits, dtype)
 
@@ -53,7 +58,14 @@ class Step:
         """Take a step on a batch: uint8 images (B, pixels), noise ε (B, D) or (B, k, D); β and α, 0-dimensional."""
         losses = self.backward(images, noise, kl_weight)
         gradient_norm = self.optimizer.step(self.weights.gradient, learning_rate)
+        if self.average is not None:
+            self.average.update(self.weights.vector, self.optimizer.steps)
         return StepResult(losses, gradient_norm)
+
+    @property
+    def result(self) -> Tensor:
+        """The weights that training has come to (P,): their average if there is one."""
+        return self.weights.vector if self.average is None else self.average.vector
 
 
 class AutomaticDifferentiation:

@@ -194,3 +194,55 @@ def test_on_cuda_the_update_is_split_into_at_most_36_pieces_and_has_the_bits_of_
             on_cuda.step(gradient.to("cuda"), rate(0.01, "cuda"))
         assert count < 128 or 1 < len(kernel.call_args.args[0]) <= 36
         assert torch.equal(on_cuda.parameters.cpu(), on_cpu.parameters)
+
+
+@pytest.mark.parametrize("decay", [None, 0.1], ids=["no decay", "decay"])
+@pytest.mark.parametrize("largest_norm", [None, 1.0], ids=["no limit", "limit"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, 1e6])
+def test_a_step_with_too_large_a_gradient_is_as_if_it_had_not_been_taken(
+    bad: float, largest_norm: float | None, decay: float | None
+) -> None:
+    decays = None if decay is None else torch.full((PARAMETERS,), decay)
+    adam, reference = (Adam(initial(), decays, largest_norm, skip_above=limit) for limit in (1e5, None))
+    for step, gradient in enumerate(gradients(6)):
+        if step in (0, 3):
+            spoilt = gradient.clone()
+            spoilt[7] = bad
+            norm = adam.step(spoilt, rate(0.01))
+            assert adam.skips(norm)
+        assert not adam.skips(adam.step(gradient.clone(), rate(0.01)))
+        reference.step(gradient.clone(), rate(0.01))
+        assert torch.equal(adam.parameters, reference.parameters)
+        assert torch.equal(adam.first_moment, reference.first_moment)
+        assert torch.equal(adam.second_moment, reference.second_moment)
+        assert adam.steps.item() == reference.steps.item() == step + 1
+
+
+@pytest.mark.parametrize(("limit", "skipped"), [(1.0, False), (0.999, True), (None, False)])
+def test_a_step_is_skipped_above_the_limit_and_not_at_it(limit: float | None, skipped: bool) -> None:
+    gradient = torch.zeros(PARAMETERS)
+    gradient[2] = 1.0
+    adam = Adam(initial(), skip_above=limit)
+    assert adam.skips(adam.step(gradient, rate(0.1))).item() is skipped
+    assert torch.equal(adam.parameters, initial()) is skipped
+
+
+def test_clipping_a_gradient_of_a_skipped_step_leaves_zeros_in_it() -> None:
+    """Those between parameters are never written again."""
+    gradient = gradients(1)[0]
+    gradient[::2] = 0
+    gradient[1] = torch.nan
+    Adam(initial(), largest_norm=1.0, skip_above=1e9).step(gradient, rate(0.1))
+    assert not gradient[::2].any()
+
+
+def test_on_cuda_a_step_is_skipped_in_all_pieces_without_waiting() -> None:
+    initial, gradient = (torch.randn(36 * 64 + 1, generator=random(seed)) for seed in (0, 1))
+    with pretended_cuda() as waits:
+        adam = Adam(initial.to("cuda"), largest_norm=1.0, skip_above=1.0)
+        theirs, alpha = gradient.to("cuda"), rate(0.01, "cuda")
+        waits.clear()
+        adam.step(theirs, alpha)
+        assert waits.total == 0
+        assert torch.equal(adam.parameters.cpu(), initial)
+        assert adam.steps.item() == 0

@@ -25,6 +25,21 @@ def build(network: str = "mlp", latent_dim: int = 2) -> VAE:
         return VAE(architecture(**changes))
 
 
+def test_the_module_has_other_weights_within_the_block_and_its_own_again_after_it() -> None:
+    model = build()
+    weights, own = Weights(model), parameters_to_vector(model.parameters())
+
+    def interrupt() -> None:
+        assert (parameters_to_vector(model.parameters()) == 3).all()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), weights.replaced(torch.full_like(weights.vector, 3)):
+        interrupt()
+    assert torch.equal(parameters_to_vector(model.parameters()), own)
+    with weights.replaced(weights.vector):
+        assert torch.equal(parameters_to_vector(model.parameters()), own)
+
+
 def numbered(count: int) -> Tensor:
     return torch.arange(count, dtype=torch.float32)
 

@@ -51,7 +51,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "decay and largest norm": {"weight_decay": 0.1, "gradient_clip": 1.0},
     "importance-weighted": {"importance_samples": 3},
     "free bits": {"free_bits": 0.1},
+    "averages, skipped steps and warm-up": {
+        "ema_decay": 0.9,
+        "skip_above": 2.0,
+        "gradient_clip": 1.0,
+        "warmup_epochs": 1.5,
+    },
     "conv": {"network": CONVOLUTIONAL},
+    "conv, residual blocks, odd size": {
+        "network": {**CONVOLUTIONAL, "residual_blocks": 2, "image_shape": (3, 5, 7)},
+        "ema_decay": 0.9,
+    },
     "conv, gaussian, bfloat16": {"network": {**CONVOLUTIONAL, "likelihood": "gaussian"}, "precision": "bfloat16"},
     "autoregressive": {"network": AUTOREGRESSIVE, "kind": PixelKind.PROBABILITIES},
 }

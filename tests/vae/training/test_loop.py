@@ -23,6 +23,7 @@ from vae.model.vae import VAE
 from vae.training.checkpoint import Checkpoint
 from vae.training.engine import CHUNK, EpochResult, TrainingEngine
 from vae.training.loop import DivergedError, Epoch, Training, train
+from vae.training.step import Step, StepResult
 
 IMAGE_SHAPE = (1, 3, 4)
 LATENT_DIM = 2
@@ -391,6 +392,101 @@ def test_the_history_so_far_is_reported_after_each_epoch() -> None:
     assert reports == [list(training.history[:count]) for count in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("validation_images", [NONE, random_images(9, seed=2)], ids=["alone", "with validation"])
+def test_the_average_of_the_weights_is_what_is_validated_and_kept_and_does_not_change_training(
+    validation_images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, plain, kept, after_each_step = build(), build(), build(), []
+    step = TrainingEngine._steps
+
+    def recorded(engine: TrainingEngine, *inputs: Tensor) -> Tensor:
+        take = engine.step.optimizer.step
+
+        def recording(gradient: Tensor, rate: Tensor) -> Tensor:
+            norm = take(gradient, rate)
+            after_each_step.append(weights(engine.model).double())
+            return norm
+
+        with monkeypatch.context() as patched:
+            patched.setattr(engine.step.optimizer, "step", recording)
+            return step(engine, *inputs)
+
+    images = random_images(23)
+    without = fit(plain, images, validation_images, settings(epochs=4))
+    monkeypatch.setattr(TrainingEngine, "_steps", recorded)
+    training = fit(model, images, validation_images, settings(epochs=4, ema_decay=0.8))
+    assert [epoch.train for epoch in training.history] == [epoch.train for epoch in without.history]
+    for epoch in training.history:
+        steps = torch.stack(after_each_step[: 4 * epoch.number])
+        shares = 0.8 ** torch.arange(len(steps) - 1, -1, -1, dtype=torch.float64)
+        average = (shares @ steps / shares.sum()).float()
+        torch.nn.utils.vector_to_parameters(average, kept.parameters())
+        if epoch.validation is not None:
+            assert epoch.validation.loss == pytest.approx(evaluated(kept, validation_images).loss, rel=1e-5)
+        if epoch is training.best:
+            torch.testing.assert_close(weights(model), average, rtol=1e-5, atol=1e-6)
+            assert not torch.allclose(average, steps[-1].float(), atol=1e-3)
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """Make the loss and the gradient NaN in some steps, counted from 1."""
+    taken = [0]
+    original = Step.__call__
+
+    def spoilt(step: Step, images: Tensor, noise: Tensor, *others: Tensor) -> StepResult:
+        taken[0] += 1
+        return original(step, images, noise * torch.nan if taken[0] in numbers else noise, *others)
+
+    monkeypatch.setattr(Step, "__call__", spoilt)
+
+
+@pytest.mark.parametrize("network", [{}, {"activation": "silu"}], ids=["handwritten gradient", "automatic"])
+@pytest.mark.parametrize("changes", [{}, {"gradient_clip": 1.0, "weight_decay": 0.1, "ema_decay": 0.5}], ids=str)
+def test_steps_with_a_gradient_that_is_not_finite_are_skipped_and_counted(
+    network: dict[str, Any], changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, 1, 6)
+    model = build(**network)
+    training = fit(model, random_images(23), random_images(9), settings(epochs=3, skip_above=1e6, **changes))
+    assert [epoch.skipped_steps for epoch in training.history] == [0.25, 0.25, 0]
+    assert weights(model).isfinite().all()
+    assert training.history[2].train.loss < training.history[0].train.loss
+
+
+def test_the_losses_of_an_epoch_are_averages_over_the_images_of_steps_that_were_not_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = []
+    original = Step.__call__
+
+    def recorded(step: Step, *inputs: Tensor) -> StepResult:
+        results.append((len(inputs[0]), original(step, *inputs)))
+        return results[-1][1]
+
+    monkeypatch.setattr(Step, "__call__", recorded)
+    (epoch,) = fit(build(), random_images(23), params=settings(epochs=1, skip_above=1.2)).history
+    taken = [(count, result) for count, result in results if result.gradient_norm <= 1.2]
+    assert 0 < len(taken) < len(results)
+    assert epoch.skipped_steps == 1 - len(taken) / len(results)
+    images = sum(count for count, _ in taken)
+    expected = sum(count * result.losses.loss.item() for count, result in taken) / images
+    assert epoch.train.loss == pytest.approx(expected, rel=1e-6)
+    norms = [result.gradient_norm.item() for _, result in taken]
+    assert epoch.gradient_norm == pytest.approx(sum(norms) / len(norms), rel=1e-6)
+
+
+@pytest.mark.parametrize("skip_above", [1e-6, 1e9])
+def test_an_epoch_whose_steps_were_all_skipped_ends_training_with_what_to_change(
+    skip_above: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if skip_above > 1:
+        spoil(monkeypatch, *range(5, 100))
+    number = 2 if skip_above > 1 else 1
+    with pytest.raises(DivergedError, match=rf"^all steps of epoch {number} were skipped.*train\.skip_above") as caught:
+        fit(build(), random_images(23), random_images(9), settings(epochs=5, skip_above=skip_above))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("validation_images", [NONE, random_images(9)], ids=["alone", "with validation"])
 def test_divergence_is_reported_in_one_line_that_names_the_epoch_and_what_to_change(validation_images: Tensor) -> None:
     reports: list[int] = []
@@ -565,6 +661,7 @@ class TestInterruption:
             {"changes": {"importance_samples": 3}, "kind": PixelKind.PROBABILITIES},
             {"network": {"likelihood": "gaussian", "activation": "silu"}, "changes": {"precision": "bfloat16"}},
             {"network": {"likelihood": "laplace", "scale": 0.5}},
+            {"changes": {"ema_decay": 0.9, "skip_above": 1.2, "warmup_epochs": 2.5}},
         ],
         ids=str,
     )

@@ -49,6 +49,13 @@ class TestLearningRate:
         assert stages[-1] == pytest.approx(RATE / 10, rel=1e-12)
         assert learning_rate(params, epochs) == stages[-1]  # no ninth stage
 
+    @SCHEDULES
+    def test_the_learning_rate_rises_linearly_from_zero_to_its_schedule_during_the_warm_up(self, schedule: str) -> None:
+        plain = train_params(learning_rate=RATE, epochs=10, schedule=schedule)
+        params = plain.model_copy(update={"warmup_epochs": 0.5})
+        for epochs, factor in [(0, 0.0), (0.125, 0.25), (0.25, 0.5), (0.5, 1.0), (0.7, 1.0), (9.5, 1.0)]:
+            assert learning_rate(params, epochs) == pytest.approx(factor * learning_rate(plain, epochs), rel=1e-12)
+
 
 class TestKlWeight:
     @pytest.mark.parametrize("epochs", [0, 0.5, 10])

@@ -61,12 +61,13 @@ def test_an_epoch_waits_for_the_device_once_and_has_the_bits_of_the_cpu(
     assert torch.equal(weights(model), expected)
 
 
-def test_a_state_saved_on_cuda_is_restored_on_cuda(waits: Waits) -> None:
-    _, engine = start(CUDA)
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9, "skip_above": 2.0}], ids=str)
+def test_a_state_saved_on_cuda_is_restored_on_cuda(waits: Waits, changes: dict[str, Any]) -> None:
+    _, engine = start(CUDA, **changes)
     engine.epoch(1, ignore)
     state = {name: tensor.cpu().clone() for name, tensor in engine.state().items()}
     result = engine.epoch(2, ignore)
-    _, heir = start(CUDA, weights_seed=9, seed=9)
+    _, heir = start(CUDA, weights_seed=9, seed=9, **changes)
     heir.restore(state)
     waits.clear()
     assert heir.epoch(2, ignore) == result
@@ -89,10 +90,17 @@ def trained(epochs: int, validation: int, checkpoint: Checkpoint | None = None, 
     [
         ({}, 0, 1),
         ({}, 9, 1 + 1),
+        ({"ema_decay": 0.9, "skip_above": 2.0}, 9, 1 + 1),
         ({"importance_samples": 3}, 9, 1 + 2),  # the weights of samples, and the KL
         ({"importance_samples": 21}, 9, 1 + 3 + 1),  # ten samples at a time
     ],
-    ids=["no validation images", "validation images", "3 importance samples", "21 importance samples"],
+    ids=[
+        "no validation images",
+        "validation images",
+        "averages and skipped steps",
+        "3 importance samples",
+        "21 importance samples",
+    ],
 )
 def test_a_training_waits_at_its_start_once_for_each_epoch_and_once_for_each_result_of_validation(
     waits: Waits, changes: dict[str, Any], validation: int, an_epoch: int
@@ -105,24 +113,24 @@ def test_a_training_waits_at_its_start_once_for_each_epoch_and_once_for_each_res
         trained(epochs, validation, **changes)
         counts.append(waits.total - for_model)
     copies = 1 + (validation > 0)  # training images and validation images
-    comparison = 0 if changes else CHECKS + COMPARISONS  # of the handwritten gradient
+    comparison = 0 if "importance_samples" in changes else CHECKS + COMPARISONS  # of the handwritten gradient
     end = 0 if validation else 2  # to check the final weights on a batch: images there, losses back
     assert counts[0] == copies + comparison + SIZES_OF_CHUNKS + 2 * an_epoch + end
     assert counts[1] - counts[0] == 3 * an_epoch
 
 
+@pytest.mark.parametrize(("changes", "tensors"), [({}, 4), ({"ema_decay": 0.9}, 5)], ids=str)
 def test_a_checkpoint_waits_for_each_tensor_that_it_saves(
-    waits: Waits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    waits: Waits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], tensors: int
 ) -> None:
     monkeypatch.setattr(vae.training.checkpoint, "SHARE_OF_TIME", float("inf"))
     counts = []
     for checkpoint in (None, Checkpoint(tmp_path, "run")):
         waits.clear()
-        trained(3, 0, checkpoint)
+        trained(3, 0, checkpoint, **changes)
         counts.append(waits.total)
-    assert (
-        counts[1] - counts[0] == 3 * 4
-    )  # weights, two moments, number of steps; the last epoch's weights are the best
+    # Weights, two moments, number of steps, and the average if there is one; the last epoch's weights are the best.
+    assert counts[1] - counts[0] == 3 * tensors
 
 
 def test_images_are_moved_to_the_device_before_training_or_a_chunk_at_a_time(
