@@ -6,7 +6,18 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks import embedding, evaluation, fidelity, growth, resumption, start_up, table, threads, training
+from benchmarks import (
+    convolutions,
+    embedding,
+    evaluation,
+    fidelity,
+    growth,
+    resumption,
+    start_up,
+    table,
+    threads,
+    training,
+)
 from benchmarks.measurement import Settings, machine
 from benchmarks.processes import ROOT
 from benchmarks.table import Section
@@ -15,6 +26,7 @@ from vae.base.artifacts import write_json
 
 BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
     "training": training.run,
+    "convolutions": convolutions.run,
     "fidelity": fidelity.run,
     "evaluation": evaluation.run,
     "start-up": start_up.run,

@@ -2,14 +2,16 @@
 
 import json
 import subprocess
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import fidelity, growth, mnist, products, table, threads, training
+from benchmarks import convolutions, fidelity, growth, mnist, products, table, threads, training
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measurement import Settings, Spread, interleave, ratio
 from benchmarks.stage_start import FIRST_WORK
@@ -330,3 +332,27 @@ def test_an_error_on_the_command_line_is_explained(
     assert caught.value.code == 2
     assert word in capsys.readouterr().err
     assert "speed" not in BENCHMARKS
+
+
+def test_the_convolutional_network_is_trained_alike_by_the_project_and_by_the_plain_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = {"image_shape": (3, 9, 8), "channels": 4, "hidden_dims": (16,), "latent_dim": 2}
+    monkeypatch.setattr(convolutions, "ARCHITECTURE", convolutions.ARCHITECTURE.model_copy(update=small))
+    losses: dict[str, list[float]] = {}
+
+    def recorded(works: Mapping[str, Callable[[], Any]], *_: object) -> dict[str, Spread]:
+        for name, work in works.items():
+            losses.setdefault(name, []).append(work())
+        return {name: Spread([1.0, 2.0]) for name in works}
+
+    monkeypatch.setattr(convolutions, "timed", lambda work, _: work)
+    monkeypatch.setattr(convolutions, "spreads", recorded)
+    section = convolutions.run(Settings(CPU, quick=True))
+    for precision in convolutions.PRECISIONS:
+        (first, second), (plain, later) = (losses[f"{name}, {precision}"] for name in ("ours", "plain loop"))
+        assert first == pytest.approx(plain, rel=0.02)
+        assert second == pytest.approx(later, rel=0.02)
+        assert second < first
+    assert "64 images of 9×8×3" in section.about
+    assert [row.goal.met for row in section.rows if row.goal] == [True, True]

@@ -72,6 +72,11 @@ CASES = {
     "autoregressive, bernoulli, importance-weighted, dynamic": Case(
         {"network": "autoregressive", "likelihood": "bernoulli"}, SAMPLES, DYNAMIC
     ),
+    "conv with residual blocks, averages, skipped steps and warm-up, bfloat16": Case(
+        {"network": "conv", "likelihood": "discretized_logistic", "residual_blocks": 1},
+        {"ema_decay": 0.9, "skip_above": 2000.0, "warmup_epochs": 0.5, "precision": "bfloat16"},
+        {},
+    ),
     "mlp, discretized_logistic": Case({"network": "mlp", "likelihood": "discretized_logistic"}, {}, {}),
     "autoregressive, discretized_logistic_mixture, no validation images": Case(
         {"network": "autoregressive", "likelihood": "discretized_logistic_mixture"},

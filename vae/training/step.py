@@ -80,15 +80,18 @@ class AutomaticDifferentiation:
         self.weights = weights
         self.free_bits = free_bits
         self.dtype = dtype
+        self._parameters = list(weights.slices)
+        self._gradients = [weights.gradient[part].view_as(own) for own, part in weights.slices.items()]
 
     def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor) -> Losses[Tensor]:
         """Run the forward and backward pass."""
         x = pixels(images).view(len(images), *self.model.architecture.image_shape)
-        self.weights.gradient.zero_()
         with torch.enable_grad():
             with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 losses = training_loss(self.model, x, noise, kl_weight, self.free_bits)
-            losses.loss.backward()
+            # Copied at once, which takes half the time of adding each to a gradient of zeros.
+            gradients = torch.autograd.grad(losses.loss, self._parameters, materialize_grads=True)
+        torch._foreach_copy_(self._gradients, gradients)
         return Losses(*(term.detach() for term in losses))
 
 
