@@ -5,20 +5,21 @@ float64.
 """
 
 from collections.abc import Iterator, Sequence
-from math import log
+from math import log, prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vae.base.runtime import generator
+from vae.base.runtime import derive, generator
 from vae.data.images import pixels
 from vae.model import objective
 from vae.model.objective import Losses, kl_divergence, log_importance_weight, total_loss
 from vae.model.vae import VAE
 
 SAMPLES_AT_ONCE = 10  # per image, in ``bounds``
+VALUES_AT_ONCE = 32_000_000  # pixels times channels, in ``decode_in_pieces``: 10,000 colour images of 32×32
 
 
 class Bounds(NamedTuple):
@@ -116,6 +117,25 @@ def decode(model: VAE, z: Tensor, seed: int, *, batch_size: int | None = None, p
     if model.decoder.needs_pixels:
         return drawn_images(model, z, seed, progress=progress)
     return expected_images(model, z, batch_size=batch_size)
+
+
+def decode_in_pieces(model: VAE, z: Tensor, seed: int, *, binary: bool = False) -> Iterator[tuple[range, "Decoded"]]:
+    """Decode many codes (N, D) a piece at a time, so that memory holds ``VALUES_AT_ONCE`` pixels at most.
+
+    Args:
+        model: the VAE.
+        z: latent codes (N, D).
+        seed: for drawn images; those of the first piece are those of ``decode_to_compare``.
+        binary: whether every pixel of the data is black or white.
+
+    Yields:
+        the rows of each piece, and the images decoded from them.
+    """
+    count = max(1, VALUES_AT_ONCE // prod(model.architecture.image_shape))
+    for start in range(0, len(z), count):
+        rows = range(start, min(start + count, len(z)))
+        own_seed = derive(seed, f"codes from {start}") if start else seed
+        yield rows, decode_to_compare(model, z[rows.start : rows.stop], own_seed, binary=binary, progress=True)
 
 
 class Decoded(NamedTuple):
