@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.figures.canvas import BLUE, CLASS_COLOURS, GREY, ORANGE, canvas, literal
+from vae.figures.canvas import BLUE, GREY, ORANGE, OTHER_COLOUR, brief, canvas, class_colours, literal
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Values = NDArray[np.float64]
@@ -123,17 +124,26 @@ def class_scatter(
     axis_names: tuple[str, str],
     title: str,
 ) -> "Figure":
-    """Points in the plane (N, 2), coloured and labelled by class."""
-    figure = canvas(9, 7.6, title, "Healthy: classes form clusters that touch, without one crowded heap or wide gaps.")
+    """Points in the plane (N, 2), coloured and labelled by class.
+
+    If there are more classes than colours, only the largest are named. A single class has neither name nor legend.
+    """
+    named = len(class_names) > 1
+    aim = "classes form clusters that touch, without" if named else "points spread out, without"
+    figure = canvas(9, 7.6, title, f"Healthy: {aim} one crowded heap or wide gaps.")
     axes = figure.subplots()
+    colours = class_colours(np.bincount(labels, minlength=len(class_names)).tolist())
+    _scatter_others(axes, points, np.array([colours[label] == OTHER_COLOUR for label in labels], np.bool_), colours)
     for index, name in enumerate(class_names):
         own = points[labels == index]
-        if not len(own):
+        colour = colours[index]
+        if not len(own) or colour == OTHER_COLOUR:
             continue
-        colour = CLASS_COLOURS[index % len(CLASS_COLOURS)]
-        axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=literal(name))
+        axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=literal(brief(name)))
+        if not named:
+            continue
         axes.annotate(
-            literal(name),
+            literal(brief(name)),
             _densest(own),
             ha="center",
             va="center",
@@ -145,8 +155,19 @@ def class_scatter(
     axes.set_ylabel(axis_names[1])
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid(alpha=0.2)
-    figure.legend(title="class", loc="outside right center", fontsize=10, markerscale=2)
+    if named:
+        figure.legend(title="class", loc="outside right center", fontsize=10, markerscale=2)
     return figure
+
+
+def _scatter_others(
+    axes: "Axes", points: NDArray[np.float32], others: NDArray[np.bool_], colours: Sequence[str]
+) -> None:
+    """Draw the points of the classes without a colour of their own, below all others."""
+    if others.any():
+        x, y = points[others].T
+        label = f"{colours.count(OTHER_COLOUR)} smaller classes"
+        axes.scatter(x, y, s=12, color=OTHER_COLOUR, alpha=0.8, linewidths=0, label=label)
 
 
 def _densest(points: NDArray[np.float32]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.figures.canvas import BLUE, GREY, ORANGE, canvas, leave_empty, literal
+from vae.figures.canvas import BLUE, GREY, ORANGE, brief, canvas, leave_empty, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,8 @@ COLOURS = (BLUE, ORANGE)  # of the two histograms in a panel
 BINS = 60
 CODEC_STYLES = ("-", "-.", ":")  # of the lines of image codecs
 LABEL_INCHES = 0.09  # width of a letter in a tick label
+MOST_CLASSES = 40  # in a bar chart; even, for as many of the best as of the worst
+ONE_CLASS = "no classes to compare: all images are of one class"
 
 
 def error_per_class(errors: Values, class_names: Sequence[str], overall: float) -> "Figure":
@@ -27,15 +29,28 @@ def error_per_class(errors: Values, class_names: Sequence[str], overall: float) 
         errors: mean squared error per pixel of each class (K,), NaN where a class has no images.
         class_names: the names of the K classes.
         overall: mean squared error per pixel over all images.
+
+    If there are more than ``MOST_CLASSES``, only the worst and the best are drawn.
     """
+    title, single = "Reconstruction error by class", len(class_names) == 1
+    if len(errors) > MOST_CLASSES:
+        half = MOST_CLASSES // 2
+        title += f": the {half} best and the {half} worst of {len(errors)} classes"
+        measured = np.flatnonzero(np.isfinite(errors))
+        order = measured[np.argsort(errors[measured], kind="stable")]
+        shown = order if len(order) <= MOST_CLASSES else np.concatenate([order[:half], order[-half:]])
+        errors, class_names = errors[shown], [class_names[index] for index in shown]
     figure = canvas(
         11,
         4.6,
-        "Reconstruction error by class",
+        title,
         "Healthy: bars of similar height. Classes well above the dashed line are reconstructed worse than the rest.",
     )
     axes = figure.subplots()
     axes.set_ylabel("mean squared error per pixel")
+    if single:
+        leave_empty(axes, ONE_CLASS)
+        return figure
     if not np.isfinite(errors).any():
         leave_empty(axes, "no class has a finite error")
         return figure
@@ -108,9 +123,18 @@ def class_balance(
             f" Of no clear class: {unclear:.1%} of the samples, {real_unclear:.1%} of test images, "
             f"by a classifier with an accuracy of {accuracy:.1%}."
         )
-    figure = canvas(11, 4.8, "Classes of samples and of test images", explanation)
+    title = "Classes of samples and of test images"
+    if len(class_names) > MOST_CLASSES:
+        title += f": the {MOST_CLASSES} of {len(class_names)} classes that differ most"
+        shown = np.sort(np.argsort(-np.abs(sample_shares - real_shares), kind="stable")[:MOST_CLASSES])
+        sample_shares, real_shares = sample_shares[shown], real_shares[shown]
+        class_names = [class_names[index] for index in shown]
+    figure = canvas(11, 4.8, title, explanation)
     axes = figure.subplots()
     axes.set_ylabel("share of images (%)")
+    if len(class_names) == 1:
+        leave_empty(axes, ONE_CLASS)
+        return figure
     if not np.isfinite([sample_shares, real_shares]).any():
         leave_empty(axes, "no finite shares")
         return figure
@@ -192,8 +216,9 @@ def _name_classes(axes: "Axes", class_names: Sequence[str]) -> None:
     figure = axes.get_figure()
     assert figure is not None
     room = (figure.bbox.width / figure.dpi - 1) / len(class_names)
-    upright = LABEL_INCHES * max(len(name) for name in class_names) > room
-    axes.set_xticks(range(len(class_names)), map(literal, class_names), fontsize=10, rotation=90 if upright else 0)
+    names = [brief(name) for name in class_names]
+    upright = LABEL_INCHES * max(map(len, names)) > room
+    axes.set_xticks(range(len(names)), map(literal, names), fontsize=10, rotation=90 if upright else 0)
     axes.set_xlabel("class")
     axes.set_xlim(-0.6, len(class_names) - 0.4)
     axes.set_axisbelow(True)

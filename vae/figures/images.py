@@ -1,12 +1,12 @@
 """Grids of images."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.figures.canvas import ORANGE, canvas, literal
+from vae.figures.canvas import DOTS_PER_INCH, ORANGE, canvas, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,11 @@ Images = NDArray[np.float32]  # (N, C, H, W), intensities in [0, 1]
 
 CELL_INCHES = 0.68
 PADDING = 0.08  # between images, as a share of an image's height
+LARGEST_GRID = 1600  # pixels across or down; images are shrunk if a grid of them would be larger
+LEAST_STEP = (
+    0.3,
+    0.62,
+)  # between rows and between columns, as a share of an image's longer side; labels need that much
 
 
 def image_grid(
@@ -33,24 +38,33 @@ def image_grid(
     """Draw images in labelled rows and columns.
 
     Args:
-        rows: the images of each row, as arrays (N, C, H, W) with the same N.
+        rows: the images of each row, as arrays (N, C, H, W); a row with a smaller N is empty at the end.
         title: what the picture shows.
         explanation: how to read it.
         row_labels: a label for each row, or none.
         column_labels: a label for each column, or none.
         row_axis: what the row labels mean.
         column_axis: what the column labels mean.
-        cell: size of an image in inches.
+        cell: size of an image's longer side in inches, at least; it grows for large images, to show all their pixels.
         framed: whether each image, counted row by row, gets an orange frame; none if None.
     """
-    columns = len(rows[0])
-    label_room = 0.5 + 0.08 * max((len(label) for label in row_labels), default=0) + (0.3 if row_axis else 0)
-    width = max(columns * cell + label_room, 0.3 + 0.078 * max(len(explanation), 1.7 * len(title)))
-    bottom_room = (0.35 if column_labels else 0) + (0.25 if column_axis else 0)
-    figure = canvas(width, len(rows) * cell + 0.85 + bottom_room, title, explanation)
-    axes = figure.subplots()
+    columns = max(map(len, rows))
+    factor = _shrinking(rows[0].shape[2:], len(rows), columns, cell)
+    if factor > 1:
+        rows = [shrunk(images, factor) for images in rows]
+        explanation += f" Each image is shrunk by a factor of {factor}."
     picture, step, half = _tile(rows)
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    longest = max(rows[0].shape[2:])
+    cell = max(cell, longest / DOTS_PER_INCH)
+    cell_height, cell_width = (cell * size / max(step) for size in step)
+    label_room = 0.5 + 0.08 * max((len(label) for label in row_labels), default=0) + (0.3 if row_axis else 0)
+    width = max(columns * cell_width + label_room, 0.3 + 0.078 * max(len(explanation), 1.7 * len(title)))
+    bottom_room = (0.35 if column_labels else 0) + (0.25 if column_axis else 0)
+    figure = canvas(width, len(rows) * cell_height + 0.85 + bottom_room, title, explanation)
+    axes = figure.subplots()
+    # The pixels of small images stay squares; those of others are averaged where the picture has no room for them.
+    interpolation = "nearest" if longest * 1.5 < cell * DOTS_PER_INCH else "auto"
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation=interpolation)
     axes.set_anchor("W")
     if framed is not None:
         _frame(axes, framed, columns, step, half)
@@ -60,15 +74,39 @@ def image_grid(
     return figure
 
 
+def shrunk(images: NDArray[Any], factor: int) -> Images:
+    """Average squares of factor × factor pixels: (N, C, H, W) to (N, C, ⌈H / factor⌉, ⌈W / factor⌉).
+
+    Pixels at the lower and right border are repeated where the size is no multiple of the factor.
+    """
+    *_, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (0, 0), (0, -height % factor), (0, -width % factor)), "edge")
+    squares = padded.reshape(*images.shape[:2], -(-height // factor), factor, -(-width // factor), factor)
+    averages: Images = squares.mean((3, 5), dtype=np.float32)
+    return averages
+
+
+def _shrinking(size: tuple[int, ...], rows: int, columns: int, cell: float) -> int:
+    """The factor by which to shrink images so that a grid of them is not too large; 1 if they fit their cells."""
+    if max(size) <= cell * DOTS_PER_INCH:
+        return 1
+    return max(1, -(-max(rows * size[0], columns * size[1]) // LARGEST_GRID))
+
+
 def _tile(rows: Sequence[Images] | Images) -> tuple[NDArray[np.float32], tuple[int, int], tuple[float, float]]:
     """All images on a white background; also the step between images and half an image's size, in pixels."""
     channels, height, width = rows[0].shape[1:]
     # Small images are enlarged, so that the gap between them can be narrower than one of their pixels.
     scale = max(1, round(28 / height))
     gap = round(PADDING * height * scale)
-    step = (height * scale + gap, width * scale + gap)
-    columns = len(rows[0])
-    picture = np.ones((len(rows) * step[0] - gap, columns * step[1] - gap, channels), np.float32)
+    longest = max(height, width) * scale
+    step = (
+        max(height * scale + gap, round(LEAST_STEP[0] * longest)),
+        max(width * scale + gap, round(LEAST_STEP[1] * longest)),
+    )
+    columns = max(map(len, rows))
+    size = ((len(rows) - 1) * step[0] + height * scale, (columns - 1) * step[1] + width * scale)
+    picture = np.ones((*size, channels), np.float32)
     for row, images in enumerate(rows):
         for column, image in enumerate(images):
             top, left = row * step[0], column * step[1]
