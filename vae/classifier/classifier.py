@@ -7,9 +7,10 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from vae.classifier.network import FEATURES, ImageClassifier
+from vae.classifier.network import FEATURES, ImageClassifier, shrinking
+from vae.data.images import pixels
 
-BATCH_SIZE = 500
+BATCH_SIZE = 500  # fewer large images
 
 
 class ClassifierKind(StrEnum):
@@ -37,21 +38,27 @@ class Classifier:
         return self.network.classes
 
     def features(self, images: Tensor) -> Tensor:
-        """The features of images: intensities (M, C, H, W) to float32 (M, 64), on the CPU.
+        """The features of images: uint8 or intensities (M, C, H, W) to float32 (M, 64), on the CPU.
 
         Over the training images, the variances of the 64 features add up to one.
         """
         return self._apply(self.network.features, images, FEATURES)
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """The probability of each class: intensities (M, C, H, W) to float64 (M, K), on the CPU."""
+        """The probability of each class: uint8 or intensities (M, C, H, W) to float64 (M, K), on the CPU."""
         return self._apply(self.network, images, self.classes).double().softmax(1)
 
     @torch.no_grad()
     def _apply(self, function: Callable[[Tensor], Tensor], images: Tensor, width: int) -> Tensor:
         device = next(self.network.parameters()).device
-        batches = [function(batch.to(device, torch.float32)).cpu() for batch in images.split(BATCH_SIZE) if len(batch)]
+        batch_size = max(1, BATCH_SIZE // shrinking(images.shape) ** 2)
+        batches = [function(_intensities(batch, device)).cpu() for batch in images.split(batch_size) if len(batch)]
         return torch.cat(batches) if batches else torch.empty(0, width)
+
+
+def _intensities(images: Tensor, device: torch.device) -> Tensor:
+    """A batch as intensities on the device."""
+    return pixels(images.to(device)) if images.dtype == torch.uint8 else images.to(device, torch.float32)
 
 
 def is_right(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -11,7 +11,21 @@ FEATURES = 64  # few enough for a covariance that some hundred images determine
 CHANNELS, MOST_CHANNELS = 16, 128
 KERNEL, PADDING = 3, 1
 FULL_RESOLUTION = 16  # the first convolution of images up to this size does not halve them
+LARGEST = 64  # larger images are shrunk until both sides are at most this, so that time and memory are bounded
 SMALLEST = 3  # convolutions halve height and width until both are at most this
+
+
+def shrinking(shape: tuple[int, ...]) -> int:
+    """The factor by which the network shrinks images of a shape (…, H, W)."""
+    return -(-max(shape[-2:]) // LARGEST)
+
+
+def shrunk(x: Tensor) -> Tensor:
+    """Average squares of pixels of large images: intensities (B, C, H, W) to (B, C, ⌈H / f⌉, ⌈W / f⌉)."""
+    factor = shrinking(x.shape)
+    if factor == 1:
+        return x
+    return nn.functional.avg_pool2d(x, factor, ceil_mode=True, count_include_pad=False)
 
 
 class ImageClassifier(nn.Module):
@@ -29,6 +43,8 @@ class ImageClassifier(nn.Module):
         super().__init__()
         self.image_shape, self.classes = image_shape, classes
         inputs, *size = image_shape
+        factor = shrinking(image_shape)
+        size = [-(-side // factor) for side in size]
         outputs, stride = CHANNELS, 1 if max(size) <= FULL_RESOLUTION else 2
         layers: list[nn.Module] = []
         while not layers or max(size) > SMALLEST:
@@ -41,7 +57,7 @@ class ImageClassifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The activations of the last hidden layer: intensities (B, C, H, W) to (B, 64)."""
-        maps = self.convolutions(x.contiguous(memory_format=torch.channels_last))
+        maps = self.convolutions(shrunk(x).contiguous(memory_format=torch.channels_last))
         features: Tensor = self.dense(maps.flatten(1)).relu()
         return features
 

@@ -1,5 +1,6 @@
 """Trains the classifier."""
 
+from dataclasses import replace
 from math import cos, pi, sqrt
 
 import torch
@@ -8,7 +9,7 @@ from tqdm import tqdm
 
 from vae.base.runtime import generator
 from vae.classifier.classifier import Classifier, ClassifierKind
-from vae.classifier.network import ImageClassifier
+from vae.classifier.network import ImageClassifier, shrinking, shrunk
 from vae.data.images import LabelledImages, PixelKind, draw_pixels, drawn_once, pixels
 from vae.optimizer.adam import Adam
 from vae.optimizer.weights import Weights
@@ -41,6 +42,7 @@ def train_classifier(data: LabelledImages, seed: int, device: torch.device) -> C
     network.to_empty(device="cpu")
     network.draw_weights(generator(seed, "classifier's weights"))
     network.to(device)
+    data = small(data)
     kind = ClassifierKind.TRAINED if len(torch.unique(data.labels)) > 1 else ClassifierKind.RANDOM
     classifier = Classifier(network, kind)
     if kind == ClassifierKind.TRAINED:
@@ -73,13 +75,23 @@ def _minimize(network: ImageClassifier, data: LabelledImages, seed: int, device:
         optimizer.step(weights.gradient, torch.tensor(learning_rate(step / len(batches)), device=device))
 
 
+def small(data: LabelledImages) -> LabelledImages:
+    """The images as the network shrinks them, in 8 bits: once, and not each time an image is used."""
+    if shrinking(data.shape) == 1:
+        return data
+    images = torch.cat([shrunk(batch.float()).round_().to(torch.uint8) for batch in data.images.split(LARGEST_BATCH)])
+    return replace(data, images=images)
+
+
 def learning_rate(progress: float) -> float:
     """The learning rate at a share of the steps: a linear warm-up, and a cosine to zero (Loshchilov & Hutter 2017)."""
     return LEARNING_RATE * min(1, progress / WARM_UP) * (1 + cos(pi * progress)) / 2
 
 
 def shifted(images: Tensor, random: torch.Generator) -> Tensor:
-    """Shift each image by up to half a pixel along both axes, by linear interpolation; outside is black.
+    """Shift each image by up to half a pixel along both axes, by linear interpolation.
+
+    Outside, grey images are black, like those of characters, and colour images repeat the pixels of the border.
 
     Args:
         images: uint8 (B, C, H, W).
@@ -88,14 +100,16 @@ def shifted(images: Tensor, random: torch.Generator) -> Tensor:
     x = images.float()
     shifts = (2 * torch.rand(2, len(x), 1, 1, 1, generator=random) - 1).mul_(SHIFT)
     for axis, shift in zip((2, 3), shifts, strict=True):
-        zeros = torch.zeros_like(x.narrow(axis, 0, 1))
         size = x.shape[axis] - 1
-        before = torch.cat([zeros, x.narrow(axis, 0, size)], axis)
-        after = torch.cat([x.narrow(axis, 1, size), zeros], axis)
+        first, last = x.narrow(axis, 0, 1), x.narrow(axis, size, 1)
+        if x.shape[1] == 1:
+            first, last = torch.zeros_like(first), torch.zeros_like(last)
+        before = torch.cat([first, x.narrow(axis, 0, size)], axis)
+        after = torch.cat([x.narrow(axis, 1, size), last], axis)
         x = (1 - shift.abs()) * x + shift.clamp(min=0) * before + (-shift).clamp(min=0) * after
     return x.round_().to(torch.uint8)
 
 
 def _sample(data: LabelledImages, seed: int) -> Tensor:
-    """The intensities of the first training images, which are in random order."""
-    return pixels(drawn_once(data[:FEW_IMAGES], seed, "classifier's scale").images)
+    """The first training images, which are in random order."""
+    return drawn_once(data[:FEW_IMAGES], seed, "classifier's scale").images

@@ -1,6 +1,6 @@
 """Blur of a model's images, measured as the width of the Gaussian blur that makes real images equally soft."""
 
-from math import ceil, hypot
+from math import ceil, hypot, prod
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,8 @@ from vae.base.precision import standard_error
 from vae.diagnostics.verdict import Level, Verdict, grade, rounded
 
 COMPARED = 2000  # images; more would change only the third digit of the result
+MOST_VALUES = 25_000_000  # of the images compared, in all: 2,000 colour images of 64×64, or 127 of 256×256
+LUMINANCE = (0.299, 0.587, 0.114)  # the weights of red, green and blue (ITU-R BT.601, section 2.5.1)
 MAX_BLUR = 4.0  # pixels, where the search ends: such images are unrecognizable
 TOLERANCE = 1e-3  # pixels, of the search
 KERNEL_REACH = 4  # standard deviations; 6e-5 of a Gaussian lies beyond
@@ -18,6 +20,19 @@ KERNEL_REACH = 4  # standard deviations; 6e-5 of a Gaussian lies beyond
 # Warning and failure, as a share of the sharpness of real images. No paper gives such thresholds; they were set by this
 # project on the runs of docs/failure-modes.md. Unlike a width in pixels, a share means the same at any image size.
 RELATIVE_SHARPNESS = (0.25, 0.12)
+
+
+def compared(shape: tuple[int, ...]) -> int:
+    """The number of images of a shape that are compared: ``COMPARED``, or fewer large ones."""
+    return min(COMPARED, MOST_VALUES // prod(shape))
+
+
+def luminance(images: Tensor) -> Tensor:
+    """The luminance of images: (N, C, H, W) to (N, 1, H, W), the channel itself of grey ones."""
+    if images.shape[1] == 1:
+        return images
+    weights = torch.tensor(LUMINANCE, dtype=images.dtype, device=images.device).view(3, 1, 1)
+    return (images * weights).sum(1, keepdim=True)
 
 
 def sharpness(images: Tensor) -> float:
@@ -30,14 +45,14 @@ def sharpness_of_each(images: Tensor) -> Tensor:
 
         (Lx)[r, c] = x[r-1, c] + x[r+1, c] + x[r, c-1] + x[r, c+1] - 4·x[r, c]
 
-    over the pixels that have four neighbours; colour channels are averaged first. It is a standard measure of focus
+    over the pixels that have four neighbours, in the luminance of colour images. It is a standard measure of focus
     (Pech-Pacheco, Cristóbal, Chamorro-Martínez & Fernández-Valdivia 2000). It grows with the square of contrast, so
     compare it only between images of the same kind.
 
     Args:
         images: intensities in [0, 1] (N, C, H, W), H and W at least 3.
     """
-    grey = images.mean(1)
+    grey = luminance(images)[:, 0]
     centre = grey[:, 1:-1, 1:-1]
     laplacian = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * centre
     return laplacian.flatten(1).var(1, correction=0).cpu().double()
@@ -69,6 +84,7 @@ def equivalent_blur(real: Tensor, images: Tensor) -> float:
         real: intensities in [0, 1] (N, C, H, W).
         images: intensities in [0, 1] (M, C, H, W) of the same size.
     """
+    real = luminance(real)
     aim = sharpness(images)
     if sharpness(real) <= aim:
         return 0.0
@@ -99,12 +115,13 @@ class Softness(NamedTuple):
 
 
 def softness(real: Tensor, images: Tensor) -> Softness:
-    """Compare the sharpness of images (M, C, H, W) with that of real ones (N, C, H, W): the first 2,000 of each.
+    """Compare the sharpness of images (M, C, H, W) with that of real ones (N, C, H, W), the first of each.
 
     The standard error of the ratio R = s / r is √(SE(s)² + R²·SE(r)²) / r, by the delta method. For reconstructions of
     the same images it is too large, because the two are correlated.
     """
-    real, images = real[:COMPARED], images[:COMPARED]
+    count = compared(real.shape[1:])
+    real, images = real[:count], images[:count]
     of_real, of_images = sharpness_of_each(real), sharpness_of_each(images)
     r, ratio = float(of_real.mean()), float(of_images.mean() / of_real.mean())
     error = hypot(standard_error(of_images), ratio * standard_error(of_real)) / r
