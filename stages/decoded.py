@@ -11,6 +11,7 @@ from stages import paths
 from vae.base import runtime
 from vae.base.artifacts import write_png
 from vae.data.images import LabelledImages, pixels
+from vae.figures.canvas import brief
 from vae.figures.images import image_grid
 from vae.model import inference
 from vae.model.latent_space import (
@@ -42,21 +43,27 @@ def draw_samples(path: Path, samples: Tensor, framed: Tensor | None, title: str,
     write_png(path, figure)
 
 
+def told_apart(labels: Tensor) -> Tensor:
+    """The labels (N,), or a label of its own for each image if all are of one class."""
+    return labels if len(labels.unique()) > 1 else torch.arange(len(labels))
+
+
 def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: int) -> None:
-    """Draw images decoded on straight lines between the codes of test images of different classes."""
+    """Draw images decoded on straight lines between the codes of test images, of different classes if there are any."""
     order = runtime.permutation(len(test), seed, "interpolated images")
-    starts, ends = torch.tensor(pairs_of_different_classes(test.labels, order, INTERPOLATIONS)).unbind(1)
+    starts, ends = torch.tensor(pairs_of_different_classes(told_apart(test.labels), order, INTERPOLATIONS)).unbind(1)
     shares = torch.linspace(0, 1, INTERPOLATION_STEPS)
     between = decode_rows(model, interpolations(means[starts], means[ends], shares.to(means.device)), seed)
     first, last = (pixels(test.images[indices]).unsqueeze(1).numpy() for indices in (starts, ends))
-    names = [[test.class_names[label] for label in test.labels[indices]] for indices in (starts, ends)]
+    names = [[brief(test.class_names[label]) for label in test.labels[indices]] for indices in (starts, ends)]
+    classes = len(test.class_names) > 1
     figure = image_grid(
         list(np.concatenate([first, between, last], axis=1)),
         "Interpolations between pairs of test images",
         "Healthy: each step could be a real image. Both images overlaid, or smears: a hole in the latent space.",
-        row_labels=[f"{start} to {end}" for start, end in zip(*names, strict=True)],
+        row_labels=[f"{start} to {end}" for start, end in zip(*names, strict=True)] if classes else [],
         column_labels=["test\nimage", *(f"{share:.3g}" for share in shares.tolist()), "test\nimage"],
-        row_axis="classes",
+        row_axis="classes" if classes else "",
         column_axis="position between the two codes",
     )
     write_png(PLOTS / "interpolations.png", figure)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
@@ -16,7 +17,7 @@ from vae.data.images import drawn_once, load_images
 from vae.diagnostics import collapse, projection, representation
 from vae.diagnostics.verdict import Diagnosis
 from vae.explorer.page import LatentMap, explorer_page
-from vae.figures.canvas import CLASS_COLOURS
+from vae.figures.canvas import class_colours
 from vae.figures.charts import class_scatter
 from vae.figures.diagnoses import label_information
 from vae.model import inference
@@ -26,6 +27,7 @@ from vae.model.objective import kl_divergence
 log = logging.getLogger(__name__)
 
 PLOTS = paths.PLOTS / "embed"
+ACCURACIES = ("neighbour_accuracy", "linear_probe_accuracy")
 
 
 def main(params: Params) -> None:
@@ -48,14 +50,16 @@ def main(params: Params) -> None:
         codes=mean[chosen],
         points=projection.project(mean[chosen].numpy(), settings.method, settings.seed),
         axis_names=projection.axis_names(model.latent_dim, settings.method),
-        colours=CLASS_COLOURS,
+        colours=class_colours(test[chosen].labels.bincount(minlength=len(test.class_names)).tolist()),
     )
 
     data = train_codes.numpy(), train.labels.numpy(), mean.numpy(), test.labels.numpy()
-    right = {
-        "neighbour_accuracy": torch.from_numpy(representation.right_by_neighbours(*data, settings.neighbours)),
-        "linear_probe_accuracy": torch.from_numpy(representation.right_by_linear_probe(*data)),
-    }
+    right = {}
+    if min(len(labels.unique()) for labels in (train.labels, test.labels)) > 1:
+        right = {
+            "neighbour_accuracy": torch.from_numpy(representation.right_by_neighbours(*data, settings.neighbours)),
+            "linear_probe_accuracy": torch.from_numpy(representation.right_by_linear_probe(*data)),
+        }
     parts = [
         look_at_classes(right, test.labels, latent_map),
         look_at_map(latent_map, settings.neighbours),
@@ -64,12 +68,13 @@ def main(params: Params) -> None:
     write_bytes(paths.LATENTS, save({"mean": mean, "log_variance": log_variance, "labels": test.labels}))
     write_bytes(paths.EXPLORER, explorer_page(model, latent_map, kl, active, "Latent explorer").encode())
     measures = {name: value for part in parts for name, value in part.measures.items()}
-    log.info("codes of test images: %s", ", ".join(f"{name} {value:.3f}" for name, value in measures.items()))
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in measures.items() if value is not None)
+    log.info("codes of test images: %s", shown)
     write_results(
         "embed",
         "Verdict on the representation",
         measures,
-        list(right),
+        list(ACCURACIES),
         [verdict for part in parts for verdict in part.verdicts],
         per_image=right,
     )
@@ -78,11 +83,13 @@ def main(params: Params) -> None:
 def look_at_classes(right: Mapping[str, Tensor], labels: Tensor, latent_map: LatentMap) -> Diagnosis:
     """Measure and judge how well the codes of test images separate the classes.
 
-    ``right`` tells by the name of each accuracy whether the class of each test image is predicted correctly.
+    ``right`` tells by the name of each accuracy whether the class of each test image is predicted correctly. It is
+    empty if there are no classes to predict.
     """
+    codes, classes = latent_map.codes.numpy(), latent_map.images.labels.numpy()
     measures = {
-        **{name: float(values.double().mean()) for name, values in right.items()},
-        "silhouette": representation.class_silhouette(latent_map.codes.numpy(), latent_map.images.labels.numpy()),
+        **{name: float(right[name].double().mean()) if right else None for name in ACCURACIES},
+        "silhouette": representation.class_silhouette(codes, classes) if representation.has_classes(classes) else None,
     }
     by_chance = float(labels.bincount().max() / len(labels))
     return Diagnosis(measures, [representation.judge_representation(**measures, largest_class_share=by_chance)])
@@ -106,10 +113,12 @@ def look_at_map(latent_map: LatentMap, neighbours: int) -> Diagnosis:
 
 def look_at_dimensions(latent_map: LatentMap, kl: Tensor, seed: int) -> Diagnosis:
     """Measure and draw how much each latent dimension tells about the class."""
-    labels = latent_map.images.labels.numpy()
-    information = representation.label_information(latent_map.codes.numpy(), labels, seed)
+    labels, information = latent_map.images.labels.numpy(), np.full(len(kl), np.nan)
+    measurable = representation.has_classes(labels)
+    if measurable:
+        information = representation.label_information(latent_map.codes.numpy(), labels, seed)
     write_png(PLOTS / "label_information.png", label_information(information, kl.double().numpy()))
-    return Diagnosis({"label_information": float(information.max())}, [])
+    return Diagnosis({"label_information": float(information.max()) if measurable else None}, [])
 
 
 if __name__ == "__main__":

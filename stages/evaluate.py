@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages import entry, paths
@@ -21,7 +23,7 @@ from vae.diagnostics import blur, collapse, reconstruction
 from vae.diagnostics.inference_gap import judge_inference_gap
 from vae.diagnostics.overfitting import judge_overfitting, overfitting_gap
 from vae.diagnostics.training_length import TIMES, judge_training_length
-from vae.diagnostics.verdict import Diagnosis, Level
+from vae.diagnostics.verdict import Diagnosis, Difference, Level, between_models
 from vae.figures import diagnoses
 from vae.figures.charts import LossForecast, latent_spectrum, loss_curves
 from vae.figures.images import image_grid
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 
 PLOTS = paths.PLOTS / "evaluate"
 ROWS, COLUMNS = 4, 12  # of the grid of reconstructions
+WORST = ROWS // 2 * COLUMNS
 
 
 def main(params: Params) -> None:
@@ -48,9 +51,7 @@ def main(params: Params) -> None:
     train_elbo = inference.negative_elbo(model, train.images, settings.seed)
     elbo, bound = inference.bounds(model, test.images, settings.importance_samples, settings.seed, progress=True)
     posterior = inference.encode(model, test.images)
-    reconstructions = inference.decode(model, posterior.mean, settings.seed, progress=True)
-
-    errors = reconstruction.squared_errors(test.images, reconstructions)
+    errors, reconstructions = reconstruct(model, posterior.mean, test, settings.seed)
     per_image = {
         "negative_elbo": elbo.loss,
         "reconstruction": elbo.reconstruction,
@@ -68,12 +69,13 @@ def main(params: Params) -> None:
     codecs = codec_bits(test.images) if of_8_bits else None
     nats = unit(test, of_8_bits=of_8_bits)
     draw_bounds(train_elbo.loss, elbo.loss, nats, codecs, test.shape)
-    overfitting = look_at_overfitting(elbo.loss, train_elbo.loss)
+    between = between_models(prod(test.shape), of_8_bits=of_8_bits)
+    overfitting = look_at_overfitting(elbo.loss, train_elbo.loss, between)
     parts = [
         look_at_codes(posterior, elbo.kl.mean(0), history["epochs"]["train_kl"], test, settings.seed),
-        look_at_reconstructions(test, reconstructions.cpu(), errors, settings.seed),
+        look_at_reconstructions(test, reconstructions, errors, settings.seed),
         overfitting,
-        look_at_training(history, overfitting.verdicts[0].level),
+        look_at_training(history, overfitting.verdicts[0].level, between),
         look_at_inference(model, test, elbo.loss + bound, settings.seed),
     ]
     log.info("test images, %s: %s", nats, ", ".join(f"{name} {value:.5g}" for name, value in measured.items()))
@@ -92,6 +94,27 @@ def main(params: Params) -> None:
         [verdict for part in parts for verdict in part.verdicts],
         per_image={f"test.{name}": values for name, values in per_image.items()},
     )
+
+
+def reconstruct(model: VAE, codes: Tensor, test: LabelledImages, seed: int) -> tuple[Tensor, dict[int, Tensor]]:
+    """The squared error of each reconstruction (N,), and the reconstructions to draw or to compare, by index.
+
+    Images are decoded in pieces, so that memory does not hold the reconstructions of many large images.
+    """
+    wanted = set(compared(test, seed).tolist())
+    errors: list[Tensor] = []
+    kept: dict[int, Tensor] = {}
+    for rows, (images, _) in inference.decode_in_pieces(model, codes, seed):
+        errors.append(reconstruction.squared_errors(test.images[rows.start : rows.stop], images))
+        worst = reconstruction.worst(errors[-1], WORST)
+        chosen = sorted({rows.start + index for index in worst} | wanted.intersection(rows))
+        kept |= {index: images[index - rows.start].cpu() for index in chosen}
+    return torch.cat(errors), kept
+
+
+def compared(test: LabelledImages, seed: int) -> Tensor:
+    """The indices of the images to measure the blur of, in random order; the first are drawn."""
+    return runtime.permutation(len(test), seed, "pictured images")[: max(blur.compared(test.shape), ROWS * COLUMNS)]
 
 
 def look_at_codes(
@@ -123,18 +146,21 @@ def look_at_codes(
     )
 
 
-def look_at_reconstructions(test: LabelledImages, reconstructions: Tensor, errors: Tensor, seed: int) -> Diagnosis:
+def look_at_reconstructions(
+    test: LabelledImages, reconstructions: Mapping[int, Tensor], errors: Tensor, seed: int
+) -> Diagnosis:
     """Measure the error and the sharpness of reconstructions; draw a random selection and the worst."""
     per_class = reconstruction.error_per_class(errors, test.labels, len(test.class_names))
-    order = runtime.permutation(len(test), seed, "pictured images")
-    softness = blur.softness(pixels(test.images[order[: blur.COMPARED]]), reconstructions[order[: blur.COMPARED]])
+    order = compared(test, seed)
+    decoded_again = torch.stack([reconstructions[int(index)] for index in order])
+    softness = blur.softness(pixels(test.images[order]), decoded_again)
     draw_reconstructions(test, reconstructions, order[: ROWS * COLUMNS])
-    draw_worst(test, reconstructions, torch.tensor(reconstruction.worst(errors, ROWS // 2 * COLUMNS)))
+    draw_worst(test, reconstructions, torch.tensor(reconstruction.worst(errors, WORST)))
     figure = diagnoses.error_per_class(per_class.numpy(), test.class_names, float(errors.mean()))
     write_png(PLOTS / "error_per_class.png", figure)
     return Diagnosis(
         {
-            "mse_per_class": named(per_class, test.class_names),
+            "mse_per_class": named(per_class, test.class_names) if len(test.class_names) > 1 else {},
             "reconstruction_blur": softness.blur,
             "reconstruction_sharpness": softness.relative_sharpness,
             "reconstruction_sharpness_se": softness.relative_sharpness_se,
@@ -143,7 +169,7 @@ def look_at_reconstructions(test: LabelledImages, reconstructions: Tensor, error
     )
 
 
-def look_at_overfitting(negative_elbo: Tensor, train_negative_elbo: Tensor) -> Diagnosis:
+def look_at_overfitting(negative_elbo: Tensor, train_negative_elbo: Tensor, between: Difference) -> Diagnosis:
     """Measure and judge how much worse the model is on test images than on training images."""
     gap = overfitting_gap(train_negative_elbo, negative_elbo)
     return Diagnosis(
@@ -152,11 +178,11 @@ def look_at_overfitting(negative_elbo: Tensor, train_negative_elbo: Tensor) -> D
             "overfitting_gap": gap.nats,
             "overfitting_gap_se": gap.standard_error,
         },
-        [judge_overfitting(gap)],
+        [judge_overfitting(gap, between)],
     )
 
 
-def look_at_training(history: Mapping[str, Any], overfitting: Level) -> Diagnosis:
+def look_at_training(history: Mapping[str, Any], overfitting: Level, between: Difference) -> Diagnosis:
     """Judge whether training was long enough; draw the losses, with a forecast for a longer run."""
     epochs, best = history["epochs"], history["best_epoch"]
     verdict, longer = judge_training_length(
@@ -166,6 +192,7 @@ def look_at_training(history: Mapping[str, Any], overfitting: Level) -> Diagnosi
         schedule=history["schedule"],
         kl_warmup_epochs=history["kl_warmup_epochs"],
         overfitting=overfitting,
+        between=between,
     )
     columns = {name: np.array(values, np.float64) for name, values in epochs.items()}
     shown = longer and LossForecast(TIMES * len(epochs["epoch"]), longer.loss, longer.low, longer.high)
@@ -190,7 +217,8 @@ def as_many(train: LabelledImages, count: int, seed: int) -> LabelledImages:
 
 def unit(test: LabelledImages, *, of_8_bits: bool) -> str:
     """The unit of the bounds. They are bounds on log p(x) only if p(x|z) is a probability of the pixels' values."""
-    meaning = "bounds on -log p(x)" if is_binary(test) or of_8_bits else "grey pixels: no bounds on log p(x)"
+    colour = "grey" if test.shape[0] == 1 else "colour"
+    meaning = "bounds on -log p(x)" if is_binary(test) or of_8_bits else f"{colour} pixels: no bounds on log p(x)"
     return f"nats per image ({meaning})"
 
 
@@ -212,33 +240,36 @@ def draw_bounds(train: Tensor, test: Tensor, unit: str, codecs: CodecBits | None
     write_png(PLOTS / "bounds.png", figure)
 
 
-def draw_reconstructions(test: LabelledImages, reconstructions: Tensor, chosen: Tensor) -> None:
+def draw_reconstructions(test: LabelledImages, reconstructions: Mapping[int, Tensor], chosen: Tensor) -> None:
     """Draw test images, each above its reconstruction."""
     figure = image_grid(
         over_one_another(test, reconstructions, chosen),
         "Test images and their reconstructions",
         "Healthy: the same image, slightly softer. Blurred or all alike: the code carries too little.",
-        row_labels=["test image", "reconstruction"] * ROWS,
+        row_labels=["test image", "reconstruction"] * ceil(len(chosen) / COLUMNS),
     )
     write_png(PLOTS / "reconstructions.png", figure)
 
 
-def draw_worst(test: LabelledImages, reconstructions: Tensor, chosen: Tensor) -> None:
+def draw_worst(test: LabelledImages, reconstructions: Mapping[int, Tensor], chosen: Tensor) -> None:
     """Draw the test images with the largest reconstruction error."""
     figure = image_grid(
         over_one_another(test, reconstructions, chosen),
         "The worst reconstructions",
         f"The {len(chosen)} test images with the largest squared error, worst first. Healthy: only unusual ones.",
-        row_labels=["test image", "reconstruction"] * (ROWS // 2),
+        row_labels=["test image", "reconstruction"] * ceil(len(chosen) / COLUMNS),
     )
     write_png(PLOTS / "worst_reconstructions.png", figure)
 
 
-def over_one_another(test: LabelledImages, reconstructions: Tensor, chosen: Tensor) -> list[np.ndarray]:
+def over_one_another(
+    test: LabelledImages, reconstructions: Mapping[int, Tensor], chosen: Tensor
+) -> list[NDArray[np.float32]]:
     """Rows of test images, each followed by the row of their reconstructions."""
     rows = []
     for indices in chosen.split(COLUMNS):
-        rows += [pixels(test.images[indices]).numpy(), reconstructions[indices].numpy()]
+        again = torch.stack([reconstructions[int(index)] for index in indices])
+        rows += [pixels(test.images[indices]).numpy(), again.numpy()]
     return rows
 
 

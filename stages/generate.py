@@ -35,7 +35,13 @@ JUDGED_INTERPOLATIONS = 100
 
 
 class Samples(NamedTuple):
-    """Images decoded from codes, the probabilities of their classes (M, K), and their comparison with real images."""
+    """Images decoded from M codes.
+
+    Attributes:
+        images: the first of them, to draw and to measure their blur, on the CPU.
+        probabilities: of the classes of all (M, K).
+        comparison: of all with real images.
+    """
 
     images: Tensor
     probabilities: Tensor
@@ -62,8 +68,14 @@ class Instrument:
 
     def decode(self, model: VAE, codes: Tensor, seed: int) -> Samples:
         """Decode codes, and measure the images."""
-        images = inference.decode_to_compare(model, codes, seed, binary=self.binary, progress=True)
-        return Samples(images.shown, self.classifier.probabilities(images.compared), self.compare(images.compared))
+        shown: list[Tensor] = []
+        features, probabilities = [], []
+        kept = max(blur.compared(model.architecture.image_shape), decoded.SAMPLE_ROWS * decoded.SAMPLE_COLUMNS)
+        for rows, images in inference.decode_in_pieces(model, codes, seed, binary=self.binary):
+            shown.append(images.shown[: max(0, kept - rows.start)].cpu())
+            features.append(self.classifier.features(images.compared))
+            probabilities.append(self.classifier.probabilities(images.compared))
+        return Samples(torch.cat(shown), torch.cat(probabilities), self.real_images.compare(torch.cat(features)))
 
 
 def main(params: Params) -> None:
@@ -75,7 +87,7 @@ def main(params: Params) -> None:
     classifier = load_classifier(paths.CLASSIFIER, model.device, test.shape)
     count = min(settings.samples, len(train), len(test))
     real, training = (
-        pixels(data.images[runtime.permutation(len(data), seed, purpose)[:count]])
+        data.images[runtime.permutation(len(data), seed, purpose)[:count]]
         for data, purpose in ((test, "test images"), (train, "training images"))
     )
     real_images = RealImages(classifier.features(real), settings.neighbours)
@@ -87,12 +99,12 @@ def main(params: Params) -> None:
     prior = torch.randn(count, model.latent_dim, generator=random, device=model.device)
     from_prior, from_mixture = (instrument.decode(model, codes, seed) for codes in (prior, mixture.sample(count, seed)))
 
-    quality = look_at_quality(from_prior, from_mixture, instrument.compare(training))
-    sharpness = look_at_sharpness(real, from_prior.images.cpu(), binary=instrument.binary)
+    quality = look_at_quality(from_prior, from_mixture, instrument.compare(training), classifier.kind)
+    sharpness = look_at_sharpness(real[: blur.compared(test.shape)], from_prior.images, binary=instrument.binary)
     classes, unclear = look_at_classes(from_prior, from_mixture, classifier, test)
     mismatch = marginal_kl(mixture, *posterior, seed)
     gaps = look_at_holes(model, instrument, posterior, test.labels, prior, mismatch, unclear, seed)
-    draw_samples(from_prior, from_mixture, classifier.kind)
+    draw_samples(from_prior, from_mixture, framed=not isnan(unclear.prior))
     kl = kl_divergence(*posterior).mean(0)
     decoded.draw_interpolations(model, test, posterior.mean, seed)
     decoded.draw_traversals(model, posterior.mean, kl, seed)
@@ -108,7 +120,9 @@ def main(params: Params) -> None:
     )
 
 
-def look_at_quality(from_prior: Samples, from_mixture: Samples, training: Comparison) -> Diagnosis:
+def look_at_quality(
+    from_prior: Samples, from_mixture: Samples, training: Comparison, kind: ClassifierKind
+) -> Diagnosis:
     """Judge the samples from the prior, next to those from the mixture and to training images in their place."""
     return Diagnosis(
         {
@@ -116,18 +130,24 @@ def look_at_quality(from_prior: Samples, from_mixture: Samples, training: Compar
             "mixture": with_errors(from_mixture.comparison),
             "real": with_errors(training),
         },
-        [holes.point_to_mixture(*(judged(samples.comparison, training) for samples in (from_prior, from_mixture)))],
+        [
+            holes.point_to_mixture(
+                *(judged(samples.comparison, training, kind) for samples in (from_prior, from_mixture))
+            )
+        ],
     )
 
 
-def judged(comparison: Comparison, training: Comparison) -> Verdict:
-    """The verdict on samples, next to training images in their place."""
-    return judge_samples(comparison.quality, training.quality, comparison.standard_errors.frechet_distance)
+def judged(comparison: Comparison, training: Comparison, kind: ClassifierKind) -> Verdict:
+    """The verdict on samples, next to training images in their place, in the features of a kind of classifier."""
+    return judge_samples(
+        comparison.quality, training.quality, comparison.standard_errors.frechet_distance, features=str(kind)
+    )
 
 
 def look_at_sharpness(real: Tensor, samples: Tensor, *, binary: bool) -> Diagnosis:
-    """Measure how blurred samples are compared with real images."""
-    softness = blur.softness(real, samples)
+    """Measure how blurred samples are compared with real images, in 8 bits."""
+    softness = blur.softness(pixels(real), samples)
     return Diagnosis(
         {
             "sample_blur": softness.blur,
@@ -141,16 +161,21 @@ def look_at_sharpness(real: Tensor, samples: Tensor, *, binary: bool) -> Diagnos
 def look_at_classes(
     from_prior: Samples, from_mixture: Samples, classifier: Classifier, test: LabelledImages
 ) -> tuple[Diagnosis, holes.UnclearShares]:
-    """Measure and draw the share of each class, and how many images are no clear member of any."""
-    of_test = classifier.probabilities(pixels(test.images))
+    """Measure and draw the share of each class, and how many images are no clear member of any.
+
+    Also return the unclear shares for other verdicts: NaN if the classifier is not to be trusted.
+    """
+    of_test = classifier.probabilities(test.images)
     trained = classifier.kind == ClassifierKind.TRAINED
     right = accuracy(of_test, test.labels) if trained else nan
     everything = (from_prior.probabilities, from_mixture.probabilities, of_test)
     unclear = holes.UnclearShares(*(classification.unclear_share(each) if trained else nan for each in everything))
-    *shares, reference = (classification.class_shares(each) for each in everything)
+    *shares, reference = (
+        classification.class_shares(each) if trained else np.full(classifier.classes, nan) for each in everything
+    )
     sizes = len(from_prior.probabilities), len(of_test)
-    least = classification.least_balance(reference, *sizes)
-    balance = [classification.balance(each, reference) if trained else nan for each in shares]
+    least = classification.least_balance(reference, *sizes) if trained else nan
+    balance = [classification.balance(each, reference) for each in shares]
 
     figure = diagnoses.class_balance(shares[0], reference, test.class_names, right, unclear.prior, unclear.real)
     write_png(PLOTS / "class_balance.png", figure)
@@ -160,7 +185,7 @@ def look_at_classes(
         "mixture.unclear_share": unclear.mixture,
         "real.unclear_share": unclear.real,
         "class_balance": balance[0],
-        "class_balance_se": classification.balance_standard_error(shares[0], reference, *sizes),
+        "class_balance_se": classification.balance_standard_error(shares[0], reference, *sizes) if trained else nan,
         "mixture.class_balance": balance[1],
         "least_class_balance": least,
     }
@@ -170,7 +195,7 @@ def look_at_classes(
     )
     return Diagnosis(
         {name: finite(value) for name, value in measures.items()}, [holes.point_to_mixture(*verdicts)]
-    ), unclear
+    ), unclear if classification.is_trusted(right) else holes.UnclearShares(nan, nan, nan)
 
 
 def look_at_holes(
@@ -213,34 +238,34 @@ def look_at_holes(
 def realism_between(
     model: VAE, instrument: Instrument, means: Tensor, labels: Tensor, shares: Tensor, seed: int
 ) -> list[Tensor]:
-    """Median realism of images decoded between codes of different classes, on straight lines and on arcs.
+    """Median realism of images decoded between codes, of different classes if there are any, on lines and on arcs.
 
     ``shares`` are positions between the two codes, from 0 to 1.
     """
     order = runtime.permutation(len(labels), seed, "judged interpolations")
-    pairs = pairs_of_different_classes(labels, order, JUDGED_INTERPOLATIONS)
+    pairs = pairs_of_different_classes(decoded.told_apart(labels), order, JUDGED_INTERPOLATIONS)
     starts, ends = (means[list(indices)] for indices in zip(*pairs, strict=True))
     curves = []
     for between in (interpolations, spherical_interpolations):
         codes = between(starts, ends, shares.to(means.device)).flatten(0, 1)
-        images = inference.decode_to_compare(model, codes, seed, binary=instrument.binary).compared
-        realism = instrument.real_images.realism(instrument.classifier.features(images)).view(len(pairs), -1)
+        pieces = inference.decode_in_pieces(model, codes, seed, binary=instrument.binary)
+        features = torch.cat([instrument.classifier.features(images.compared) for _, images in pieces])
+        realism = instrument.real_images.realism(features).view(len(pairs), -1)
         both_ways = torch.cat([realism, realism.flip(1)])
         curves.append(both_ways.median(0).values)
     return curves
 
 
-def draw_samples(from_prior: Samples, from_mixture: Samples, kind: ClassifierKind) -> None:
-    """Draw samples from the prior and from the mixture; frame those that are no clear member of any class."""
-    healthy = "Healthy: like real images of all classes."
-    framed = " In orange frames: no clear member of any class."
-    trained = kind == ClassifierKind.TRAINED
+def draw_samples(from_prior: Samples, from_mixture: Samples, *, framed: bool) -> None:
+    """Draw samples from the prior and from the mixture; if asked to, frame those of no clear class."""
+    healthy = "Healthy: like real images of all classes." if framed else "Healthy: like real images of all kinds."
+    frames = " In orange frames: no clear member of any class."
     for name, samples, what in (
         ("samples", from_prior, "draws from the prior"),
         ("samples_mixture", from_mixture, "draws from a mixture fitted to the codes"),
     ):
-        unclear = classification.is_unclear(samples.probabilities) if trained else None
-        title, explanation = f"Samples: decoded {what}", healthy + framed * trained
+        unclear = classification.is_unclear(samples.probabilities) if framed else None
+        title, explanation = f"Samples: decoded {what}", healthy + frames * framed
         decoded.draw_samples(PLOTS / f"{name}.png", samples.images, unclear, title, explanation)
 
 

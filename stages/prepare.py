@@ -1,6 +1,7 @@
 """Stage 1: the images of a data set, and the classifier in whose features samples are compared with them."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -27,11 +28,13 @@ from vae.data.images import (
     save_images,
 )
 from vae.data.sources import load_source
+from vae.figures.canvas import brief
 from vae.figures.images import image_grid
 
 log = logging.getLogger(__name__)
 
-EXAMPLES_PER_CLASS = 12
+EXAMPLES_PER_CLASS, MOST_CLASSES = 12, 20
+ROWS_WITHOUT_CLASSES = 10
 
 
 def main(params: Params) -> None:
@@ -71,7 +74,7 @@ def classify(train: LabelledImages, test: LabelledImages, seed: int) -> dict[str
     """Train and write the classifier; measure its accuracy on test images, if there are classes to learn."""
     classifier = train_classifier(train, seed, runtime.device())
     save_classifier(paths.CLASSIFIER, classifier)
-    right = is_right(classifier.probabilities(pixels(test.images)), test.labels).double()
+    right = is_right(classifier.probabilities(test.images), test.labels).double()
     measurable = classifier.kind == ClassifierKind.TRAINED and len(right) > 1
     return {
         "classifier_accuracy": float(right.mean()) if measurable else None,
@@ -109,7 +112,7 @@ def binarized(data: LabelledImages, settings: PrepareParams, purpose: str) -> La
 
 
 def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
-    """Draw the first training images of each class, as training sees them."""
+    """Draw training images of each class, as training sees them: the first, which are in random order."""
     train = drawn_once(train, settings.seed, "example pixels")
     drawn = {
         "none": "",
@@ -117,18 +120,22 @@ def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
         "static": ", pixels drawn once",
         "dynamic": ", pixels drawn again in each epoch",
     }
-    rows, labels = [], []
-    for index, name in enumerate(train.class_names):
-        own = train.images[train.labels == index][:EXAMPLES_PER_CLASS]
-        missing = torch.full((EXAMPLES_PER_CLASS - len(own), *train.shape), 255, dtype=torch.uint8)
-        rows.append(pixels(torch.cat([own, missing])).numpy())
-        labels.append(name)
+    names = train.class_names
+    shown: Sequence[int] = range(len(names))
+    words = f"{EXAMPLES_PER_CLASS} of each class"
+    if len(names) > MOST_CLASSES:
+        shown = sorted(runtime.permutation(len(names), settings.seed, "example classes")[:MOST_CLASSES].tolist())
+        words = f"{EXAMPLES_PER_CLASS} of each of {MOST_CLASSES} classes, chosen at random from {len(names)}"
+    rows = [(train.labels == index).nonzero().flatten()[:EXAMPLES_PER_CLASS] for index in shown]
+    if len(names) == 1:
+        rows = list(torch.arange(min(len(train), EXAMPLES_PER_CLASS * ROWS_WITHOUT_CLASSES)).split(EXAMPLES_PER_CLASS))
+        words = f"{sum(map(len, rows))} of {len(train):,} images"
     figure = image_grid(
-        rows,
+        [pixels(train.images[each]).numpy() for each in rows],
         f"Training images of {settings.dataset}",
-        f"{EXAMPLES_PER_CLASS} of each class{drawn[settings.binarize]}.",
-        row_labels=labels,
-        row_axis="class",
+        f"{words}{drawn[settings.binarize]}.",
+        row_labels=[brief(names[index]) for index in shown] if len(names) > 1 else [],
+        row_axis="class" if len(names) > 1 else "",
     )
     write_png(paths.PLOTS / "prepare" / "examples.png", figure)
 

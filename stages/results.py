@@ -27,7 +27,7 @@ def write_results(
     metrics: Sequence[str],
     verdicts: Sequence[Verdict],
     *,
-    per_image: Mapping[str, Tensor] = NOTHING,
+    per_image: Mapping[str, Tensor] | None = None,
     errors: Mapping[str, float] = NOTHING,
 ) -> None:
     """Write the measures and verdicts of a stage, and log the verdicts.
@@ -41,16 +41,17 @@ def write_results(
         verdicts: drawn in ``plots/STAGE/verdicts.png``.
         per_image: the values (N,) of all test images, in their order, for measures that are means over them; by the
             dotted key of the measure. Their standard errors are written as measures named ``KEY_se``, and their means
-            over groups of images to ``data/group_means/STAGE.csv``.
+            over groups of images to ``data/group_means/STAGE.csv``: a table without rows if there are no such measures,
+            and no table if None.
         errors: the standard errors of other measures, by dotted key; written as measures in the same way.
     """
     compared = {name: measures[name] for name in metrics}
     write_json(paths.METRICS / f"{stage}.json", {**compared, f"{stage}_verdict": summary(verdicts)})
     others = {name: value for name, value in measures.items() if name not in metrics}
-    errors = {**{name: standard_error(values) for name, values in per_image.items()}, **errors}
+    errors = {**{name: standard_error(values) for name, values in (per_image or NOTHING).items()}, **errors}
     rows = flattened({**others, **named_errors(errors), "verdict": levels(verdicts)})
     write_csv(paths.PLOTS / stage / "measures.csv", ["measure", "value"], rows)
-    if per_image:
+    if per_image is not None:
         write_group_means(paths.GROUP_MEANS / f"{stage}.csv", per_image)
     write_png(paths.PLOTS / stage / "verdicts.png", verdict_table(verdicts, title))
     log.info(table(verdicts))
@@ -64,7 +65,7 @@ def named_errors(errors: Mapping[str, float]) -> dict[str, float | None]:
 def write_group_means(path: Path, per_image: Mapping[str, Tensor]) -> None:
     """Write the mean of each measure over the same groups of test images: a row for each group."""
     grouped = {name: group_means(values) for name, values in per_image.items()}
-    images = next(iter(grouped.values())).images.tolist()
+    images = next(iter(grouped.values())).images.tolist() if grouped else []
     columns = [each.means.tolist() for each in grouped.values()]
     write_csv(path, ["group", "images", *grouped], zip(range(len(images)), images, *columns, strict=True))
 

@@ -96,6 +96,11 @@ def unclear_share(probabilities: Tensor) -> float:
     return float(is_unclear(probabilities).double().mean())
 
 
+def is_trusted(accuracy: float) -> bool:
+    """Whether a classifier with this accuracy on test images, NaN if it knows no classes, can judge other images."""
+    return accuracy >= LOWEST_ACCURACY
+
+
 def judge_classes(
     balance: float, unclear: float, real_unclear: float, accuracy: float, least_balance: float = 1.0
 ) -> Verdict:
@@ -130,7 +135,7 @@ def judge_classes(
     if isnan(accuracy):
         finding = "not judged, because the training images are of a single class"
         return Verdict(subject, Level.NOT_JUDGED, finding, criterion)
-    if accuracy < LOWEST_ACCURACY:
+    if not is_trusted(accuracy):
         finding += f", which is too low to trust (below {LOWEST_ACCURACY:.0%})"
         return Verdict(subject, Level.NOT_JUDGED, finding, criterion)
     if Level.NOT_JUDGED in {by_balance, by_excess}:

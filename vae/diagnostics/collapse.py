@@ -114,6 +114,8 @@ def judge_collapse(
         f"{ACTIVE_VARIANCE}), {active_units(variances, CLEARLY_ACTIVE_VARIANCE)} of them clearly (above "
         f"{CLEARLY_ACTIVE_VARIANCE}); a code carries {information} nats about its image"
     )
+    several = f", and at least {log(classes):.3f} nats in a code, the logarithm of {classes} classes"
+    least = several if classes > 1 else ""
     advice = []
     if active == 0 or not mutual_information >= LEAST_INFORMATION:
         level = Level.FAILURE
@@ -136,9 +138,8 @@ def judge_collapse(
         finding=finding,
         criterion=(
             f"at least half of the dimensions active (variance above {ACTIVE_VARIANCE}, as in Burda, Grosse & "
-            f"Salakhutdinov 2015, section 5.2), and at least {log(classes):.3f} nats in a code, the logarithm of "
-            f"{classes} classes; failure if no dimension is active or a code carries less than one bit, "
-            f"{LEAST_INFORMATION:.3f} nats"
+            f"Salakhutdinov 2015, section 5.2){least}; failure if no dimension is active or a code carries less "
+            f"than one bit, {LEAST_INFORMATION:.3f} nats"
         ),
         advice="; ".join(advice),
     )

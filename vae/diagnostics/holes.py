@@ -26,7 +26,7 @@ SPOILT = (0.1, 0.25)
 
 
 class UnclearShares(NamedTuple):
-    """The shares of images that are no clear member of any class; NaN if there is no classifier.
+    """The shares of images that are no clear member of any class; NaN if there is no classifier to trust.
 
     Attributes:
         prior: of images decoded from draws from the prior.
@@ -69,7 +69,7 @@ def judge_holes(marginal: MarginalKL, unclear: UnclearShares, linear_dip: float,
     The first is the share of samples that the mismatch spoils: how many more are unclear if their codes come from the
     prior and not from a mixture fitted to the codes. The decoder is the same. The second is the lower bound on the
     marginal KL. It also shows what a classifier misses: codes that the prior does not reach, and images that look
-    clear and are no digit. Without a classifier, it is the only measure.
+    clear and are not real. Without a classifier, it is the only measure.
 
     The dips of interpolations are reported but not judged: an image halfway between a 1 and an 8 need not look real.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from vae.base.precision import standard_error
-from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, NATS_SOURCE, Level, Verdict, grade, rounded
+from vae.diagnostics.verdict import BETWEEN_MODELS, Difference, Level, Verdict, grade, rounded
 
 STANDARD_ERRORS = 2  # by which the gap has to exceed a threshold, about 98% of a normal distribution
 
@@ -47,7 +47,7 @@ def overfitting_gap(train_negative_elbos: Tensor, test_negative_elbos: Tensor) -
     return OverfittingGap(float(test.mean() - train.mean()), hypot(standard_error(train), standard_error(test)))
 
 
-def judge_overfitting(gap: OverfittingGap) -> Verdict:
+def judge_overfitting(gap: OverfittingGap, between: Difference = BETWEEN_MODELS) -> Verdict:
     """Judge whether the model overfits its training images.
 
     The gap has to exceed a threshold by two standard errors, so that noise on few test images is no warning.
@@ -60,9 +60,10 @@ def judge_overfitting(gap: OverfittingGap) -> Verdict:
 
     Args:
         gap: between the images that the model was trained on and others; not judged if its standard error is NaN.
+        between: the differences that matter, ``verdict.between_models``.
     """
-    warning, failure = NATS_BETWEEN_MODELS
-    level = grade(gap.least, *NATS_BETWEEN_MODELS)
+    warning, failure, source = between
+    level = grade(gap.least, warning, failure)
     finding = (
         f"the negative ELBO of test images is {abs(gap.nats):.2f} ± {gap.standard_error:.2f} nats (standard error) "
         f"{'lower' if gap.nats < 0 else 'higher'} than that of training images"
@@ -70,15 +71,15 @@ def judge_overfitting(gap: OverfittingGap) -> Verdict:
     if level is Level.NOT_JUDGED:
         finding = "too few images for a standard error: at least two training images and two test images are needed"
     elif gap.nats > 0:
-        least = rounded(gap.least, ".2f", *NATS_BETWEEN_MODELS)
+        least = rounded(gap.least, ".2f", warning, failure)
         finding += f"; {least} nats after subtracting {STANDARD_ERRORS} standard errors"
     return Verdict(
         subject="overfitting",
         level=level,
         finding=finding,
         criterion=(
-            f"a gap of at most {warning:g} nats after subtracting {STANDARD_ERRORS} standard errors; failure above "
-            f"{failure:g} nats; {NATS_SOURCE}"
+            f"a gap of at most {warning:.3g} nats after subtracting {STANDARD_ERRORS} standard errors; failure above "
+            f"{failure:.3g} nats; {source}"
         ),
         advice=(
             "more data (prepare.train_images), a validation set that selects the epoch (prepare.validation_fraction), "

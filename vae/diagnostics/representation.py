@@ -135,8 +135,16 @@ def label_information(codes: Codes, labels: Labels, seed: int) -> NDArray[np.flo
     return np.asarray(information, np.float64)
 
 
+def has_classes(labels: Labels) -> bool:
+    """Whether measures of classes exist: there are two classes or more, and two images of one class."""
+    return 2 <= len(np.unique(labels)) < len(labels)
+
+
 def judge_representation(
-    neighbour_accuracy: float, linear_probe_accuracy: float, silhouette: float, largest_class_share: float
+    neighbour_accuracy: float | None,
+    linear_probe_accuracy: float | None,
+    silhouette: float | None,
+    largest_class_share: float,
 ) -> Verdict:
     """Judge how well classes can be predicted from codes, by (accuracy - chance) / (1 - chance).
 
@@ -144,25 +152,32 @@ def judge_representation(
     dimensions are enough for it.
 
     Args:
-        neighbour_accuracy: from ``neighbour_accuracy``.
+        neighbour_accuracy: from ``neighbour_accuracy``; None if there are no classes to predict, like the next.
         linear_probe_accuracy: from ``linear_probe_accuracy``.
-        silhouette: of the classes; reported but not judged, because classes can be separable without being far apart.
-        largest_class_share: the accuracy of always guessing the largest class, below 1.
+        silhouette: of the classes, or None; reported but not judged, because classes can be separable without being
+            far apart.
+        largest_class_share: the accuracy of always guessing the largest class, below 1 if there are classes.
     """
+    subject = "representation"
+    criterion = (
+        f"the better accuracy at least {ACCURACY_ABOVE_CHANCE[0]:.0%} of the way from chance to 100%; failure "
+        f"below {ACCURACY_ABOVE_CHANCE[1]:.0%} (probes as in Alain & Bengio 2016; thresholds set by this project)"
+    )
+    if neighbour_accuracy is None or linear_probe_accuracy is None:
+        finding = "not judged, because the training images or the test images are of a single class"
+        return Verdict(subject, Level.NOT_JUDGED, finding, criterion)
     accuracy = max(neighbour_accuracy, linear_probe_accuracy)
     above_chance = (accuracy - largest_class_share) / (1 - largest_class_share)
     level = grade(above_chance, *ACCURACY_ABOVE_CHANCE)
     return Verdict(
-        subject="representation",
+        subject=subject,
         level=level,
         finding=(
             f"nearest neighbours predict the class of {neighbour_accuracy:.1%} of test images, a linear probe that of "
             f"{linear_probe_accuracy:.1%}; the better is {rounded(above_chance, '.0%', *ACCURACY_ABOVE_CHANCE)} of the "
-            f"way from chance ({largest_class_share:.1%}) to 100%; silhouette {silhouette:.2f}"
+            f"way from chance ({largest_class_share:.1%}) to 100%"
+            + ("" if silhouette is None else f"; silhouette {silhouette:.2f}")
         ),
-        criterion=(
-            f"the better accuracy at least {ACCURACY_ABOVE_CHANCE[0]:.0%} of the way from chance to 100%; failure "
-            f"below {ACCURACY_ABOVE_CHANCE[1]:.0%} (probes as in Alain & Bengio 2016; thresholds set by this project)"
-        ),
+        criterion=criterion,
         advice="" if level is Level.HEALTHY else "a larger model.latent_dim, a lower train.beta or more train.epochs",
     )

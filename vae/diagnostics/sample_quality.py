@@ -141,7 +141,9 @@ class RealImages:
         )
 
 
-def judge_samples(quality: SampleQuality, real: SampleQuality, frechet_error: float = 0.0) -> Verdict:
+def judge_samples(
+    quality: SampleQuality, real: SampleQuality, frechet_error: float = 0.0, features: str = "classifier"
+) -> Verdict:
     """Judge samples by how close they come to what training images reach in their place.
 
     Args:
@@ -150,6 +152,7 @@ def judge_samples(quality: SampleQuality, real: SampleQuality, frechet_error: fl
             with so many images, since it is biased upwards.
         frechet_error: the standard error of the samples' Fréchet distance. An excess below two of them is not graded:
             between a hundred images or fewer it can be chance.
+        features: what gave the features, in words.
     """
     subject = "sample quality"
     excess = quality.frechet_distance - real.frechet_distance
@@ -169,7 +172,7 @@ def judge_samples(quality: SampleQuality, real: SampleQuality, frechet_error: fl
             f"{warning:.0%} of {name} (failure below {failure:.0%})" for name, (warning, failure) in SHARES.items()
         )
         + "; measures of Heusel et al. 2017, Kynkäänniemi et al. 2019 and Naeem et al. 2020, in the features of a "
-        "classifier (thresholds set by this project)"
+        f"{features} (thresholds set by this project)"
     )
     if not all(best for _, _, best in _rows(quality, real)):
         finding += "; not judged, because a measure of training images is zero"

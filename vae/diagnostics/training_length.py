@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, NATS_SOURCE, Level, Verdict, rounded
+from vae.diagnostics.verdict import BETWEEN_MODELS, Difference, Level, Verdict, rounded
 
 TIMES = 10  # as many epochs are forecast
 
@@ -25,7 +25,7 @@ STANDARD_ERRORS = 2  # of the fit, by which the interval is widened
 FIRST_EPOCH = 2  # the loss of the first epoch is an average over the first steps of untrained weights
 LEAST_EPOCHS = 4  # that a curve is fitted to; with three, the error of its fall would be a guess
 
-# Warning and failure are those of ``NATS_BETWEEN_MODELS``.
+# Warning and failure are those of ``verdict.between_models``.
 EARLY = 0.5  # kept epoch / last epoch, up to which more epochs do not help
 
 
@@ -110,6 +110,7 @@ def judge_training_length(
     schedule: str,
     kl_warmup_epochs: int,
     overfitting: Level = Level.HEALTHY,
+    between: Difference = BETWEEN_MODELS,
 ) -> tuple[Verdict, Forecast | None]:
     """Judge whether a training run ten times as long would lower the loss noticeably.
 
@@ -129,11 +130,11 @@ def judge_training_length(
         schedule: of the learning rate, ``train.schedule``.
         kl_warmup_epochs: at the start, in which the objective changes.
         overfitting: the level of the verdict on overfitting.
+        between: the differences of losses that matter.
 
     Returns:
         The verdict, and the forecast that it rests on; None if it does not rest on one.
     """
-    warning, failure = NATS_BETWEEN_MODELS
     validation = [loss for loss in validation_losses if loss is not None]
     name, losses = ("validation", validation) if validation else ("training", list(train_losses))
     epochs, level, expected = len(losses), Level.NOT_JUDGED, None
@@ -151,8 +152,8 @@ def judge_training_length(
         warmup = f", of which {kl_warmup_epochs:,} are the KL warm-up" if kl_warmup_epochs else ""
         finding = f"too few epochs to judge: {epochs:,}{warmup}"
     else:
-        level = _grade(expected)
-        finding = _in_words(expected, name, TIMES * epochs)
+        level = _grade(expected, between)
+        finding = _in_words(expected, name, TIMES * epochs, between)
     advice = "more train.epochs, or a higher train.learning_rate with train.schedule=cosine"
     if not validation:
         advice += "; prepare.validation_fraction shows whether images outside the training set gain as well"
@@ -161,29 +162,27 @@ def judge_training_length(
         level=level,
         finding=finding,
         criterion=(
-            f"{TIMES} times as many epochs would lower the loss by at most {warning:g} nats; failure if even the "
-            f"least gain of the interval is above {failure:g} nats; {NATS_SOURCE}"
+            f"{TIMES} times as many epochs would lower the loss by at most {between.warning:.3g} nats; failure if "
+            f"even the least gain of the interval is above {between.failure:.3g} nats; {between.source}"
         ),
         advice=advice if level in {Level.WARNING, Level.FAILURE} else "",
     )
     return verdict, expected
 
 
-def _grade(expected: Forecast) -> Level:
-    warning, failure = NATS_BETWEEN_MODELS
-    if expected.gain <= warning:
+def _grade(expected: Forecast, between: Difference) -> Level:
+    if expected.gain <= between.warning:
         return Level.HEALTHY
-    return Level.FAILURE if expected.least_gain > failure else Level.WARNING
+    return Level.FAILURE if expected.least_gain > between.failure else Level.WARNING
 
 
-def _in_words(expected: Forecast, name: str, epochs: int) -> str:
+def _in_words(expected: Forecast, name: str, epochs: int, between: Difference) -> str:
     if expected.gain <= 0:
         return f"the {name} loss of {expected.now:.2f} nats is no longer falling"
-    warning, failure = NATS_BETWEEN_MODELS
-    least = rounded(expected.least_gain, ".2f", failure)
+    least = rounded(expected.least_gain, ".2f", between.failure)
     return (
         f"{epochs:,} epochs would lower the {name} loss of {expected.now:.2f} nats by about "
-        f"{rounded(expected.gain, '.2f', warning)} nats ({least} to {expected.greatest_gain:.2f})"
+        f"{rounded(expected.gain, '.2f', between.warning)} nats ({least} to {expected.greatest_gain:.2f})"
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isnan
+from math import isnan, log
 from textwrap import wrap
 from typing import NamedTuple
 
@@ -40,6 +40,12 @@ class Verdict:
 # order of published models, and a larger one than the second would.
 NATS_BETWEEN_MODELS = (0.8, 2.0)
 NATS_SOURCE = "models published side by side on MNIST are 0.8 to 2 nats apart (Burda et al. 2015, table 1)"
+MNIST_DIMENSIONS = 784
+BITS_BETWEEN_MODELS = (0.08, 0.16)  # the same for probabilities of 8-bit pixels, in bits per dimension
+BITS_SOURCE = (
+    "models published one after another on CIFAR-10 are 0.08 to 0.16 bits per dimension apart (3.11, 2.95 and 2.87: "
+    "Kingma et al. 2016, Chen et al. 2017, Child 2021)"
+)
 
 MOST_DIGITS = 17  # of a number in a text: more do not change a float
 
@@ -49,6 +55,33 @@ class Diagnosis(NamedTuple):
 
     measures: Mapping[str, object]
     verdicts: Sequence[Verdict]
+
+
+class Difference(NamedTuple):
+    """Differences of losses that are a warning and a failure, in nats per image, and where they come from."""
+
+    warning: float
+    failure: float
+    source: str
+
+
+BETWEEN_MODELS = Difference(*NATS_BETWEEN_MODELS, NATS_SOURCE)
+
+
+def between_models(dimensions: int, *, of_8_bits: bool) -> Difference:
+    """The differences that matter for images with a number of dimensions, which is pixels times channels.
+
+    Args:
+        dimensions: of an image.
+        of_8_bits: whether the losses are those of 8-bit pixels' probabilities.
+    """
+    if of_8_bits:
+        warning, failure = (bits * log(2) * dimensions for bits in BITS_BETWEEN_MODELS)
+        return Difference(warning, failure, BITS_SOURCE)
+    if dimensions <= MNIST_DIMENSIONS:
+        return BETWEEN_MODELS
+    warning, failure = (nats * dimensions / MNIST_DIMENSIONS for nats in NATS_BETWEEN_MODELS)
+    return Difference(warning, failure, f"{NATS_SOURCE}; as much for each pixel and channel here")
 
 
 def grade(value: float, warning: float, failure: float) -> Level:
@@ -92,7 +125,12 @@ def rounded(value: float, form: str, *thresholds: float) -> str:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """The number of failures and warnings in words: ``1 failure, 2 warnings``, or ``healthy`` if there are none."""
+    """The number of failures and warnings in words: ``1 failure, 2 warnings``.
+
+    If there are none, ``healthy``, or ``not judged`` if that is all that the verdicts say.
+    """
+    if verdicts and all(verdict.level == Level.NOT_JUDGED for verdict in verdicts):
+        return str(Level.NOT_JUDGED)
     counts = [(sum(verdict.level == level for verdict in verdicts), level) for level in (Level.FAILURE, Level.WARNING)]
     words = [f"{count} {level}{'s' * (count > 1)}" for count, level in counts if count]
     return ", ".join(words) or str(Level.HEALTHY)
