@@ -4,6 +4,8 @@
 (() => {
   const content = JSON.parse(document.getElementById("content").textContent);
   const [channels, imageHeight, imageWidth] = content.shape;
+  const [tileHeight, tileWidth] = content.tile; // of a test image, which may be shrunk
+  const hasClasses = content.class_names.length > 1;
   const size = content.latent_dim;
   const codes = decoding.numbers(content.codes);
   const places = decoding.numbers(content.places);
@@ -29,10 +31,10 @@
 
   // Draws a test image on a canvas at x and y, enlarged `times` times.
   function drawImage(pen, index, x, y, times) {
-    const left = (index % content.columns) * imageWidth;
-    const top = Math.floor(index / content.columns) * imageHeight;
+    const left = (index % content.columns) * tileWidth;
+    const top = Math.floor(index / content.columns) * tileHeight;
     pen.imageSmoothingEnabled = false;
-    pen.drawImage(sprite, left, top, imageWidth, imageHeight, x, y, times * imageWidth, times * imageHeight);
+    pen.drawImage(sprite, left, top, tileWidth, tileHeight, x, y, times * tileWidth, times * tileHeight);
   }
 
   // Sets the size of a canvas in pixels, which also clears it.
@@ -63,12 +65,12 @@
     canvas.hidden = absent;
     byId("source-absent").hidden = !absent;
     if (origin.kind === "image") {
-      shape(canvas, imageWidth, imageHeight);
+      shape(canvas, tileWidth, tileHeight);
       drawImage(pen, origin.index, 0, 0, 1);
     }
     if (origin.kind === "place") {
-      const [side, times] = [Math.ceil(Math.sqrt(coordinates.NEIGHBOURS)), Math.ceil(96 / imageWidth)];
-      const [across, down] = [times * imageWidth + GAP, times * imageHeight + GAP];
+      const [side, times] = [Math.ceil(Math.sqrt(coordinates.NEIGHBOURS)), Math.ceil(96 / tileWidth)];
+      const [across, down] = [times * tileWidth + GAP, times * tileHeight + GAP];
       shape(canvas, side * across - GAP, side * down - GAP);
       const most = Math.max(...origin.mixture.map(({ share }) => share));
       origin.mixture.forEach(({ index, share }, rank) => {
@@ -80,7 +82,7 @@
 
   const named = (index) => ({
     number: content.indices[index],
-    className: content.class_names[content.labels[index]],
+    className: hasClasses ? content.class_names[content.labels[index]] : null,
   });
 
   // Updates captions at once, and the text for screen readers after a while without changes.
@@ -189,12 +191,14 @@
   }
 
   function fillLegend() {
+    byId("legend").hidden = !hasClasses;
+    byId("legend").classList.toggle("long", content.class_names.length > content.named.length);
     const singled = new Set();
     content.class_names.forEach((name, label) => {
       if (!content.labels.includes(label)) return;
       const swatch = element("span", { className: "swatch" });
       swatch.style.background = content.colours[label];
-      const button = element("button", { type: "button" }, swatch, name);
+      const button = element("button", { type: "button", title: name }, swatch, captions.brief(name));
       button.setAttribute("aria-pressed", "false");
       button.addEventListener("click", () => {
         if (!singled.delete(label)) singled.add(label);
@@ -210,14 +214,12 @@
     tooltip.hidden = index === null;
     if (index === null) return;
     const [canvas, text] = tooltip.children;
-    const times = Math.ceil(72 / imageHeight);
-    shape(canvas, times * imageWidth, times * imageHeight);
+    const times = Math.ceil(72 / tileHeight);
+    shape(canvas, times * tileWidth, times * tileHeight);
     drawImage(canvas.getContext("2d"), index, 0, 0, times);
-    text.replaceChildren(
-      element("b", { textContent: `class ${named(index).className}` }),
-      element("br"),
-      `test image ${named(index).number}`,
-    );
+    const { number, className } = named(index);
+    const heading = hasClasses ? [element("b", { textContent: `class ${className}` }), element("br")] : [];
+    text.replaceChildren(...heading, `test image ${number}`);
     const box = byId("map").getBoundingClientRect();
     const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
     const left = x + 16 + width > box.width ? x - 16 - width : x + 16;
@@ -230,6 +232,7 @@
     places,
     labels: content.labels,
     classNames: content.class_names,
+    named: content.named,
     colours: content.colours,
     axes: content.axes,
   });

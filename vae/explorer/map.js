@@ -31,7 +31,7 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
       surface.height = Math.round(height * ratio);
       surface.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
     }
-    scatter.draw(picture.getContext("2d"), counts);
+    scatter.draw(picture.getContext("2d"), counts, singled);
     draw();
   }
 

@@ -1,6 +1,5 @@
 """Build the latent explorer's page from its sources, a model and a map of encoded images."""
 
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 from vae.base.pages import content_security_policy
 from vae.data.images import LabelledImages
 from vae.explorer import weights
-from vae.explorer.sprite import columns, sprite
+from vae.explorer.sprite import Sprite, columns, fitting_sprite
 from vae.explorer.weights import Precision
 from vae.model.vae import VAE
 
@@ -27,6 +26,8 @@ SCRIPTS = ("decoder.js", "coordinates.js", "captions.js", "scatter.js", "map.js"
 
 LARGEST_PAGE = 5_000_000  # bytes
 MOST_IMAGES = 2000  # of MNIST; they give a page of 2.4 MB (mlp) or 4.3 MB (conv, in 16 bits) with default parameters
+IMAGES_SHARE = 0.5  # of the page's bytes, at most, for images and codes
+MOST_NAMES = 20  # classes named on the map; the largest, until others are highlighted
 PRIOR_REACH = 3  # standard deviations, which hold 99.7% of the prior in each dimension
 
 
@@ -99,11 +100,12 @@ def explorer_page(
     """Build a self-contained page with a map of images and a slider for each latent dimension, decoded in the browser.
 
     The decoder's weights are stored as float32 if the page then fits the budget, else in 16 bits. If that is too large
-    as well, or if the decoder is not a sequence of layers, the page has no decoder and says why.
+    as well, or if the decoder is not a sequence of layers, the page has no decoder and says why. If test images take
+    more than half of the budget, they are shrunk, then left out, and the page says so.
 
     Args:
         model: the model whose decoder the page runs.
-        latent_map: encoded images and their coordinates; the page shows the first ``MOST_IMAGES`` of them.
+        latent_map: encoded images and their coordinates; the page shows the first of them, ``MOST_IMAGES`` at most.
         kl: nats per latent dimension, averaged over images (D,).
         active: which dimensions are active, bool (D,); they get sliders, sorted by KL.
         title: the page's title.
@@ -113,9 +115,16 @@ def explorer_page(
         HTML, the same for the same arguments.
     """
     template = _template()
-    latent_map = latent_map.first(MOST_IMAGES)
-    content = _content(latent_map, kl, active)
-    labels = {"title": title, "latent_map": latent_map, "active_count": int(active.sum())}
+    given = len(latent_map.images)
+    latent_map, picture = _fitting(latent_map.first(MOST_IMAGES), int(IMAGES_SHARE * budget))
+    content = _content(latent_map, picture, kl, active)
+    labels = {
+        "title": title,
+        "latent_map": latent_map,
+        "active_count": int(active.sum()),
+        "given": given,
+        "picture": picture,
+    }
     layers = model.decoder.layers
     if layers is None:
         reason = f"The decoder of the {model.architecture.network} network does not run in the browser."
@@ -140,18 +149,31 @@ def explorer_page(
     return template.render(**labels, content=content, decoder=None, reason=reason)
 
 
-def _content(latent_map: LatentMap, kl: Tensor, active: Tensor) -> dict[str, Any]:
+def _fitting(latent_map: LatentMap, budget: int) -> tuple[LatentMap, Sprite]:
+    """The first images of a map whose sprite and codes fit the budget in bytes, and their sprite. One always fits."""
+    while True:
+        count = len(latent_map.images)
+        picture = fitting_sprite(latent_map.images.images, budget - len(weights.encoded(latent_map.codes)))
+        if picture.fits or count == 1:
+            return latent_map, picture
+        latent_map = latent_map.first(count // 2)
+
+
+def _content(latent_map: LatentMap, picture: Sprite, kl: Tensor, active: Tensor) -> dict[str, Any]:
     """What the scripts read, except the decoder."""
     images = latent_map.images
     channels, height, width = images.shape
+    sizes = images.labels.bincount(minlength=len(images.class_names))
     dimensions = [int(dimension) for dimension in kl.argsort(descending=True, stable=True) if active[dimension]]
     return {
         "shape": [channels, height, width],
+        "tile": picture.size,
         "columns": columns(len(images)),
-        "sprite": f"data:image/png;base64,{b64encode(sprite(images.images)).decode()}",
+        "sprite": picture.url,
         "labels": images.labels.tolist(),
         "indices": latent_map.indices.tolist(),
         "class_names": images.class_names,
+        "named": sizes.argsort(descending=True, stable=True)[:MOST_NAMES].sort().values.tolist(),
         "colours": [latent_map.colours[label % len(latent_map.colours)] for label in range(len(images.class_names))],
         "latent_dim": latent_map.latent_dim,
         "codes": weights.encoded(latent_map.codes),
@@ -172,7 +194,7 @@ def _axes(latent_map: LatentMap) -> dict[str, Any]:
         return {"names": latent_map.axis_names, "ticks": [False, False], "equal": True, "rows": False, "reach": []}
     on_line = latent_map.latent_dim == 1
     return {
-        "names": ("z0", "class") if on_line else latent_map.axis_names,
+        "names": ("z0", "class" * (len(latent_map.images.class_names) > 1)) if on_line else latent_map.axis_names,
         "ticks": [True, not on_line],
         "equal": not on_line,
         "rows": on_line,

@@ -2,10 +2,10 @@
 
 // The scatter plot: scales, axes, points coloured by class, and the names of the classes.
 //
-// It takes x and y of each point in a flat list, the points' labels, the names and colours of the classes, and the axes
-// (names; which have tick labels; whether both have the same scale; whether classes are rows; the range to show at
-// least).
-const createScatter = ({ places, labels, classNames, colours, axes }) => {
+// It takes x and y of each point in a flat list, the points' labels, the names and colours of the classes, the labels of
+// the classes to name (of all by default), and the axes (names; which have tick labels; whether both have the same scale;
+// whether classes are rows; the range to show at least).
+const createScatter = ({ places, labels, classNames, colours, axes, named = [...classNames.keys()] }) => {
   const INK = "#1f2328";
   const SOFT = "#57606a";
   const GRID = "#e8eaed";
@@ -70,11 +70,11 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
     return [low, high];
   }
 
-  // Draws everything; points of classes that are not highlighted are grey.
-  function draw(pen, counts) {
+  // Draws everything; points of classes that are not highlighted are grey. `singled` has the highlighted labels, if any.
+  function draw(pen, counts, singled) {
     drawAxes(pen);
     drawPoints(pen, counts);
-    drawNames(pen, counts);
+    if (classNames.length > 1) drawNames(pen, counts, singled.size ? [...singled] : named);
   }
 
   function drawAxes(pen) {
@@ -144,11 +144,11 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
   }
 
   // Draws the name of each class where its points lie closest, or at the start of its row, unless a name is there.
-  function drawNames(pen, counts) {
+  function drawNames(pen, counts, shown) {
     pen.font = `600 14px ${FONT}`;
     const taken = [];
-    classNames.forEach((name, label) => {
-      const index = densestPoint(label);
+    shown.forEach((label) => {
+      const [name, index] = [captions.brief(classNames[label]), densestPoint(label)];
       if (index === null || !counts(index)) return;
       const [x, y] = toPixels(placeOf(index));
       const box = nameBox(pen.measureText(name).width, axes.rows ? 0 : x, y);
@@ -176,7 +176,13 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
   }
 
   // The point of a class whose nearest quarter of the class lies closest; null if the class has no points.
-  const densest = classNames.map((_, label) => {
+  const densest = new Map(); // by label, found when first needed
+  function densestPoint(label) {
+    if (!densest.has(label)) densest.set(label, findDensest(label));
+    return densest.get(label);
+  }
+
+  function findDensest(label) {
     const own = labels.flatMap((other, index) => (other === label ? [index] : []));
     const spread = (index) => {
       const [x, y] = placeOf(index);
@@ -188,8 +194,7 @@ const createScatter = ({ places, labels, classNames, colours, axes }) => {
     };
     const spreads = own.map(spread);
     return own.length ? own[spreads.indexOf(Math.min(...spreads))] : null;
-  });
-  const densestPoint = (label) => densest[label];
+  }
 
   // The nearest point within `reach` pixels of a pixel, among those for which `counts` is true, or null.
   function pointAt(x, y, reach, counts) {

@@ -526,7 +526,7 @@ def test_where_all_codes_are_the_same_every_place_decodes_to_that_code(explore: 
 def test_without_a_decoder_the_map_still_shows_test_images(explore: Open, model: VAE, reason: str) -> None:
     if reason == "autoregressive":
         model = trained(digits(), steps=0, network="autoregressive")
-    with explore(model, digits(), budget=1_000 if reason == "too large" else 5_000_000) as explorer:
+    with explore(model, digits(), budget=20_000 if reason == "too large" else 5_000_000) as explorer:
         assert reason in explorer["no-decoder"].inner_text()
         assert explorer.page.get_by_role("slider").count() == 0
         index = explorer.lonely_point()
