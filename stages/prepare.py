@@ -122,11 +122,13 @@ def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
     }
     names = train.class_names
     shown: Sequence[int] = range(len(names))
-    words = f"{EXAMPLES_PER_CLASS} of each class"
+    chosen = ""
     if len(names) > MOST_CLASSES:
         shown = sorted(runtime.permutation(len(names), settings.seed, "example classes")[:MOST_CLASSES].tolist())
-        words = f"{EXAMPLES_PER_CLASS} of each of {MOST_CLASSES} classes, chosen at random from {len(names)}"
+        chosen = f": {MOST_CLASSES} classes, chosen at random from {len(names)}"
     rows = [(train.labels == index).nonzero().flatten()[:EXAMPLES_PER_CLASS] for index in shown]
+    most = "Up to " * (min(map(len, rows)) < EXAMPLES_PER_CLASS)
+    words = f"{most}{EXAMPLES_PER_CLASS} of each class{chosen}"
     if len(names) == 1:
         rows = list(torch.arange(min(len(train), EXAMPLES_PER_CLASS * ROWS_WITHOUT_CLASSES)).split(EXAMPLES_PER_CLASS))
         words = f"{sum(map(len, rows))} of {len(train):,} images"

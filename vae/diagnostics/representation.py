@@ -1,5 +1,9 @@
 """How much latent codes tell about the class of an image."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +21,14 @@ ACCURACY_ABOVE_CHANCE = (0.5, 0.2)
 
 class TooFewPointsError(VAEError):
     """There are too few images, or images of too few classes, for a measure."""
+
+
+@contextmanager
+def many_classes() -> Iterator[None]:
+    """Silence scikit-learn's warning that there are more than half as many classes as images."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        yield
 
 
 def require_neighbours(points: int, neighbours: int) -> None:
@@ -42,6 +54,7 @@ def neighbour_accuracy(
     return float(right_by_neighbours(train_codes, train_labels, test_codes, test_labels, neighbours).mean())
 
 
+@many_classes()
 @one_thread()
 def right_by_neighbours(
     train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels, neighbours: int
@@ -73,6 +86,7 @@ def linear_probe_accuracy(train_codes: Codes, train_labels: Labels, test_codes: 
     return float(right_by_linear_probe(train_codes, train_labels, test_codes, test_labels).mean())
 
 
+@many_classes()
 @one_thread()
 def right_by_linear_probe(train_codes: Codes, train_labels: Labels, test_codes: Codes, test_labels: Labels) -> Right:
     """Whether a logistic regression, fitted on standardised training codes (N, D), finds the class of each test code.
@@ -96,6 +110,7 @@ def right_by_linear_probe(train_codes: Codes, train_labels: Labels, test_codes: 
     return np.asarray(probe.predict(test_codes) == test_labels, np.bool_)
 
 
+@many_classes()
 @one_thread()
 def class_silhouette(codes: Codes, labels: Labels) -> float:
     """How well classes are separated, in [-1, 1]: the mean over codes (N, D) of (b - a) / max(a, b) (Rousseeuw 1987).
@@ -115,6 +130,7 @@ def class_silhouette(codes: Codes, labels: Labels) -> float:
     return float(silhouette_score(codes, labels))
 
 
+@many_classes()
 @one_thread()
 def label_information(codes: Codes, labels: Labels, seed: int) -> NDArray[np.float64]:
     """The mutual information I(z_d; class) of each latent dimension with the class: codes (N, D) to nats (D,).

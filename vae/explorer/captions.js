@@ -13,7 +13,7 @@ const captions = (() => {
   const LONGEST_NAME = 24;
   const brief = (name) => {
     const letters = [...name];
-    return letters.length > LONGEST_NAME ? `${letters.slice(0, 16).join("")}…${letters.slice(-7).join("")}` : name;
+    return letters.length > LONGEST_NAME ? `${letters.slice(0, 16).join("").trimEnd()}…${letters.slice(-7).join("").trimStart()}` : name;
   };
 
   const named = ({ number, className }) =>

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.figures.canvas import BLUE, GREY, ORANGE, OTHER_COLOUR, brief, canvas, class_colours, literal
+from vae.figures.canvas import BLUE, GREY, LONGEST_NAME, ORANGE, OTHER_COLOUR, brief, canvas, class_colours, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,10 +126,12 @@ def class_scatter(
 ) -> "Figure":
     """Points in the plane (N, 2), coloured and labelled by class.
 
-    If there are more classes than colours, only the largest are named. A single class has neither name nor legend.
+    If there are more classes than colours, the legend names only the largest. A single class has no legend.
     """
-    named = len(class_names) > 1
-    aim = "classes form clusters that touch, without" if named else "points spread out, without"
+    several = len(class_names) > 1
+    aim = "classes form clusters that touch, without" if several else "points spread out, without"
+    few = len(class_names) <= 10
+    length, fontsize = (LONGEST_NAME, 11) if few else (LONGEST_NAME // 2, 8)
     figure = canvas(9, 7.6, title, f"Healthy: {aim} one crowded heap or wide gaps.")
     axes = figure.subplots()
     colours = class_colours(np.bincount(labels, minlength=len(class_names)).tolist())
@@ -140,14 +142,14 @@ def class_scatter(
         if not len(own) or colour == OTHER_COLOUR:
             continue
         axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=literal(brief(name)))
-        if not named:
+        if not several or OTHER_COLOUR in colours:
             continue
         axes.annotate(
-            literal(brief(name)),
+            literal(brief(name, length)),
             _densest(own),
             ha="center",
             va="center",
-            fontsize=11,
+            fontsize=fontsize,
             fontweight="bold",
             bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85},
         )
@@ -155,7 +157,7 @@ def class_scatter(
     axes.set_ylabel(axis_names[1])
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid(alpha=0.2)
-    if named:
+    if several:
         figure.legend(title="class", loc="outside right center", fontsize=10, markerscale=2)
     return figure
 

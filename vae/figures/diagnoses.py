@@ -17,6 +17,7 @@ Values = NDArray[np.float64]
 COLOURS = (BLUE, ORANGE)  # of the two histograms in a panel
 BINS = 60
 CODEC_STYLES = ("-", "-.", ":")  # of the lines of image codecs
+WIDTH = 11.0  # inches, of a picture with a bar for each class
 LABEL_INCHES = 0.09  # width of a letter in a tick label
 MOST_CLASSES = 40  # in a bar chart; even, for as many of the best as of the worst
 ONE_CLASS = "no classes to compare: all images are of one class"
@@ -33,16 +34,17 @@ def error_per_class(errors: Values, class_names: Sequence[str], overall: float) 
     If there are more than ``MOST_CLASSES``, only the worst and the best are drawn.
     """
     title, single = "Reconstruction error by class", len(class_names) == 1
-    if len(errors) > MOST_CLASSES:
-        half = MOST_CLASSES // 2
+    half = MOST_CLASSES // 2
+    left_out = len(errors) > MOST_CLASSES
+    if left_out:
         title += f": the {half} best and the {half} worst of {len(errors)} classes"
         measured = np.flatnonzero(np.isfinite(errors))
         order = measured[np.argsort(errors[measured], kind="stable")]
         shown = order if len(order) <= MOST_CLASSES else np.concatenate([order[:half], order[-half:]])
         errors, class_names = errors[shown], [class_names[index] for index in shown]
     figure = canvas(
-        11,
-        4.6,
+        WIDTH,
+        4.6 + _more_room(class_names),
         title,
         "Healthy: bars of similar height. Classes well above the dashed line are reconstructed worse than the rest.",
     )
@@ -61,6 +63,8 @@ def error_per_class(errors: Values, class_names: Sequence[str], overall: float) 
         axes.annotate(
             "none", (place, 0), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=9, color=GREY
         )
+    if left_out:
+        axes.axvline(half - 0.5, color=GREY, linestyle=":", linewidth=1)
     if np.isfinite(overall):
         axes.axhline(overall, color="black", linestyle="--", linewidth=1.2, label=f"all images: {overall:.3g}")
         _legend_above(axes)
@@ -129,7 +133,7 @@ def class_balance(
         shown = np.sort(np.argsort(-np.abs(sample_shares - real_shares), kind="stable")[:MOST_CLASSES])
         sample_shares, real_shares = sample_shares[shown], real_shares[shown]
         class_names = [class_names[index] for index in shown]
-    figure = canvas(11, 4.8, title, explanation)
+    figure = canvas(WIDTH, 4.8 + _more_room(class_names), title, explanation)
     axes = figure.subplots()
     axes.set_ylabel("share of images (%)")
     if len(class_names) == 1:
@@ -211,14 +215,21 @@ def _mean(values: Values) -> float:
     return float(finite.mean(dtype=np.float64)) if len(finite) else float("nan")
 
 
+def _upright(names: Sequence[str]) -> bool:
+    """Whether class names would overlap side by side."""
+    return LABEL_INCHES * max(map(len, names), default=0) > (WIDTH - 1) / max(len(names), 1)
+
+
+def _more_room(class_names: Sequence[str]) -> float:
+    """The inches by which long upright class names make a picture higher."""
+    names = [brief(name) for name in class_names]
+    return max(0.0, LABEL_INCHES * max(map(len, names), default=0) - 1) if _upright(names) else 0.0
+
+
 def _name_classes(axes: "Axes", class_names: Sequence[str]) -> None:
     """Label the ticks with class names, rotated where they would overlap side by side."""
-    figure = axes.get_figure()
-    assert figure is not None
-    room = (figure.bbox.width / figure.dpi - 1) / len(class_names)
     names = [brief(name) for name in class_names]
-    upright = LABEL_INCHES * max(map(len, names)) > room
-    axes.set_xticks(range(len(names)), map(literal, names), fontsize=10, rotation=90 if upright else 0)
+    axes.set_xticks(range(len(names)), map(literal, names), fontsize=10, rotation=90 if _upright(names) else 0)
     axes.set_xlabel("class")
     axes.set_xlim(-0.6, len(class_names) - 0.4)
     axes.set_axisbelow(True)

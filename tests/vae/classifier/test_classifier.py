@@ -3,6 +3,7 @@ import torch
 
 from tests.vae.classifier.pictures import noise, random_classifier
 from vae.classifier import classifier as module
+from vae.data.images import ImageShape, pixels
 
 
 def test_probabilities_are_the_softmax_of_the_logits_in_float64() -> None:
@@ -34,3 +35,25 @@ def test_no_images_give_no_rows() -> None:
     classifier = random_classifier()
     assert classifier.features(noise(0)).shape == (0, 64)
     assert classifier.probabilities(noise(0)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 200, 130)], ids=str)
+def test_images_in_8_bits_give_the_features_of_their_intensities(shape: ImageShape) -> None:
+    classifier = random_classifier(shape)
+    images = (255 * noise(3, shape)).to(torch.uint8)
+    assert torch.equal(classifier.features(images), classifier.features(pixels(images)))
+    assert torch.equal(classifier.probabilities(images), classifier.probabilities(pixels(images)))
+
+
+def test_large_images_are_classified_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_SIZE", 32)
+    sizes: list[int] = []
+    classifier = random_classifier((3, 256, 256))
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        return torch.zeros(len(x), 64)
+
+    monkeypatch.setattr(classifier.network, "features", features)
+    classifier.features(torch.zeros(5, 3, 256, 256, dtype=torch.uint8))
+    assert sizes == [2, 2, 1]

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tests.vae.classifier.pictures import noise, random_classifier
-from vae.classifier.network import FEATURES, ImageClassifier
+from vae.classifier.network import FEATURES, ImageClassifier, shrunk
 from vae.data.images import ImageShape
 
 
@@ -48,3 +48,14 @@ def test_scaled_features_leave_the_logits_as_they_are() -> None:
     network.scale_features(0.25)
     torch.testing.assert_close(network.features(x), features / 4)
     torch.testing.assert_close(network(x), logits)
+
+
+@pytest.mark.parametrize(("shape", "factor"), [((1, 28, 28), 1), ((3, 64, 64), 1), ((3, 65, 9), 2), ((3, 256, 256), 4)])
+def test_images_above_64_pixels_are_shrunk_by_averaging(shape: ImageShape, factor: int) -> None:
+    x = noise(2, shape)
+    small = shrunk(x)
+    assert small.shape[2:] == tuple(-(-side // factor) for side in shape[1:])
+    assert (small is x) == (factor == 1)
+    torch.testing.assert_close(small[:, :, 0, 0], x[:, :, :factor, :factor].mean((2, 3)))
+    network = random_classifier(shape).network
+    torch.testing.assert_close(network.features(x), network.features(small))

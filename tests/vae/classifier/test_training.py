@@ -6,7 +6,7 @@ import torch
 from tests.vae.classifier.pictures import noise, stripes
 from vae.base.runtime import CPU, generator
 from vae.classifier.classifier import ClassifierKind, accuracy
-from vae.classifier.training import SHIFT, learning_rate, shifted, train_classifier
+from vae.classifier.training import SHIFT, learning_rate, shifted, small, train_classifier
 from vae.data.images import LabelledImages, PixelKind, at_threshold, hold_out, pixels
 from vae.data.sources import load_source
 
@@ -95,3 +95,28 @@ def test_shifts_move_the_centre_of_an_image_by_up_to_half_a_pixel_and_keep_its_b
         assert centres.abs().max() <= SHIFT + 0.01
         assert float(centres.mean()) == pytest.approx(0, abs=0.03)
         assert float(centres.std()) == pytest.approx(SHIFT / 3**0.5, rel=0.05)  # uniform
+
+
+def test_shifts_of_colour_images_repeat_the_border_in_place_of_black() -> None:
+    white = torch.full((50, 3, 8, 8), 255, dtype=torch.uint8)
+    assert torch.equal(shifted(white, generator(0, "test")), white)
+    assert (shifted(white[:, :1], generator(0, "test")) < 255).any()
+
+
+def test_large_colour_images_are_learned_from_their_shrunk_versions() -> None:
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 2
+    images = torch.randint(0, 150, (60, 3, 130, 100), dtype=torch.uint8, generator=random)
+    images[labels == 1, 0] += 100
+    data = LabelledImages(images, labels, ("grey", "red"))
+    assert small(data).shape == (3, 44, 34)
+    assert accuracy(train_classifier(data, 0, CPU).probabilities(images), labels) == 1
+
+
+@pytest.mark.parametrize("classes", [2, 200])
+def test_two_to_two_hundred_classes_are_learned(classes: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    colours = torch.randint(0, 200, (classes, 3, 1, 1), dtype=torch.uint8, generator=random)
+    labels = torch.arange(4 * classes) % classes
+    data = LabelledImages(colours[labels].expand(-1, -1, 8, 8).contiguous(), labels, tuple(map(str, range(classes))))
+    assert train_classifier(data, 0, CPU).probabilities(data.images).shape == (4 * classes, classes)

@@ -9,11 +9,14 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from vae.diagnostics.blur import (
+    COMPARED,
     MAX_BLUR,
     Softness,
+    compared,
     equivalent_blur,
     gaussian_blur,
     judge_blur,
+    luminance,
     sharpness,
     softness,
 )
@@ -46,10 +49,10 @@ def test_sharpness_of_one_white_pixel_is_the_variance_worked_out_by_hand() -> No
     assert sharpness(torch.cat([image, torch.zeros_like(image)])) == pytest.approx(expected / 2, rel=1e-6)
 
 
-def test_sharpness_agrees_with_a_loop_over_pixels_of_channel_averages() -> None:
-    batch = images(3, 2, 5, 6)
+def test_sharpness_agrees_with_a_loop_over_pixels_of_the_luminance() -> None:
+    batch = images(3, 3, 5, 6)
     expected = []
-    for image in batch.mean(1).numpy():
+    for image in luminance(batch)[:, 0].numpy():
         laplacian = [
             image[r - 1, c] + image[r + 1, c] + image[r, c - 1] + image[r, c + 1] - 4 * image[r, c]
             for r in range(1, 4)
@@ -163,3 +166,23 @@ def test_standard_error_of_relative_sharpness_is_its_standard_deviation_over_ind
         found.append(softness(real, 0.5 * images))
     spread = torch.tensor([each.relative_sharpness for each in found]).std()
     assert fmean(each.relative_sharpness_se for each in found) == pytest.approx(float(spread), rel=0.15)
+
+
+def test_luminance_of_colour_images_is_that_of_pillow_and_grey_images_stay_the_same() -> None:
+    from PIL import Image
+
+    colours = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    grey = np.asarray(Image.fromarray(colours[0].permute(1, 2, 0).numpy()).convert("L"))
+    assert np.abs(luminance(colours.float())[0, 0].numpy() - grey).max() <= 1
+    image = images(2, 1, 5, 6)
+    assert torch.equal(luminance(image), image)
+
+
+def test_blur_of_colour_images_is_found_as_in_grey_ones() -> None:
+    colours = discs(20, 0) * torch.tensor([0.9, 0.4, 0.6]).view(3, 1, 1)
+    assert equivalent_blur(colours, gaussian_blur(colours, 0.8)) == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize(("shape", "count"), [((1, 28, 28), COMPARED), ((3, 64, 64), COMPARED), ((3, 256, 256), 127)])
+def test_fewer_large_images_are_compared(shape: tuple[int, int, int], count: int) -> None:
+    assert compared(shape) == count

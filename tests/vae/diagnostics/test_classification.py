@@ -9,6 +9,7 @@ from vae.diagnostics.classification import (
     balance,
     balance_standard_error,
     class_shares,
+    is_trusted,
     judge_classes,
     least_balance,
     unclear_share,
@@ -140,3 +141,10 @@ def test_unclear_images_in_a_known_share_give_that_excess() -> None:
     share = unclear_share(torch.cat([clear, unclear]))
     assert share == pytest.approx(0.3)
     assert "excess of 30%" in judge_classes(1.0, share, 0.0, 0.9).finding
+
+
+@pytest.mark.parametrize(("accuracy", "trusted"), [(0.97, True), (0.8, True), (0.79, False), (float("nan"), False)])
+def test_a_classifier_that_is_often_wrong_or_knows_no_classes_is_not_trusted(accuracy: float, trusted: bool) -> None:
+    assert is_trusted(accuracy) is trusted
+    judged = judge_classes(0.99, 0.01, 0.01, accuracy).level is not Level.NOT_JUDGED
+    assert judged is trusted

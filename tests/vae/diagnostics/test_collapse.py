@@ -230,3 +230,9 @@ def test_collapse_finding_shows_on_which_side_of_the_threshold_the_information_i
     assert verdict.level is level
     shown = float(verdict.finding.removesuffix(" nats about its image").rpartition(" ")[2])
     assert (shown < 2.303) is (level is Level.WARNING)
+
+
+def test_the_criterion_of_collapse_names_no_classes_if_there_are_none() -> None:
+    verdict = judge_collapse(torch.ones(4), 3.0, [10.0], 1)
+    assert verdict.level is Level.HEALTHY
+    assert "classes" not in verdict.criterion

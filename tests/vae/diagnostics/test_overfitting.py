@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vae.diagnostics.overfitting import judge_overfitting, overfitting_gap
-from vae.diagnostics.verdict import Level, Verdict
+from vae.diagnostics.verdict import Level, Verdict, between_models
 
 
 def losses(mean: float, spread: float, count: int = 20) -> Tensor:
@@ -108,3 +108,13 @@ def test_overfitting_is_not_judged_with_a_single_image(train: int, test: int) ->
     assert verdict.level is Level.NOT_JUDGED
     assert "too few images" in verdict.finding
     assert not verdict.advice
+
+
+def test_overfitting_is_judged_by_the_differences_that_matter_for_the_images() -> None:
+    gap = overfitting_gap(losses(9000, 1), losses(9100, 1))
+    between = between_models(3 * 32 * 32, of_8_bits=True)
+    assert judge_overfitting(gap).level is Level.FAILURE
+    verdict = judge_overfitting(gap, between)
+    assert verdict.level is Level.HEALTHY
+    assert "a gap of at most 170 nats" in verdict.criterion
+    assert judge_overfitting(overfitting_gap(losses(9000, 1), losses(9400, 1)), between).level is Level.FAILURE

@@ -8,6 +8,7 @@ from sklearn.manifold import trustworthiness
 from vae.diagnostics.representation import (
     TooFewPointsError,
     class_silhouette,
+    has_classes,
     judge_representation,
     label_information,
     linear_probe_accuracy,
@@ -231,3 +232,23 @@ def test_representation_verdict_is_graded_by_the_better_accuracy_above_chance(
         assert f"{figure:.1%}" in verdict.finding
     assert f"{(max(accuracies) - chance) / (1 - chance):.0%} of the way" in verdict.finding
     assert "0.12" in verdict.finding
+
+
+def test_representation_without_classes_to_predict_is_not_judged_with_the_reason() -> None:
+    verdict = judge_representation(None, None, None, largest_class_share=1.0)
+    assert verdict.level is Level.NOT_JUDGED
+    assert "of a single class" in verdict.finding
+    assert not verdict.advice
+
+
+def test_representation_without_a_silhouette_is_judged_all_the_same() -> None:
+    verdict = judge_representation(0.97, 0.9, None, largest_class_share=0.1)
+    assert verdict.level is Level.HEALTHY
+    assert "silhouette" not in verdict.finding
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"), [([0, 0, 0], False), ([0, 1, 2], False), ([0, 1, 1], True), ([5, 5, 200], True)]
+)
+def test_measures_of_classes_need_two_classes_and_two_images_of_one(labels: list[int], expected: bool) -> None:
+    assert has_classes(np.array(labels)) is expected

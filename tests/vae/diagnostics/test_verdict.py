@@ -1,8 +1,9 @@
 from dataclasses import FrozenInstanceError
+from math import log
 
 import pytest
 
-from vae.diagnostics.verdict import Level, Verdict, grade, levels, rounded, summary, table
+from vae.diagnostics.verdict import Level, Verdict, between_models, grade, levels, rounded, summary, table
 
 HEALTHY = Verdict("overfitting", Level.HEALTHY, "a gap of 0.1 nats", "no more than 0.2", "more data")
 WARNING = Verdict("blur of samples", Level.WARNING, "as soft as fog", "no more than 0.8 pixels", "model.network conv")
@@ -140,3 +141,20 @@ def test_table_without_verdicts_is_empty() -> None:
 def test_a_verdict_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         HEALTHY.level = Level.FAILURE  # type: ignore[misc]
+
+
+def test_summary_of_verdicts_that_are_all_not_judged_says_so() -> None:
+    assert summary([Verdict("a", Level.NOT_JUDGED, "", "")] * 2) == "not judged"
+    assert summary([Verdict("a", Level.NOT_JUDGED, "", ""), Verdict("b", Level.HEALTHY, "", "")]) == "healthy"
+
+
+def test_differences_that_matter_are_nats_up_to_the_size_of_mnist_and_grow_with_the_pixels_beyond() -> None:
+    assert between_models(64, of_8_bits=False) == between_models(784, of_8_bits=False)
+    assert between_models(784, of_8_bits=False)[:2] == (0.8, 2.0)
+    assert between_models(7840, of_8_bits=False)[:2] == pytest.approx((8, 20))
+
+
+def test_differences_of_probabilities_of_8_bits_that_matter_are_bits_per_dimension() -> None:
+    warning, failure, source = between_models(3 * 32 * 32, of_8_bits=True)
+    assert (warning, failure) == pytest.approx((0.08 * 3072 * log(2), 0.16 * 3072 * log(2)))
+    assert "CIFAR-10" in source

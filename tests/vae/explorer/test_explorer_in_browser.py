@@ -594,3 +594,48 @@ def test_the_map_is_sharp_on_screens_of_high_density(browser: Browser, model: VA
     drawn, shown = page.locator("#map").evaluate("(canvas) => [canvas.width, canvas.clientWidth]")
     context.close()
     assert drawn == pytest.approx(3 * shown, abs=2)
+
+
+def unlabelled(data: LabelledImages) -> LabelledImages:
+    """The same images without classes."""
+    return LabelledImages(data.images, torch.zeros_like(data.labels), ("images",))
+
+
+def test_without_classes_there_is_no_legend_and_no_caption_names_a_class(explore: Open, model: VAE) -> None:
+    with explore(model, unlabelled(digits())) as explorer:
+        expect(explorer["legend"]).to_be_hidden()
+        expect(explorer["source-caption"]).to_have_text("Test image 100")
+        index = explorer.lonely_point()
+        x, y = explorer.pixel(explorer.places[index])
+        explorer.page.mouse.move(x, y)
+        expect(explorer["tooltip"]).to_have_text(f"test image {100 + index}")
+        explorer.page.mouse.click(x, y)
+        explorer.assert_decoded(explorer.codes[index])
+
+
+def test_two_hundred_classes_with_long_names_have_a_legend_that_scrolls(explore: Open, model: VAE) -> None:
+    names = tuple(f"a class with a long name, number {index}" for index in range(200))
+    data = LabelledImages(digits().images, torch.arange(60) * 3, names)
+    with explore(model, data) as explorer:
+        buttons = explorer["legend"].get_by_role("button")
+        assert buttons.count() == 60
+        assert explorer["legend"].bounding_box()["height"] < 150  # type: ignore[index]  # it is visible
+        assert all(len(text) <= 24 for text in buttons.all_inner_texts())
+        assert buttons.first.get_attribute("title") == names[0]
+        buttons.last.click()
+        expect(buttons.last).to_have_attribute("aria-pressed", "true")
+        width = explorer.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= explorer.page.viewport_size["width"]  # type: ignore[index]  # it has a size
+
+
+def test_shrunk_test_images_are_shown_in_colour_beside_decoded_images_of_full_size(explore: Open) -> None:
+    data = coloured(digits())
+    large = LabelledImages(
+        data.images.repeat_interleave(16, 2).repeat_interleave(12, 3), data.labels, data.class_names, data.kind
+    )
+    with explore(trained(large, steps=0), large) as explorer:
+        assert explorer.image().shape == (128, 96, 3)
+        shown = explorer.image("source")
+        assert shown.shape == (64, 48, 3)
+        expected = pixels(data.images[0]).permute(1, 2, 0).repeat_interleave(8, 0).repeat_interleave(6, 1)
+        torch.testing.assert_close(shown, expected, rtol=0, atol=ONE_GREY_LEVEL)

@@ -20,7 +20,7 @@ from tests.vae.explorer.digits import COLOURS, codes, coloured, digits, mapped, 
 from vae.base.runtime import seeded
 from vae.data.images import LabelledImages
 from vae.explorer.page import LARGEST_PAGE, SCRIPTS, SOURCES
-from vae.explorer.sprite import columns, sprite
+from vae.explorer.sprite import columns, fitting_sprite, sprite
 from vae.explorer.weights import rounding_error
 from vae.model.vae import VAE
 
@@ -247,3 +247,67 @@ def default_model(network: str) -> VAE:
     sizes = {"image_shape": (1, 28, 28), "hidden_dims": (400,), "channels": 32, "latent_dim": 20}
     with seeded(0, "weights"):
         return VAE(architecture(**{**sizes, "network": network}))
+
+
+def test_without_classes_nothing_on_the_page_speaks_of_them(model: VAE) -> None:
+    data = LabelledImages(digits().images, torch.zeros(60, dtype=torch.int64), ("images",))
+    assert content(page_of(model, data))["axes"]["names"] == content(page_of(model, digits()))["axes"]["names"]
+    on_line = page_of(trained(data, steps=0, latent_dim=1), data)
+    assert content(on_line)["axes"]["names"] == ["z0", ""]
+    assert "Rows only separate" not in Parsed(on_line).text
+
+
+def test_of_two_hundred_classes_the_twenty_largest_are_named(model: VAE) -> None:
+    labels = torch.arange(60) % 40 + 100
+    data = LabelledImages(digits().images, labels, tuple(f"kind {index}" for index in range(200)))
+    values = content(page_of(model, data))
+    assert values["named"] == list(range(100, 120))
+    assert len(values["colours"]) == len(values["class_names"]) == 200
+
+
+def noisy(count: int, *shape: int) -> LabelledImages:
+    """Images that PNG cannot compress."""
+    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return LabelledImages(images, torch.zeros(count, dtype=torch.int64), ("images",))
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "tile", "shown"),
+    [
+        ((3, 32, 32), 40, [32, 32], 40),
+        ((3, 256, 192), 10, [64, 48], 10),
+        ((3, 64, 48), 40, [32, 24], 40),  # 40 at 64×48 take 0.5 MB
+        ((3, 64, 48), 300, [32, 24], 75),
+    ],
+    ids=["fits", "always shrunk to 64", "shrunk to fit", "shrunk and left out"],
+)
+def test_images_are_shrunk_and_then_left_out_to_fit_the_page_which_says_so(
+    shape: tuple[int, int, int], count: int, tile: list[int], shown: int
+) -> None:
+    data = noisy(count, *shape)
+    page = page_of(trained(data, steps=0, hidden_dims=(4,)), data, budget=700_000)
+    values, words = content(page), Parsed(page).text
+    assert values["tile"] == tile
+    assert len(values["indices"]) == len(values["labels"]) == shown
+    assert len(numbers(values["codes"])) == 5 * shown
+    assert len(page.encode()) <= 700_000
+    assert (f"test images are shrunk to {tile[0]}×{tile[1]} pixels" in words) == (list(shape[1:]) != tile)
+    assert (f"it shows {shown} of {count} test images" in words) == (shown < count)
+
+
+def test_shrunk_images_on_the_page_are_averages() -> None:
+    from PIL import Image
+
+    data = noisy(2, 3, 128, 128)
+    found = fitting_sprite(data.images, 10**9)
+    assert (found.factor, found.size, found.fits) == (2, (64, 64), True)
+    picture = np.asarray(Image.open(io.BytesIO(b64decode(found.url.split(",")[1]))))
+    expected = data.images[1, :, :2, :2].double().mean((1, 2))
+    assert np.abs(picture[0, 64] - expected.numpy()).max() <= 0.5
+
+
+def test_pages_of_the_largest_images_keep_within_five_megabytes() -> None:
+    data = noisy(60, 3, 256, 256)
+    page = page_of(trained(data, steps=0, hidden_dims=(2,), latent_dim=40), data, budget=LARGEST_PAGE)
+    assert len(page.encode()) <= LARGEST_PAGE
+    assert content(page)["decoder"] is not None

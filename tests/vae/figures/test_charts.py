@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from tests.vae.figures.pictures import DIGITS, TERMS, heights, legend, losses, scattered, tick_labels, title
+from vae.figures.canvas import CLASS_COLOURS, OTHER_COLOUR, brief, class_colours
 from vae.figures.charts import LossForecast, class_scatter, latent_spectrum, loss_curves
 
 
@@ -157,3 +158,49 @@ class TestClassScatter:
         figure.draw_without_rendering()
         origin, right, up = figure.axes[0].transData.transform([[0, 0], [1, 0], [0, 1]])
         assert right[0] - origin[0] == pytest.approx(up[1] - origin[1])
+
+    def test_class_scatter_of_a_single_class_has_no_names_and_no_legend(self) -> None:
+        figure = scattered(("images",), points=20)
+        assert not figure.legends
+        assert not figure.axes[0].texts
+
+    @pytest.mark.parametrize("classes", [2, 11, 20])
+    def test_class_scatter_names_up_to_twenty_classes_in_colours_of_their_own(self, classes: int) -> None:
+        names = tuple(f"kind {index}" for index in range(classes))
+        figure = scattered(names)
+        assert len({to_hex(group.get_facecolor()[0]) for group in self.groups(figure)}) == classes  # type: ignore[arg-type]
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == list(names)
+        assert [text.get_text() for text in figure.axes[0].texts] == list(names)
+
+    def test_of_two_hundred_classes_the_twenty_largest_have_colours_and_the_others_are_grey(self) -> None:
+        labels = np.concatenate([np.arange(200), np.arange(100, 120)])
+        points = np.random.default_rng(0).normal(size=(220, 2)).astype(np.float32)
+        figure = class_scatter(points, labels, [f"kind {index}" for index in range(200)], ("x", "y"), "Title")
+        named = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert named == ["180 smaller classes", *(f"kind {index}" for index in range(100, 120))]
+        drawn = {str(group.get_label()): group for group in self.groups(figure)}
+        others = drawn["180 smaller classes"]
+        assert len(np.asarray(others.get_offsets())) == 180
+        assert to_hex(others.get_facecolor()[0]) == OTHER_COLOUR.lower()  # type: ignore[arg-type]
+
+
+def test_ten_classes_have_the_first_ten_colours_and_all_colours_differ() -> None:
+    assert class_colours([5] * 10) == list(CLASS_COLOURS[:10])
+    assert len({*CLASS_COLOURS, OTHER_COLOUR}) == 21
+
+
+def test_of_more_classes_than_colours_the_largest_have_colours_in_the_order_of_classes() -> None:
+    sizes = [1, *[2] * 20, 1]
+    assert class_colours(sizes) == [OTHER_COLOUR, *CLASS_COLOURS, OTHER_COLOUR]
+
+
+@pytest.mark.parametrize("name", ["cat", "x" * 24])
+def test_a_short_name_is_shown_whole(name: str) -> None:
+    assert brief(name) == name
+
+
+def test_of_a_long_name_the_start_and_the_end_are_shown() -> None:
+    shown = brief("smileys and people with a very long name 17")
+    assert len(shown) <= 24
+    start, end = shown.split("…")
+    assert ("smileys and people".startswith(start), "long name 17".endswith(end)) == (True, True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from tests.vae.figures.pictures import (
@@ -131,3 +132,38 @@ class TestLabelInformation:
         assert heights(axes)[0] == -0.02
         assert heights(axes)[2] == 0.5
         assert axes.get_ylim()[0] < -0.02
+
+
+class TestManyClassesOrOne:
+    NAMES = tuple(f"kind {index}" for index in range(200))
+
+    def test_of_two_hundred_classes_errors_are_drawn_of_the_best_and_the_worst_twenty(self) -> None:
+        errors = np.random.default_rng(0).permutation(200) / 1000
+        errors[7] = np.nan
+        figure = error_per_class(errors, self.NAMES, 0.1)
+        (axes,) = figure.axes
+        in_order = np.sort(errors[np.isfinite(errors)])
+        assert heights(axes) == [*in_order[:20], *in_order[-20:]]
+        assert tick_labels(axes)[-1] == f"kind {np.nanargmax(errors)}"
+        assert title(figure) == "Reconstruction error by class: the 20 best and the 20 worst of 200 classes"
+
+    def test_of_two_hundred_classes_the_balance_is_drawn_of_the_forty_that_differ_most(self) -> None:
+        real = np.full(200, 1 / 200)
+        samples = real.copy()
+        samples[100:140] *= np.linspace(1.1, 3, 40)
+        figure = class_balance(samples, real, self.NAMES, 0.9, 0.1, 0.1)
+        assert tick_labels(figure.axes[0]) == list(self.NAMES[100:140])
+        assert title(figure).endswith("the 40 of 200 classes that differ most")
+
+    @pytest.mark.parametrize(
+        "figure",
+        [
+            error_per_class(np.array([0.1]), ("images",), 0.1),
+            class_balance(np.ones(1), np.ones(1), ("images",), np.nan, np.nan, np.nan),
+        ],
+        ids=["errors", "balance"],
+    )
+    def test_a_single_class_has_no_bars_but_the_reason(self, figure: Figure) -> None:
+        (axes,) = figure.axes
+        assert not axes.patches
+        assert [text.get_text() for text in axes.texts] == ["no classes to compare: all images are of one class"]

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.slow
 SHARES = np.linspace(0, 1, 9)
 UNIT = "nats per image"
 NOTHING = np.full(9, np.nan)
+MANY = tuple(f"a class with quite a long name and the number {index}" for index in range(200))
 
 PICTURES: dict[str, Callable[[], Figure]] = {
     "losses": lambda: loss_curves(losses(30), 17),
@@ -45,6 +46,10 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "scatter of points in one place": lambda: class_scatter(
         np.ones((20, 2), np.float32), np.arange(20) % 2, ("a", "b"), ("z0", "z1"), "Latent codes"
     ),
+    "scatter of twenty classes": lambda: scattered(MANY[:20]),
+    "scatter of two hundred classes": lambda: scattered(MANY),
+    "scatter without classes": lambda: scattered(("images",), points=30),
+    "large colour images": lambda: grid(8, 12, (3, 256, 200), row_labels=["reconstruction"] * 8),
     "one image": lambda: grid(1, 1),
     "interpolations of garments": lambda: grid(
         8,
@@ -66,6 +71,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     ),
     "errors of garments": lambda: error_per_class(np.linspace(0.006, 0.016, 10), GARMENTS, 0.011),
     "errors of forty classes": lambda: error_per_class(np.linspace(0.006, 0.016, 40), GARMENTS * 4, 0.011),
+    "errors of two hundred classes": lambda: error_per_class(np.linspace(0.006, 0.016, 200), MANY, 0.011),
     "errors with a class missing": lambda: error_per_class(np.array([0.1, np.nan]), ("a", "b"), 0.1),
     "no errors": lambda: error_per_class(NOTHING, DIGITS[:9], np.nan),
     "bounds": lambda: bounds(normal(100), normal(103), UNIT),
@@ -76,6 +82,9 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "holes": lambda: holes(normal(100), normal(60), SHARES, 1 - SHARES / 3, 1 - SHARES / 5, 25.4, 4.7, 16.3),
     "no distances and no realism": lambda: holes(NOTHING, NOTHING, SHARES, NOTHING, NOTHING, np.nan, np.nan, np.nan),
     "balance of garments": lambda: balanced(GARMENTS, 1.0),
+    "balance of two hundred classes": lambda: class_balance(
+        np.linspace(0, 0.01, 200), np.full(200, 0.005), MANY, 0.9, 0.1, 0.2
+    ),
     "no balance": lambda: class_balance(NOTHING, NOTHING, DIGITS[:9], np.nan, np.nan, np.nan),
     "information of a hundred dimensions": lambda: informed(100),
     "no information": lambda: label_information(NOTHING, NOTHING),

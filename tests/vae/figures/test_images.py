@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from tests.vae.figures.pictures import constant, explanation, grid, tick_labels, title
-from vae.figures.images import image_grid
+from vae.figures.images import LARGEST_GRID, image_grid, shrunk
 
 
 def test_image_grid_has_the_given_title_explanation_and_labels() -> None:
@@ -88,3 +89,57 @@ def test_image_grid_frames_exactly_the_marked_images_counted_row_by_row() -> Non
     centres = [list(rectangle.get_center()) for rectangle in rectangles]
     columns, lines = axes.get_xticks(), axes.get_yticks()
     assert np.array(centres) == pytest.approx(np.array([(columns[2], lines[0]), (columns[0], lines[1])]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "columns", "factor"),
+    [
+        ((3, 64, 64), 12, 1),
+        ((3, 128, 128), 12, 1),
+        ((3, 256, 256), 12, 2),
+        ((1, 256, 200), 20, 3),
+        ((3, 32, 32), 60, 1),
+    ],
+    ids=str,
+)
+def test_image_grid_shrinks_large_images_to_a_bounded_picture_and_says_so(
+    shape: tuple[int, int, int], columns: int, factor: int
+) -> None:
+    figure = grid(2, columns, shape=shape)
+    (axes,) = figure.axes
+    shown = np.asarray(axes.images[0].get_array())
+    assert ("shrunk by a factor" in explanation(figure)) == (factor > 1)
+    assert (f"factor of {factor}." in explanation(figure)) == (factor > 1)
+    assert shown.shape[0] >= 2 * shape[1] // factor
+    if factor > 1:
+        assert max(shown.shape) < 1.15 * LARGEST_GRID  # with the gaps between images
+
+
+def test_image_grid_shows_every_pixel_of_an_image_that_is_larger_than_a_cell() -> None:
+    figure = grid(2, 4, shape=(3, 128, 128))
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_window_extent().width >= 4 * 128 * 0.95
+
+
+@pytest.mark.parametrize("shape", [(3, 50, 37), (3, 37, 50), (1, 8, 32), (1, 32, 8)], ids=str)
+def test_labels_of_elongated_images_do_not_overlap(shape: tuple[int, int, int]) -> None:
+    figure = grid(6, 6, shape=shape, row_labels=["row"] * 6, column_labels=["+1.3"] * 6)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    across = [label.get_window_extent() for label in axes.get_xticklabels()]
+    down = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(left.x1 < right.x0 for left, right in pairwise(across))
+    assert all(lower.y1 < upper.y0 for upper, lower in pairwise(down))
+
+
+def test_a_row_with_fewer_images_is_white_at_its_end() -> None:
+    (axes,) = image_grid([constant(0), constant(0, 0, 0)], "Title", "").axes
+    shown = np.asarray(axes.images[0].get_array())
+    assert [bool(shown[0, place] == 0) for place in (0, shown.shape[1] // 2, -1)] == [True, False, False]
+    assert [bool(shown[-1, place] == 0) for place in (0, shown.shape[1] // 2, -1)] == [True, True, True]
+
+
+def test_shrunk_images_are_averages_of_squares_with_the_border_repeated() -> None:
+    image = np.array([[0, 2, 8], [4, 6, 8]], np.uint8).reshape(1, 1, 2, 3)
+    assert shrunk(image, 2).tolist() == [[[[3, 8]]]]
+    assert shrunk(np.repeat(image, 3, axis=1), 3).shape == (1, 3, 1, 1)

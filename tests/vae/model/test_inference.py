@@ -539,3 +539,23 @@ def test_importance_weighted_bound_keeps_its_digits_over_many_samples(model: VAE
             weight.zero_()
     bound = inference.bounds(model, some_images(), samples=1000, seed=0).importance_weighted
     torch.testing.assert_close(bound, torch.full((IMAGES,), -5000.0, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_decoding_in_pieces_gives_every_image_once_and_the_first_piece_as_without_pieces(
+    binary: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with seeded(0, "weights"):
+        model = VAE(architecture())
+    codes = torch.randn(10, LATENT_DIM, generator=generator(0, "codes"))
+    whole = inference.decode_to_compare(model, codes, 0, binary=binary)
+    (alone,) = inference.decode_in_pieces(model, codes, 0, binary=binary)
+    assert alone[0] == range(10)
+    assert torch.equal(alone[1].compared, whole.compared)
+    monkeypatch.setattr(inference, "VALUES_AT_ONCE", 4 * PIXELS)
+    pieces = list(inference.decode_in_pieces(model, codes, 0, binary=binary))
+    assert [rows for rows, _ in pieces] == [range(4), range(4, 8), range(8, 10)]
+    torch.testing.assert_close(torch.cat([images.shown for _, images in pieces]), whole.shown)
+    if binary:
+        again = inference.decode_to_compare(model, codes[4:8], 0, binary=True).compared
+        assert not torch.equal(pieces[1][1].compared, again), "each piece has draws of its own"
