@@ -11,7 +11,7 @@ FEATURES = 64  # few enough for a covariance that some hundred images determine
 CHANNELS, MOST_CHANNELS = 16, 128
 KERNEL, PADDING = 3, 1
 FULL_RESOLUTION = 16  # the first convolution of images up to this size does not halve them
-LARGEST = 64  # larger images are shrunk until both sides are at most this, so that time and memory are bounded
+LARGEST = 48  # larger images are shrunk until both sides are at most this, so that time and memory are bounded
 SMALLEST = 3  # convolutions halve height and width until both are at most this
 
 

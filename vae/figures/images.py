@@ -1,6 +1,7 @@
 """Grids of images."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,8 @@ Images = NDArray[np.float32]  # (N, C, H, W), intensities in [0, 1]
 CELL_INCHES = 0.68
 PADDING = 0.08  # between images, as a share of an image's height
 LARGEST_GRID = 1600  # pixels across or down; images are shrunk if a grid of them would be larger
-LEAST_STEP = (
-    0.3,
-    0.62,
-)  # between rows and between columns, as a share of an image's longer side; labels need that much
+LEAST_STEP = 0.3  # between rows and between columns, as a share of an image's longer side
+COLUMN_LABEL_INCHES = 0.4  # where columns are narrower, not every column has its label
 
 
 def image_grid(
@@ -68,7 +67,7 @@ def image_grid(
     axes.set_anchor("W")
     if framed is not None:
         _frame(axes, framed, columns, step, half)
-    _label(axes, row_labels, column_labels, step, half)
+    _label(axes, row_labels, column_labels, step, half, every=ceil(COLUMN_LABEL_INCHES / cell_width))
     axes.set_xlabel(column_axis, fontsize=10)
     axes.set_ylabel(row_axis, fontsize=10)
     return figure
@@ -101,8 +100,8 @@ def _tile(rows: Sequence[Images] | Images) -> tuple[NDArray[np.float32], tuple[i
     gap = round(PADDING * height * scale)
     longest = max(height, width) * scale
     step = (
-        max(height * scale + gap, round(LEAST_STEP[0] * longest)),
-        max(width * scale + gap, round(LEAST_STEP[1] * longest)),
+        max(height * scale + gap, round(LEAST_STEP * longest)),
+        max(width * scale + gap, round(LEAST_STEP * longest)),
     )
     columns = max(map(len, rows))
     size = ((len(rows) - 1) * step[0] + height * scale, (columns - 1) * step[1] + width * scale)
@@ -135,9 +134,11 @@ def _label(
     column_labels: Sequence[str],
     step: tuple[int, int],
     half: tuple[float, float],
+    every: int,
 ) -> None:
+    """Label the rows and every so many columns."""
     axes.set_yticks([row * step[0] + half[0] for row in range(len(row_labels))], map(literal, row_labels), fontsize=10)
     places = [column * step[1] + half[1] for column in range(len(column_labels))]
-    axes.set_xticks(places, map(literal, column_labels), fontsize=10)
+    axes.set_xticks(places[::every], list(map(literal, column_labels))[::every], fontsize=10)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -46,7 +46,7 @@ def test_images_in_8_bits_give_the_features_of_their_intensities(shape: ImageSha
 
 
 def test_large_images_are_classified_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH_SIZE", 32)
+    monkeypatch.setattr(module, "BATCH_SIZE", 72)
     sizes: list[int] = []
     classifier = random_classifier((3, 256, 256))
 

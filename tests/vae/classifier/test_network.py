@@ -31,8 +31,8 @@ def test_the_network_halves_images_without_pooling() -> None:
 
 
 def test_activations_of_drawn_weights_keep_the_size_of_the_input_from_layer_to_layer() -> None:
-    network = random_classifier((3, 64, 64), 10).network
-    x = noise(20, (3, 64, 64)) - 0.5
+    network = random_classifier((3, 48, 48), 10).network
+    x = noise(20, (3, 48, 48)) - 0.5
     assert 0.1 < float(network(x).detach().square().mean() / (3 * x.square().mean())) < 10
 
 
@@ -50,8 +50,10 @@ def test_scaled_features_leave_the_logits_as_they_are() -> None:
     torch.testing.assert_close(network(x), logits)
 
 
-@pytest.mark.parametrize(("shape", "factor"), [((1, 28, 28), 1), ((3, 64, 64), 1), ((3, 65, 9), 2), ((3, 256, 256), 4)])
-def test_images_above_64_pixels_are_shrunk_by_averaging(shape: ImageShape, factor: int) -> None:
+@pytest.mark.parametrize(
+    ("shape", "factor"), [((1, 28, 28), 1), ((3, 48, 48), 1), ((3, 49, 9), 2), ((3, 64, 64), 2), ((3, 256, 256), 6)]
+)
+def test_images_above_48_pixels_are_shrunk_by_averaging(shape: ImageShape, factor: int) -> None:
     x = noise(2, shape)
     small = shrunk(x)
     assert small.shape[2:] == tuple(-(-side // factor) for side in shape[1:])
