@@ -68,10 +68,11 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, and flush it to disk before it is renamed into place."""
+def write_bytes(path: Path, *contents: bytes | memoryview) -> None:
+    """Write one content after another to a file, and flush it to disk before it is renamed into place."""
     with whole_file(path) as partial, partial.open("wb") as file:
-        file.write(content)
+        for content in contents:
+            file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
