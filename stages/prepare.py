@@ -14,6 +14,7 @@ from vae.base.precision import standard_error
 from vae.classifier.classifier import ClassifierKind, is_right
 from vae.classifier.classifier_file import save_classifier
 from vae.classifier.training import train_classifier
+from vae.data import folder
 from vae.data.codecs import codec_bits
 from vae.data.entropy import entropy_floor
 from vae.data.images import (
@@ -38,10 +39,9 @@ ROWS_WITHOUT_CLASSES = 10
 
 
 def main(params: Params) -> None:
-    """Hold out validation images, binarize pixels if the parameters say so, and train the classifier; write them."""
+    """Load and split the images, binarize pixels if the parameters say so, and train the classifier; write them."""
     settings = params.prepare
-    train_and_validation, test = load_source(settings.dataset, settings.seed)
-    train, validation = hold_out(train_and_validation, settings.validation_fraction, settings.seed, "validation split")
+    train, validation, test = load(settings)
     train = chosen(train, settings)
     train, validation, test = (
         binarized(data, settings, purpose)
@@ -68,6 +68,16 @@ def main(params: Params) -> None:
     draw_examples(train, settings)
     shape, counts = "×".join(map(str, train.shape)), ", ".join(f"{count} {name}" for name, count in images.items())
     log.info("%s: %s images of %s", settings.dataset, counts, shape)
+
+
+def load(settings: PrepareParams) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
+    """Training, validation and test images, and the manifest of a folder, which has no rows for other data sets."""
+    if settings.dataset == "folder":
+        return folder.load(settings, paths.MANIFEST)
+    folder.write_manifest(paths.MANIFEST)
+    rest, test = load_source(settings.dataset, settings.seed)
+    train, validation = hold_out(rest, settings.validation_fraction, settings.seed, "validation split")
+    return train, validation, test
 
 
 def classify(train: LabelledImages, test: LabelledImages, seed: int) -> dict[str, float | None]:
@@ -99,7 +109,16 @@ def chosen(train: LabelledImages, settings: PrepareParams) -> LabelledImages:
 
 
 def binarized(data: LabelledImages, settings: PrepareParams, purpose: str) -> LabelledImages:
-    """Binarize pixels as ``prepare.binarize`` says. With ``dynamic``, training draws the pixels of training images."""
+    """Binarize pixels as ``prepare.binarize`` says. With ``dynamic``, training draws the pixels of training images.
+
+    Raises:
+        DatasetError: the images are in colour.
+    """
+    if settings.binarize != "none" and data.shape[0] > 1:
+        raise DatasetError(
+            f"{paths.PARAMS}: prepare.binarize: {settings.binarize} makes pixels black or white, but the images are in "
+            "colour; set prepare.binarize=none or prepare.channels=1"
+        )
     match settings.binarize:
         case "none":
             return data
@@ -134,7 +153,7 @@ def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
         words = f"{sum(map(len, rows))} of {len(train):,} images"
     figure = image_grid(
         [pixels(train.images[each]).numpy() for each in rows],
-        f"Training images of {settings.dataset}",
+        f"Training images of {'the folder' if settings.dataset == 'folder' else settings.dataset}",
         f"{words}{drawn[settings.binarize]}.",
         row_labels=[brief(names[index]) for index in shown] if len(names) > 1 else [],
         row_axis="class" if len(names) > 1 else "",

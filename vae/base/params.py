@@ -18,6 +18,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Side = Annotated[int, Field(ge=1, le=1024)]  # of an image, in pixels
 
 CONTINUOUS_LIKELIHOODS = ("continuous_bernoulli", "gaussian", "laplace")
 SCALED_LIKELIHOODS = ("gaussian", "laplace")
@@ -39,14 +40,39 @@ class PrepareParams(Section):
 
     ``binarize`` is one of ``none``; ``threshold``: intensities of ½ or more become white; ``static``: each pixel is
     drawn once, with its intensity as the probability of white; ``dynamic``: the pixels of a training image are drawn
-    each time it is used, those of other images once.
+    each time it is used, those of other images once. The parameters from ``folder`` to ``max_skipped`` apply to
+    ``dataset="folder"`` only.
     """
 
-    dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist"]
+    dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist", "folder"]
+    folder: Annotated[str, Field(min_length=1)]
+    image_size: Side | Annotated[tuple[Side, Side], Field(strict=False)]
+    fit: Literal["crop", "pad", "stretch"]
+    channels: Literal["auto", 1, 3]
+    background: str
+    max_skipped: Annotated[float, Field(ge=0, le=1)]
     validation_fraction: Annotated[float, Field(ge=0, lt=1)]
     train_images: Count | Literal["all"]
     binarize: Literal["none", "threshold", "static", "dynamic"]
     seed: Seed
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the images of a folder."""
+        return self.image_size if isinstance(self.image_size, tuple) else (self.image_size, self.image_size)
+
+    @model_validator(mode="after")
+    def _background_is_a_colour(self) -> Self:
+        if self.dataset == "folder":
+            from PIL import ImageColor
+
+            try:
+                ImageColor.getrgb(self.background)
+            except ValueError as error:
+                raise ValueError(
+                    f"prepare.background: expected a colour, such as white or #ffffff, got {self.background!r}"
+                ) from error
+        return self
 
 
 class ModelParams(Section):
