@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from vae.base.errors import VAEError, shortened
@@ -18,7 +18,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Side = Annotated[int, Field(ge=1, le=1024)]  # of an image, in pixels
+
+LONGEST_SIDE = 1024  # of an image, in pixels
 
 CONTINUOUS_LIKELIHOODS = ("continuous_bernoulli", "gaussian", "laplace")
 SCALED_LIKELIHOODS = ("gaussian", "laplace")
@@ -27,6 +28,20 @@ LIKELIHOODS_OF_8_BITS = ("discretized_logistic", "discretized_logistic_mixture")
 
 class ParamsError(VAEError):
     """``params.yaml`` cannot be read, or a parameter in it is unknown, missing, mistyped or out of range."""
+
+
+def _height_and_width(value: Any) -> tuple[int, int]:
+    """The height and width that a number or a list of two numbers stands for."""
+    sides = value if isinstance(value, list | tuple) else (value, value)
+    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= LONGEST_SIDE for side in sides):
+        raise ValueError(
+            f"prepare.image_size: expected a whole number from 1 to {LONGEST_SIDE}, or a list of two, height and width, "
+            f"got {_describe(value)}"
+        )
+    return sides[0], sides[1]
+
+
+ImageSize = Annotated[tuple[int, int], BeforeValidator(_height_and_width)]
 
 
 class Section(BaseModel):
@@ -46,7 +61,7 @@ class PrepareParams(Section):
 
     dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist", "folder"]
     folder: Annotated[str, Field(min_length=1)]
-    image_size: Side | Annotated[tuple[Side, Side], Field(strict=False)]
+    image_size: ImageSize
     fit: Literal["crop", "pad", "stretch"]
     channels: Literal["auto", 1, 3]
     background: str
@@ -55,11 +70,6 @@ class PrepareParams(Section):
     train_images: Count | Literal["all"]
     binarize: Literal["none", "threshold", "static", "dynamic"]
     seed: Seed
-
-    @property
-    def image_shape(self) -> tuple[int, int]:
-        """Height and width of the images of a folder."""
-        return self.image_size if isinstance(self.image_size, tuple) else (self.image_size, self.image_size)
 
     @model_validator(mode="after")
     def _background_is_a_colour(self) -> Self:
@@ -258,6 +268,8 @@ _PLAIN_WORDS = {
     "a valid integer": "a whole number",
     "a valid number": "a number",
     "a valid tuple": "a list",
+    "a valid string": "a text",
+    "String should have at least 1 character": "a text",
     "greater than": "a number greater than",
     "less than": "a number less than",
 }

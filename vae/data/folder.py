@@ -72,7 +72,7 @@ def load(settings: PrepareParams, manifest: Path) -> tuple[LabelledImages, Label
     """
     folder = Path(settings.folder)
     listing = list_images(folder)
-    temporary = TemporaryImages(manifest.parent, (len(listing.files), 3, *settings.image_shape))
+    temporary = TemporaryImages(manifest.parent, (len(listing.files), 3, *settings.image_size))
     found = read_images(folder, listing.files, settings, temporary)
     used = [row for row, image in enumerate(found) if not image.skipped]
     files = [listing.files[row] for row in used]
@@ -109,7 +109,7 @@ def read_images(
 
     The result does not depend on the number of threads. Pillow decodes and resizes without holding Python's lock.
     """
-    framing = Framing(*settings.image_shape, settings.fit, colour(settings.background))
+    framing = Framing(*settings.image_size, settings.fit, colour(settings.background))
     found: list[ReadImage] = []
 
     def read_chunk(start: int) -> list[ReadImage]:
