@@ -2,6 +2,7 @@
 
 import ast
 import json
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ import pytest
 
 from faults.project import Project
 from tests.imports import ROOT, code_dependencies, imported_files
-from vae.base.params import Params
+from vae.base.params import Params, load_params
 from vae.base.yaml12 import parse_yaml
 
 DVC_YAML: dict[str, Any] = parse_yaml((ROOT / "dvc.yaml").read_bytes())
-STAGES: dict[str, Any] = DVC_YAML["stages"]
+FOLDER = load_params(ROOT / "params.yaml").prepare.folder
+STAGES: dict[str, Any] = {
+    name: {**stage, "deps": [path.replace("${prepare.folder}", FOLDER) for path in stage["deps"]]}
+    for name, stage in DVC_YAML["stages"].items()
+}
 
 # Runs a stage and logs each file that it opens through Python.
 RECORD_OPENED_FILES = """
@@ -75,7 +80,14 @@ def test_metrics_and_plots_are_kept_in_git_and_plots_have_titles_and_axes(name: 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_only_on_code_and_on_data_and_models_of_prepare_and_train(name: str) -> None:
     written = {path for stage in ("prepare", "train") for path in named(STAGES[stage], "outs")}
-    assert {path for path in STAGES[name]["deps"] if not path.startswith(("stages/", "vae/"))} <= written
+    read = {path for path in STAGES[name]["deps"] if not path.startswith(("stages/", "vae/"))}
+    assert read <= ({FOLDER} if name == "prepare" else written)
+
+
+def test_the_folder_of_images_that_prepare_depends_on_is_that_of_the_parameters_and_in_git_with_a_text_only() -> None:
+    assert "${prepare.folder}" in DVC_YAML["stages"]["prepare"]["deps"]
+    tracked = subprocess.run(["git", "ls-files", FOLDER], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert tracked.split() == [f"{FOLDER}/README.md"]
 
 
 def test_every_module_of_the_library_and_the_stages_is_imported_by_a_stage() -> None:
@@ -132,7 +144,7 @@ def test_each_stage_opens_and_writes_only_what_it_declares(project: Project) -> 
     """Run each stage in a folder with nothing but its declared inputs, and log every file that it opens."""
     project.set({"train.epochs": "1"})
     code = project.files("stages", "vae")
-    kept: dict[str, bytes] = {"params.yaml": project.read("params.yaml")}
+    kept: dict[str, bytes] = {"params.yaml": project.read("params.yaml"), **project.files(FOLDER)}
     for name, stage in STAGES.items():
         folder = project.folder.parent / name
         declared = (*stage["deps"], "params.yaml")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stages import paths, prepare
+from tests.vae.data.picture_files import numbered, write_pictures
 from vae.base.params import Params, PrepareParams, load_params
 from vae.base.runtime import CPU
 from vae.classifier import training
@@ -166,3 +167,45 @@ def test_classes_without_training_images_are_no_error() -> None:
     accuracy = metrics()["classifier_accuracy"]
     assert isinstance(accuracy, float)
     assert 0 < accuracy < 1
+
+
+def test_other_data_sets_have_a_manifest_without_rows(inside: Path) -> None:
+    prepare.main(params(train_images=1))
+    assert (inside / "data/prepared/manifest.csv").read_text() == (
+        "file,split,class,group,width,height,mode,sha256,skipped\n"
+    )
+
+
+@pytest.mark.parametrize("names", [numbered("#.png", 30), [*numbered("a/#.png", 15), *numbered("b/#.png", 15)]])
+def test_a_folder_is_prepared_with_and_without_classes(names: list[str], inside: Path) -> None:
+    write_pictures(inside / "pictures", *names, size=20)
+    prepare.main(params(dataset="folder", folder="pictures", image_size=(10, 12)))
+    data = prepared()
+    assert sum(map(len, data)) == 30
+    assert {part.shape for part in data} == {(3, 10, 12)}
+    assert metrics()["images"] == dict(zip(("train", "validation", "test"), map(len, data), strict=True))
+    assert (metrics()["classifier_accuracy"] is None) == ("/" not in names[0])
+    rows = (inside / "data/prepared/manifest.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["file", *sorted(names)]
+    assert (inside / "plots/prepare/examples.png").exists()
+
+
+def test_a_folder_gives_the_same_bytes_again(inside: Path) -> None:
+    write_pictures(inside / "pictures", *numbered("a/#.png", 15), *numbered("b/#.png", 15))
+    written = []
+    for _ in range(2):
+        prepare.main(params(dataset="folder", folder="pictures", image_size=8))
+        written.append([path.read_bytes() for path in sorted((inside / "data/prepared").iterdir())])
+    assert len(written[0]) == 5
+    assert written[0] == written[1]
+
+
+def test_pixels_in_colour_are_not_binarized(inside: Path) -> None:
+    write_pictures(inside / "pictures", *numbered("#.png", 30))
+    changes = {"dataset": "folder", "folder": "pictures", "image_size": 8, "binarize": "static"}
+    with pytest.raises(
+        DatasetError, match=r"the images are in colour; set prepare\.binarize=none or prepare\.channels=1"
+    ):
+        prepare.main(params(**changes))
+    prepare.main(params(**changes, channels=1))
+    assert {part.kind for part in prepared()} == {PixelKind.BINARY}

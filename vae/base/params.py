@@ -30,18 +30,18 @@ class ParamsError(VAEError):
     """``params.yaml`` cannot be read, or a parameter in it is unknown, missing, mistyped or out of range."""
 
 
-def _height_and_width(value: Any) -> tuple[int, int]:
-    """The height and width that a number or a list of two numbers stands for."""
-    sides = value if isinstance(value, list | tuple) else (value, value)
+def _image_size(value: Any) -> int | tuple[int, int]:
+    """Check a number, or a list of height and width, with one message for both."""
+    sides = tuple(value) if isinstance(value, list | tuple) else (value, value)
     if len(sides) != 2 or not all(type(side) is int and 1 <= side <= LONGEST_SIDE for side in sides):
         raise ValueError(
-            f"prepare.image_size: expected a whole number from 1 to {LONGEST_SIDE}, or a list of two, height and width, "
+            f"prepare.image_size: expected a whole number from 1 to {LONGEST_SIDE}, or two as [height, width], "
             f"got {_describe(value)}"
         )
-    return sides[0], sides[1]
+    return sides if isinstance(value, list | tuple) else value
 
 
-ImageSize = Annotated[tuple[int, int], BeforeValidator(_height_and_width)]
+ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size)]
 
 
 class Section(BaseModel):
@@ -70,6 +70,11 @@ class PrepareParams(Section):
     train_images: Count | Literal["all"]
     binarize: Literal["none", "threshold", "static", "dynamic"]
     seed: Seed
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the images of a folder."""
+        return self.image_size if isinstance(self.image_size, tuple) else (self.image_size, self.image_size)
 
     @model_validator(mode="after")
     def _background_is_a_colour(self) -> Self:

@@ -72,8 +72,9 @@ def load(settings: PrepareParams, manifest: Path) -> tuple[LabelledImages, Label
     """
     folder = Path(settings.folder)
     listing = list_images(folder)
-    temporary = TemporaryImages(manifest.parent, (len(listing.files), 3, *settings.image_size))
-    found = read_images(folder, listing.files, settings, temporary)
+    with TemporaryImages(manifest.parent, (len(listing.files), 3, *settings.image_shape)) as temporary:
+        found = read_images(folder, listing.files, settings, temporary)
+        decoded = temporary.mapped()
     used = [row for row, image in enumerate(found) if not image.skipped]
     files = [listing.files[row] for row in used]
     digests = [found[row].digest for row in used]
@@ -90,7 +91,6 @@ def load(settings: PrepareParams, manifest: Path) -> tuple[LabelledImages, Label
             f"training and {splits.count('test'):,} for testing, but each needs one at least; add images, change "
             "prepare.seed, lower prepare.validation_fraction, or put images into folders named train and test"
         )
-    decoded = temporary.mapped()
 
     def part(split: str) -> LabelledImages:
         own = [(files[index], used[index]) for index, found_split in enumerate(splits) if found_split == split]
@@ -109,7 +109,7 @@ def read_images(
 
     The result does not depend on the number of threads. Pillow decodes and resizes without holding Python's lock.
     """
-    framing = Framing(*settings.image_size, settings.fit, colour(settings.background))
+    framing = Framing(*settings.image_shape, settings.fit, colour(settings.background))
     found: list[ReadImage] = []
 
     def read_chunk(start: int) -> list[ReadImage]:
@@ -200,11 +200,11 @@ def class_names(folder: Path, files: Sequence[ImageFile]) -> tuple[str, ...]:
 
 def chosen(decoded: Tensor, rows: Sequence[int], channels: int, folder: Path) -> Tensor:
     """Chosen images in a given order, in grey if one channel is wanted: uint8 (N, C, H, W) in a temporary file."""
-    images = TemporaryImages(folder, (len(rows), channels, *decoded.shape[2:]))
-    for index, row in enumerate(rows):
-        pixels = decoded[row].numpy()
-        images.write(index, grey(pixels) if channels == 1 else pixels)
-    return images.mapped()
+    with TemporaryImages(folder, (len(rows), channels, *decoded.shape[2:])) as images:
+        for index, row in enumerate(rows):
+            pixels = decoded[row].numpy()
+            images.write(index, grey(pixels) if channels == 1 else pixels)
+        return images.mapped()
 
 
 def write_manifest(

@@ -2,10 +2,11 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 from threading import Lock
+from typing import Self
 
 import numpy as np
 import torch
@@ -33,8 +34,16 @@ class TemporaryImages:
         self._lock = Lock()
         with self._errors():
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed when it is no longer used
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
             self._file.truncate(prod(self.shape))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the file. Images that are mapped stay."""
+        with suppress(OSError):  # on a full disk, which ``mapped`` reports
+            self._file.close()
 
     def write(self, index: int, image: NDArray[np.uint8]) -> None:
         """Write one image, uint8 (C, H, W).

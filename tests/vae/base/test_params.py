@@ -81,6 +81,16 @@ def test_the_committed_parameters_are_valid_and_none_is_lost_on_the_way() -> Non
         ("prepare.validation_fraction", ".nan", "a finite number"),
         ("prepare.dataset", "cifar10", "'digits'"),
         ("prepare.dataset", "3", "'digits'"),
+        *(
+            ("prepare.image_size", value, "a whole number from 1 to 1024, or two as [height, width]")
+            for value in ("0", "1025", "32.0", "true", "null", "'32'", "[32]", "[32, 0]", "[32, x]", "[8, 8, 8]")
+        ),
+        ("prepare.folder", "''", "a text"),
+        ("prepare.folder", "42", "a text"),
+        ("prepare.fit", "cover", "'crop', 'pad' or 'stretch'"),
+        ("prepare.channels", "2", "'auto', 1 or 3"),
+        ("prepare.channels", "'3'", "'auto', 1 or 3"),
+        ("prepare.max_skipped", "1.1", "a number less than or equal to 1"),
         ("model.hidden_dims", "400", "a list"),
         ("model.hidden_dims", "'400'", "a list"),
         ("model.latent_dim", "0", "a number greater than or equal to 1"),
@@ -473,3 +483,16 @@ def test_parameters_cannot_be_changed_after_loading(dotted: str) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(holder, name, 3)
     assert params == load_params(COMMITTED)
+
+
+def test_the_size_of_images_is_a_number_or_height_and_width(path: Path) -> None:
+    assert load(path, prepare__image_size="48").prepare.image_shape == (48, 48)
+    assert load(path, prepare__image_size="[48, 64]").prepare.image_shape == (48, 64)
+
+
+def test_a_background_that_is_no_colour_is_refused_where_it_is_used(path: Path) -> None:
+    wrong = {"prepare.background": "blurple"}
+    message = refusal(path, changed({**wrong, "prepare.dataset": "folder"}))
+    assert message.endswith("prepare.background: expected a colour, such as white or #ffffff, got 'blurple'")
+    for background in ("black", "'#10ff80'", "rgb(1, 2, 3)"):
+        load(path, prepare__dataset="folder", prepare__background=background)

@@ -1,9 +1,9 @@
-"""Formats, modes, orientations and broken files: what is decoded has known pixels, all else is refused with a reason."""
+"""Formats, modes, orientations and broken files: an image has known pixels, all else is refused with a reason."""
 
 import io
 import struct
-import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae.data.decoding import TRANSPOSITIONS, Framing, UnusableImageError, colour, decode_image, grey, is_grey
+from vae.data.decoding import (
+    TRANSPOSITIONS,
+    Framing,
+    UnusableImageError,
+    colour,
+    decode_image,
+    grey,
+    is_grey,
+    quiet_decoders,
+)
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 SIDE = 8
@@ -123,7 +132,7 @@ def test_half_transparent_pixels_are_mixed_with_the_background() -> None:
 def test_the_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     """Pillow's inverse transposition of an upright image, marked with the orientation, is decoded upright."""
     upright = Image.fromarray(pattern(6, 10))
-    inverse = {**{number: way for number, way in TRANSPOSITIONS.items()}, 6: TRANSPOSITIONS[8], 8: TRANSPOSITIONS[6]}
+    inverse = {**TRANSPOSITIONS, 6: TRANSPOSITIONS[8], 8: TRANSPOSITIONS[6]}
     stored = upright.transpose(inverse[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -198,7 +207,7 @@ def test_grey_has_the_luma_of_pillow_and_grey_images_are_told_from_coloured_ones
 def test_colours_are_names_or_codes() -> None:
     assert colour("white") == colour("#ffffff") == WHITE
     assert colour("#ff000080") == RED
-    with pytest.raises(ValueError, match="colour|color"):
+    with pytest.raises(ValueError, match="unknown color"):
         colour("blurple")
 
 
@@ -231,8 +240,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize(("content", "reason"), UNUSABLE.values(), ids=UNUSABLE.keys())
 def test_an_unusable_file_is_refused_with_a_short_reason_in_one_line(content: bytes, reason: str) -> None:
-    with pytest.raises(UnusableImageError, match=reason) as caught, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_decoders(), pytest.raises(UnusableImageError, match=reason) as caught:
         decode_image(content, framing())
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) <= 200
@@ -248,12 +256,8 @@ def test_every_truncation_and_every_damaged_byte_of_a_file_gives_an_image_or_a_r
             content[random.integers(len(whole))] ^= 1 << random.integers(8)
             damaged.append(bytes(content))
         for content in damaged:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    assert decode_image(content, framing()).pixels.shape == (3, SIDE, SIDE)
-            except UnusableImageError as error:
-                assert str(error)
+            with quiet_decoders(), suppress(UnusableImageError):
+                assert decode_image(content, framing()).pixels.shape == (3, SIDE, SIDE)
 
 
 def test_the_name_of_a_file_does_not_matter(tmp_path: Path) -> None:
