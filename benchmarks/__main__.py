@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks import (
     convolutions,
+    decoding,
     embedding,
     evaluation,
     fidelity,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
     "resumption": resumption.run,
     "embedding": embedding.run,
     "threads": threads.run,
+    "decoding": decoding.run,
 }
 
 

@@ -3,20 +3,24 @@
 import json
 import subprocess
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import convolutions, fidelity, growth, mnist, products, table, threads, training
+from benchmarks import convolutions, decoding, fidelity, growth, mnist, products, table, threads, training
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measurement import Settings, Spread, interleave, ratio
 from benchmarks.stage_start import FIRST_WORK
 from benchmarks.table import Goal, Row, Section, at_least, at_most, compared, skipped
 from benchmarks.tutorial import TutorialVAE, loss_function
+from tests.imports import ROOT
+from vae.base.params import load_params
 from vae.base.runtime import CPU
 from vae.model.networks import mlp
 from vae.model.objective import negative_elbo
@@ -313,6 +317,22 @@ def test_the_busy_process_of_the_threads_benchmark_ends_with_its_block(monkeypat
         (process,) = started
         assert process.poll() is None
     assert process.poll() is not None
+
+
+def test_both_ways_of_the_decoding_benchmark_read_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "perf_counter", iter([0.0, 2.0, 2.0, 4.0]).__next__)
+    prepare = load_params(ROOT / "params.yaml").prepare.model_copy(update={"dataset": "folder", "image_size": 64})
+    decoding.write(tmp_path / "jpg", ".jpg", 40, 50, count=20)
+    with ThreadPoolExecutor(2) as pool:
+        assert decoding.read(tmp_path / "jpg", prepare) == decoding.read_bare(tmp_path / "jpg", pool) == 10
+
+
+def test_the_goal_of_the_decoding_benchmark_is_judged_by_the_ratio() -> None:
+    for ours, met in ((70.0, False), (90.0, True)):
+        measured = {"ours": Spread([ours]), "bare": Spread([100.0])}
+        first, second = decoding.rows_of(measured, ratio(*measured.values()))
+        assert first.goal == Goal("≥ 0.8", met)
+        assert second.goal is None
 
 
 def test_the_first_function_that_each_stage_calls_exists() -> None:

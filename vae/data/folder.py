@@ -116,8 +116,7 @@ def read_images(
         rows = range(start, min(start + CHUNK, len(files)))
         return [read_image(folder, files[row], framing, pixels, row) for row in rows]
 
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(threads)
+    pool = ThreadPoolExecutor(available_threads())
     try:
         with quiet_decoders(), tqdm(total=len(files), desc="images", unit="image", disable=None) as bar:
             for chunk in pool.map(read_chunk, range(0, len(files), CHUNK)):
@@ -126,6 +125,11 @@ def read_images(
     finally:
         pool.shutdown(cancel_futures=True)
     return found
+
+
+def available_threads() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_image(folder: Path, file: ImageFile, framing: Framing, pixels: TemporaryImages, row: int) -> ReadImage:

@@ -486,8 +486,8 @@ def test_parameters_cannot_be_changed_after_loading(dotted: str) -> None:
 
 
 def test_the_size_of_images_is_a_number_or_height_and_width(path: Path) -> None:
-    assert load(path, prepare__image_size="48").prepare.image_shape == (48, 48)
-    assert load(path, prepare__image_size="[48, 64]").prepare.image_shape == (48, 64)
+    assert load_changed(path, prepare__image_size="48").prepare.image_shape == (48, 48)
+    assert load_changed(path, prepare__image_size="[48, 64]").prepare.image_shape == (48, 64)
 
 
 def test_a_background_that_is_no_colour_is_refused_where_it_is_used(path: Path) -> None:
@@ -495,4 +495,4 @@ def test_a_background_that_is_no_colour_is_refused_where_it_is_used(path: Path) 
     message = refusal(path, changed({**wrong, "prepare.dataset": "folder"}))
     assert message.endswith("prepare.background: expected a colour, such as white or #ffffff, got 'blurple'")
     for background in ("black", "'#10ff80'", "rgb(1, 2, 3)"):
-        load(path, prepare__dataset="folder", prepare__background=background)
+        load_changed(path, prepare__dataset="folder", prepare__background=background)

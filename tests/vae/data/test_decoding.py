@@ -252,9 +252,9 @@ def test_every_truncation_and_every_damaged_byte_of_a_file_gives_an_image_or_a_r
         whole = encoded(Image.fromarray(pattern(16, 16)), kind)
         damaged = [whole[:length] for length in range(0, len(whole), 1 + len(whole) // 60)]
         for _ in range(60):
-            content = bytearray(whole)
-            content[random.integers(len(whole))] ^= 1 << random.integers(8)
-            damaged.append(bytes(content))
+            changed = bytearray(whole)
+            changed[random.integers(len(whole))] ^= 1 << random.integers(8)
+            damaged.append(bytes(changed))
         for content in damaged:
             with quiet_decoders(), suppress(UnusableImageError):
                 assert decode_image(content, framing()).pixels.shape == (3, SIDE, SIDE)
