@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.settings import architecture, train_params
+from tests.settings import LIKELIHOODS, architecture, train_params
 from vae.base.params import TrainParams
 from vae.base.runtime import generator, seeded
 from vae.data.images import LabelledImages, PixelKind
@@ -369,6 +369,27 @@ def test_every_network_and_objective_trains_and_leaves_the_weights_of_the_best_e
     assert training.best.validation is not None
     expected = evaluated(model, validation_images, changes.get("importance_samples", 1))
     assert training.best.validation[1:] == expected[1:]
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize(
+    ("network", "precision"),
+    [("mlp", "float32"), ("conv", "float32"), ("conv", "bfloat16"), ("autoregressive", "float32")],
+)
+def test_every_likelihood_trains_on_colour_images_of_odd_sizes_with_every_network(
+    network: str, precision: str, likelihood: str
+) -> None:
+    shape = (3, 9, 14)
+    colours = torch.tensor([[255, 128, 0], [30, 60, 200]], dtype=torch.uint8).repeat(12, 1)
+    images = colours.view(24, 3, 1, 1).expand(24, *shape).contiguous()
+    model = build(network=network, likelihood=likelihood, image_shape=shape, residual_blocks=1)
+    training = fit(model, images, images[:4], settings(epochs=8, precision=precision))
+    first, last = training.history[0], training.best
+    assert first.validation is not None
+    assert last.validation is not None
+    assert last.train.loss < first.train.loss
+    assert last.validation.loss < first.validation.loss
+    assert training.best.validation == evaluated(model, images[:4])
 
 
 def test_the_model_is_left_with_the_weights_of_the_best_epoch() -> None:
