@@ -25,7 +25,7 @@ def shrunk(x: Tensor) -> Tensor:
     factor = shrinking(x.shape)
     if factor == 1:
         return x
-    return nn.functional.avg_pool2d(x, factor, ceil_mode=True, count_include_pad=False)
+    return nn.functional.avg_pool2d(x, factor, ceil_mode=True)
 
 
 class ImageClassifier(nn.Module):

@@ -122,7 +122,7 @@ def class_silhouette(codes: Codes, labels: Labels) -> float:
     """
     from sklearn.metrics import silhouette_score
 
-    if not 2 <= len(np.unique(labels)) < len(labels):
+    if not has_classes(labels):
         raise TooFewPointsError(
             f"params.yaml: embed.points: the silhouette needs two classes, and two images of one class, which "
             f"{len(labels)} images do not have; raise it"
