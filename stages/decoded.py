@@ -28,7 +28,7 @@ PLOTS = paths.PLOTS / "generate"
 SAMPLE_ROWS, SAMPLE_COLUMNS = 10, 10
 INTERPOLATIONS, INTERPOLATION_STEPS = 8, 9
 TRAVERSED_DIMENSIONS, TRAVERSAL_STEPS, TRAVERSAL_REACH = 10, 11, 3.0
-MANIFOLD_SIDE = 20
+MANIFOLD_SIDE, LARGE_IMAGES_SIDE = 20, 12  # of the manifold; the second for images of more than 32 pixels
 
 
 def draw_samples(path: Path, samples: Tensor, framed: Tensor | None, title: str, explanation: str) -> None:
@@ -88,7 +88,8 @@ def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
 
 def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
     """Draw images decoded from a grid of prior quantiles over the two most active latent dimensions."""
-    quantiles = prior_quantiles(MANIFOLD_SIDE)
+    large = max(model.architecture.image_shape[1:]) > 32
+    quantiles = prior_quantiles(LARGE_IMAGES_SIDE if large else MANIFOLD_SIDE)
     dimensions = sorted(most_active(kl, 2))
     across, *up = [f"z{dimension}" for dimension in dimensions]
     others = "; the two most active dimensions, all others at 0" if model.latent_dim > 2 else ""
