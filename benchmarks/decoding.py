@@ -1,8 +1,8 @@
 """``decoding``: images per second that a folder is read with, against bare Pillow on as many processes.
 
 Bare Pillow opens a file, converts it to RGB, resizes it and makes an array of it. Its processes start before the clock.
-The project also applies the orientation, the background and the fit, hashes the file and writes the pixels to a file; it
-decodes large JPEG files at a fraction of their size.
+The project also applies the orientation, the background and the fit, hashes the file and writes the pixels to a file.
+Large JPEG files are decoded at a fraction of their size.
 """
 
 import tempfile
@@ -23,6 +23,7 @@ from vae.data import folder
 from vae.data.decoding import RESAMPLING
 from vae.data.listing import by_folders, image_names
 from vae.data.temporary_images import TemporaryImages
+from vae.data.workers import available_cores
 
 ROUNDS = 5
 SIDE = 64
@@ -36,7 +37,7 @@ KINDS = (("JPEG of 500×375", ".jpg", 375, 500, 800), ("PNG of 64×64", ".png", 
 def run(settings: Settings) -> Section:
     """Read each kind of files in turn by both ways."""
     params = load_params(ROOT / "params.yaml").prepare.model_copy(update={"dataset": "folder", "image_size": SIDE})
-    workers = folder.available_threads()
+    workers = available_cores()
     rows = []
     with (
         tempfile.TemporaryDirectory(prefix="vae-bench-") as temporary,
@@ -53,7 +54,7 @@ def run(settings: Settings) -> Section:
             measured = spreads(works, settings.rounds(ROUNDS), "decoding")
             ours, bare = measured.values()
             rows += rows_of(measured, ratio(ours, bare))
-    return Section("decoding", f"images to 3×{SIDE}×{SIDE}, on {workers} threads or processes", rows)
+    return Section("decoding", f"images to 3×{SIDE}×{SIDE}, on {workers} processes", rows)
 
 
 def rows_of(measured: dict[str, Spread], found: Spread) -> list[Row]:

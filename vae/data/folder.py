@@ -5,12 +5,11 @@ Memory does not grow with the number of images: pixels lie in temporary files, o
 
 import hashlib
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 import torch
@@ -35,13 +34,14 @@ from vae.data.listing import ImageFile
 from vae.data.metadata import list_images
 from vae.data.splitting import assign_splits, position
 from vae.data.temporary_images import TemporaryImages
+from vae.data.workers import forked_map
 
 log = logging.getLogger(__name__)
 
 WITHOUT_CLASSES = ("images",)  # the one class of a folder without classes
 LARGEST_FILE = 200_000_000  # bytes
 LARGE_FILE = 20_000_000  # bytes; large files are read one at a time
-CHUNK = 16  # files that a thread reads in a row
+CHUNK = 16  # files that a process reads in a row
 NAMED = 3  # of the skipped files, and of the reasons
 MANIFEST = ("file", "split", "class", "group", "width", "height", "mode", "sha256", "skipped")
 
@@ -107,7 +107,7 @@ def read_images(
 ) -> list[ReadImage]:
     """Read all files on all cores; write the pixels of those that can be used.
 
-    The result does not depend on the number of threads. Pillow decodes and resizes without holding Python's lock.
+    The result does not depend on the number of cores.
     """
     framing = Framing(*settings.image_shape, settings.fit, colour(settings.background))
     found: list[ReadImage] = []
@@ -116,20 +116,15 @@ def read_images(
         rows = range(start, min(start + CHUNK, len(files)))
         return [read_image(folder, files[row], framing, pixels, row) for row in rows]
 
-    pool = ThreadPoolExecutor(available_threads())
-    try:
-        with quiet_decoders(), tqdm(total=len(files), desc="images", unit="image", disable=None) as bar:
-            for chunk in pool.map(read_chunk, range(0, len(files), CHUNK)):
-                found += chunk
-                bar.update(len(chunk))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with (
+        quiet_decoders(),
+        closing(forked_map(read_chunk, range(0, len(files), CHUNK))) as chunks,
+        tqdm(total=len(files), desc="images", unit="image", disable=None) as bar,
+    ):
+        for chunk in chunks:
+            found += chunk
+            bar.update(len(chunk))
     return found
-
-
-def available_threads() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_image(folder: Path, file: ImageFile, framing: Framing, pixels: TemporaryImages, row: int) -> ReadImage:
@@ -138,9 +133,10 @@ def read_image(folder: Path, file: ImageFile, framing: Framing, pixels: Temporar
         return ReadImage(skipped=file.skipped)
     path = folder / file.name
     try:
-        if not path.is_file():
-            return ReadImage(skipped="link to nothing" if path.is_symlink() else "not a regular file")
-        size = path.stat().st_size
+        status = path.stat()
+        size = status.st_size
+        if not S_ISREG(status.st_mode):
+            return ReadImage(skipped="not a regular file")
         if size > LARGEST_FILE:
             return ReadImage(skipped=f"too large: {size:,} bytes")
         with ONE_AT_A_TIME if size > LARGE_FILE else nullcontext():
@@ -148,6 +144,8 @@ def read_image(folder: Path, file: ImageFile, framing: Framing, pixels: Temporar
             image = decode_image(content, framing)
     except UnusableImageError as error:
         return ReadImage(skipped=str(error))
+    except FileNotFoundError:
+        return ReadImage(skipped="link to nothing")
     except OSError as error:
         return ReadImage(skipped=f"cannot be read: {error.strerror or error}")
     pixels.write(row, image.pixels)

@@ -1,11 +1,11 @@
 """Images in a temporary file instead of memory."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from threading import Lock
 from typing import Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from vae.base.mapped_file import map_file
 
 
 class TemporaryImages:
-    """Images of one shape, uint8 (N, C, H, W), written in any order by any thread, then mapped into memory.
+    """Images of one shape, uint8 (N, C, H, W), written in any order by any process, then mapped into memory.
 
     The file has no name, so that it disappears when it is no longer used, even if the process is killed.
     """
@@ -31,10 +31,9 @@ class TemporaryImages:
         """
         self.folder = folder
         self.shape = tuple(shape)
-        self._lock = Lock()
         with self._errors():
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed by __exit__
             self._file.truncate(prod(self.shape))
 
     def __enter__(self) -> Self:
@@ -42,8 +41,7 @@ class TemporaryImages:
 
     def __exit__(self, *error: object) -> None:
         """Close the file. Images that are mapped stay."""
-        with suppress(OSError):  # on a full disk, which ``mapped`` reports
-            self._file.close()
+        self._file.close()
 
     def write(self, index: int, image: NDArray[np.uint8]) -> None:
         """Write one image, uint8 (C, H, W).
@@ -51,14 +49,16 @@ class TemporaryImages:
         Raises:
             ArtifactError: the disk is full, or the like.
         """
-        with self._errors(), self._lock:
-            self._file.seek(index * prod(self.shape[1:]))
-            self._file.write(np.ascontiguousarray(image).data)
+        rest = np.ascontiguousarray(image).ravel().data
+        place = index * prod(self.shape[1:])
+        with self._errors():
+            while rest:
+                written = os.pwrite(self._file.fileno(), rest, place)
+                rest, place = rest[written:], place + written
 
     def mapped(self) -> Tensor:
         """All images, as a view of the file."""
         with self._errors():
-            self._file.flush()
             if not prod(self.shape):
                 return torch.empty(self.shape, dtype=torch.uint8)
             return map_file(self._file).view(self.shape)

@@ -107,9 +107,9 @@ def test_metadata_give_labels_and_groups(pictures: Path) -> None:
     assert manifest(pictures)["007.png"]["group"] == "3"
 
 
-@pytest.mark.parametrize("threads", [1, 7])
-def test_the_result_does_not_depend_on_the_number_of_threads(
-    threads: int, pictures: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cores", [1, 7])
+def test_the_result_does_not_depend_on_the_number_of_cores(
+    cores: int, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if files that come first are read last."""
     write_pictures(pictures, *numbered("cat/#.png", 60), *numbered("dog/#.png", 60))
@@ -121,7 +121,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads(
         time.sleep(0.02 if arguments[-1] < 16 else 0)
         return read(*arguments)
 
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(threads), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
     monkeypatch.setattr(folder, "read_image", slow)
     for before, after in zip(expected, load(pictures), strict=True):
         assert torch.equal(before.images, after.images)
