@@ -74,6 +74,7 @@ def _work(function: Callable[[A], R], arguments: Sequence[A], sender: Connection
     """Send the results of a share of the arguments. The parent process alone handles an interruption."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries in C print warnings about broken files
     for argument in arguments:
         outcome: R | Exception
         try:

@@ -88,6 +88,12 @@ def test_grey_pixels_of_any_depth_keep_their_intensity(image: Image.Image, expec
     assert is_grey(found.transpose(2, 0, 1))
 
 
+def test_16_bits_are_rounded_to_8() -> None:
+    values = np.array([[0, 128, 200, 32768, 65279, 65535]], np.uint16)
+    found = decoded(encoded(Image.fromarray(values)), height=1, width=6)
+    assert found[0, :, 0].tolist() == np.rint(values[0] / 257).astype(int).tolist() == [0, 0, 1, 128, 254, 255]
+
+
 def test_a_cmyk_jpeg_is_converted_to_rgb() -> None:
     found = decode_image(encoded(Image.new("RGB", (SIDE, SIDE), RED).convert("CMYK"), "JPEG", quality=100), framing())
     assert found.mode == "CMYK"

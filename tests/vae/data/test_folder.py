@@ -149,6 +149,12 @@ def test_the_number_of_channels_is_chosen_with_a_reason(
     assert f"40 images, 2 class folders; {reason}" in caplog.text
 
 
+def test_one_channel_is_the_luma_of_an_image(pictures: Path) -> None:
+    write_pictures(pictures, "train/1.png", "test/2.png")
+    _, _, test = load(pictures, channels=1)
+    assert (test.images[0, 0].numpy() == np.asarray(Image.open(pictures / "test/2.png").convert("L"))).all()
+
+
 def test_images_are_resized_to_height_and_width(pictures: Path) -> None:
     write_pictures(pictures, *numbered("#.png", 20), size=30)
     train, _, _ = load(pictures, image_size=[12, 9])

@@ -89,11 +89,13 @@ def test_a_group_or_a_content_in_training_and_test_images_is_for_testing_with_a_
         ImageFile("4.png", split="validation"),
         ImageFile("5.png", split="train"),
         ImageFile("6.png", group="a"),
+        ImageFile("7.png", split="validation", group="a"),
     ]
     with caplog.at_level(logging.WARNING):
-        found = split(images, ["1", "2", "3", "3", "5", "6"])
-    assert found == ["test", "test", "validation", "validation", "train", "test"]
+        found = split(images, ["1", "2", "3", "3", "5", "6", "7"])
+    assert found == ["test", "test", "validation", "validation", "train", "test", "test"]
     assert [record.message[:54] for record in caplog.records] == [
         "1 images given as train are in test, because images wi",
         "1 images given as train are in validation, because ima",
+        "1 images given as validation are in test, because imag",
     ]

@@ -78,3 +78,9 @@ def test_an_interruption_of_the_whole_group_is_handled_by_the_parent_alone(
         interrupt = fail_at(5, lambda: os.kill(os.getpid(), signal.SIGINT))
         assert list(forked_map(interrupt, range(20))) == list(range(20))
         assert capfd.readouterr().err == ""
+
+
+def test_what_libraries_print_as_errors_is_not_shown(cores: int, capfd: pytest.CaptureFixture[str]) -> None:
+    if cores > 1:
+        list(forked_map(lambda _: os.write(2, b"a warning"), range(4)))
+        assert capfd.readouterr().err == ""
