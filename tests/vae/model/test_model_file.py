@@ -88,6 +88,7 @@ class TestSavedModels:
             "convolutions",
             "convolutions alone, with colours",
             "autoregressive",
+            "residual blocks",
             "autoregressive, with colours",
         ],
     )
