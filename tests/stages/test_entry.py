@@ -113,7 +113,7 @@ def test_a_likelihood_that_does_not_fit_the_pixels_is_rejected_with_both_keys(in
 
 @pytest.mark.parametrize("network", ["conv", "autoregressive"])
 def test_a_network_that_does_not_fit_the_images_is_rejected_with_advice(network: str, inside: Project) -> None:
-    images = LabelledImages(torch.zeros(20, 1, 6, 6, dtype=torch.uint8), torch.arange(20) % 2, ("a", "b"))
+    images = LabelledImages(torch.zeros(20, 1, 3, 6, dtype=torch.uint8), torch.arange(20) % 2, ("a", "b"))
     for name in ("train", "validation"):
         save_images(Path(f"data/prepared/{name}.safetensors"), images)
     inside.set({"model.network": network, "model.likelihood": "continuous_bernoulli"})
