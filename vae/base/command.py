@@ -13,6 +13,7 @@ from vae.base.terminal import printable, replace_unknown_characters
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_UNTIL_REPEATED = 5
+_received: list[int] = []  # signals since the command began
 
 
 def run(name: str, command: Callable[[], int | None], *, failure: int = 1, interrupted: str = "interrupted") -> None:
@@ -20,7 +21,7 @@ def run(name: str, command: Callable[[], int | None], *, failure: int = 1, inter
 
     On an error that the user can fix, a message is printed and the status is ``failure``. After Ctrl-C it is 130, and
     after SIGTERM 143. Both raise an exception, so that partly written files are removed. Python drops an exception that
-    is raised in a destructor or a callback; so it is raised again every few seconds until the command has ended.
+    is raised in a destructor or a callback; so it is raised again every few seconds, and when the command has ended.
 
     Args:
         name: printed before each message; none if empty.
@@ -29,12 +30,16 @@ def run(name: str, command: Callable[[], int | None], *, failure: int = 1, inter
         interrupted: printed after Ctrl-C.
     """
     replace_unknown_characters()
+    sys.unraisablehook = _report_dropped
+    _received.clear()
     for number in SIGNALS:
         signal.signal(number, _stop)
     atexit.register(_end_at_once)
     prefix = f"{name}: " if name else ""
     try:
         status = command() or 0
+        if _received:  # dropped; else DVC would go on with the next stage
+            _stop(_received[0], None)
     except VAEError as error:
         message = printable(str(error), keep="\n")
         print(f"{prefix}{message}", file=sys.stderr)
@@ -67,7 +72,14 @@ def _end_at_once() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def _report_dropped(dropped: "sys.UnraisableHookArgs") -> None:
+    """Print an exception that Python drops, unless it is one of ``_stop``."""
+    if not (_received and issubclass(dropped.exc_type, KeyboardInterrupt | SystemExit)):
+        sys.__unraisablehook__(dropped)
+
+
 def _stop(number: int, _frame: FrameType | None) -> None:
+    _received.append(number)
     signal.signal(signal.SIGALRM, lambda _number, frame: _stop(number, frame))
     signal.alarm(SECONDS_UNTIL_REPEATED)
     if number == signal.SIGINT:

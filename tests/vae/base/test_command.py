@@ -79,6 +79,41 @@ command.run("name", work)
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.parametrize(
+    ("number", "status", "message"),
+    [(signal.SIGINT, 130, "name: not finished\n"), (signal.SIGTERM, 143, "")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_that_python_drops_counts_when_the_command_ends_and_no_traceback_is_printed(
+    number: int, status: int, message: str
+) -> None:
+    script = f"""
+class Doomed:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+        for _ in range(1000):
+            pass
+def work():
+    Doomed()
+    print("finished", flush=True)
+command.run("name", work, interrupted="not finished")
+"""
+    result = python(script)
+    assert (result.returncode, result.stdout, result.stderr) == (status, "finished\n", message)
+
+
+def test_other_exceptions_that_python_drops_are_still_printed() -> None:
+    script = """
+class Doomed:
+    def __del__(self):
+        raise ValueError("dropped")
+command.run("name", lambda: Doomed() and None)
+"""
+    result = python(script)
+    assert result.returncode == 0
+    assert "ValueError: dropped" in result.stderr
+
+
 def test_ctrl_c_before_a_command_starts_prints_a_message_and_no_traceback() -> None:
     result = python("command.before_imports('nothing is lost')\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)")
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "nothing is lost\n")
