@@ -4,14 +4,13 @@ No parameter has a default here: a missing key is an error. The file is parsed a
 ``1e-3`` is a number to both.
 """
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
-from vae.base.errors import VAEError, shortened
+from vae.base.errors import VAEError
+from vae.base.validation import described, explanations
 from vae.base.yaml12 import YAMLError, parse_yaml
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -36,7 +35,7 @@ def _image_size(value: Any) -> int | tuple[int, int]:
     if len(sides) != 2 or not all(type(side) is int and 1 <= side <= LONGEST_SIDE for side in sides):
         raise ValueError(
             f"prepare.image_size: expected a whole number from 1 to {LONGEST_SIDE}, or two as [height, width], "
-            f"got {_describe(value)}"
+            f"got {described(value)}"
         )
     return sides if isinstance(value, list | tuple) else value
 
@@ -252,62 +251,4 @@ def load_params(path: Path) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise ParamsError("\n".join(f"{path}: {line}" for line in _explanations(error))) from error
-
-
-def _explanations(error: ValidationError) -> list[str]:
-    """One line for each parameter. Where it allows several types, the errors for each type are merged into one line."""
-    first: dict[str, str] = {}
-    for detail in error.errors():
-        alternative = len(detail["loc"]) > 2 and not isinstance(detail["loc"][2], int)  # a type's name, no list index
-        key = ".".join(str(part) for part in detail["loc"][: 2 if alternative else None])
-        words = _explain(key, detail)
-        if key in first:
-            expected = words.removeprefix(f"{key}: expected ").split(", got ")[0]
-            words = first[key].replace(", got ", f", or {expected}, got ")
-        first[key] = words
-    return list(first.values())
-
-
-_PLAIN_WORDS = {
-    "a valid integer": "a whole number",
-    "a valid number": "a number",
-    "a valid tuple": "a list",
-    "a valid string": "a text",
-    "String should have at least 1 character": "a text",
-    "greater than": "a number greater than",
-    "less than": "a number less than",
-}
-
-
-def _explain(key: str, error: ErrorDetails) -> str:
-    """One line about one parameter: its key, what is wrong, and how to fix it."""
-    match error["type"]:
-        case "missing":
-            return f"{key}: missing; add it"
-        case "extra_forbidden":
-            return f"{key}: unknown parameter; {_suggest(error['loc'])}"
-        case "invalid_key":
-            return f"{key}: names must be strings, not {error['input']!r}"
-        case "model_type":
-            return f"{key}: expected a section with parameters, got {_describe(error['input'])}"
-        case "value_error":  # incompatible parameters; the message names them
-            return str(error["ctx"]["error"])
-        case _:
-            expected = error["msg"].removeprefix("Input should be ")
-            for pydantic_words, plain_words in _PLAIN_WORDS.items():
-                expected = expected.replace(pydantic_words, plain_words)
-            return f"{key}: expected {expected}, got {_describe(error['input'])}"
-
-
-def _suggest(location: tuple[int | str, ...]) -> str:
-    section: type[BaseModel] = Params
-    for part in location[:-1]:
-        section = section.model_fields[str(part)].annotation  # type: ignore[assignment]  # sections nest sections only
-    close = get_close_matches(str(location[-1]), section.model_fields, n=1)
-    return f"did you mean {close[0]}?" if close else f"valid names: {', '.join(section.model_fields)}"
-
-
-def _describe(value: Any) -> str:
-    text = shortened(repr(value))
-    return f"the string {text}" if isinstance(value, str) else "nothing" if value is None else text
+        raise ParamsError("\n".join(f"{path}: {line}" for line in explanations(error, Params))) from error

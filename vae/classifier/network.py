@@ -5,7 +5,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from vae.data.images import ImageShape
+from vae.data.images import ImageShape, shrunk
 
 FEATURES = 64  # few enough for a covariance that some hundred images determine
 CHANNELS, MOST_CHANNELS = 16, 128
@@ -18,14 +18,6 @@ SMALLEST = 3  # convolutions halve height and width until both are at most this
 def shrinking(shape: tuple[int, ...]) -> int:
     """The factor by which the network shrinks images of a shape (…, H, W)."""
     return -(-max(shape[-2:]) // LARGEST)
-
-
-def shrunk(x: Tensor) -> Tensor:
-    """Average squares of pixels of large images: intensities (B, C, H, W) to (B, C, ⌈H / f⌉, ⌈W / f⌉)."""
-    factor = shrinking(x.shape)
-    if factor == 1:
-        return x
-    return nn.functional.avg_pool2d(x, factor, ceil_mode=True)
 
 
 class ImageClassifier(nn.Module):
@@ -57,7 +49,7 @@ class ImageClassifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The activations of the last hidden layer: intensities (B, C, H, W) to (B, 64)."""
-        maps = self.convolutions(shrunk(x).contiguous(memory_format=torch.channels_last))
+        maps = self.convolutions(shrunk(x, shrinking(x.shape)).contiguous(memory_format=torch.channels_last))
         features: Tensor = self.dense(maps.flatten(1)).relu()
         return features
 

@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from vae.base.runtime import generator
 from vae.classifier.classifier import Classifier, ClassifierKind
-from vae.classifier.network import ImageClassifier, shrinking, shrunk
-from vae.data.images import LabelledImages, PixelKind, draw_pixels, drawn_once, pixels
+from vae.classifier.network import ImageClassifier, shrinking
+from vae.data.images import LabelledImages, PixelKind, draw_pixels, drawn_once, pixels, shrunk
 from vae.optimizer.adam import Adam
 from vae.optimizer.weights import Weights
 
@@ -77,9 +77,12 @@ def _minimize(network: ImageClassifier, data: LabelledImages, seed: int, device:
 
 def small(data: LabelledImages) -> LabelledImages:
     """The images as the network shrinks them, in 8 bits: once, and not each time an image is used."""
-    if shrinking(data.shape) == 1:
+    factor = shrinking(data.shape)
+    if factor == 1:
         return data
-    images = torch.cat([shrunk(batch.float()).round_().to(torch.uint8) for batch in data.images.split(LARGEST_BATCH)])
+    images = torch.cat(
+        [shrunk(batch.float(), factor).round_().to(torch.uint8) for batch in data.images.split(LARGEST_BATCH)]
+    )
     return replace(data, images=images)
 
 

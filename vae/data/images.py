@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from vae.base.errors import VAEError, shortened
@@ -105,6 +106,14 @@ def at_threshold(data: LabelledImages) -> LabelledImages:
 def pixels(images: Tensor) -> Tensor:
     """Convert uint8 of any shape to intensities in [0, 1], float32 of the same shape."""
     return images.to(torch.float32).div_(255)
+
+
+def shrunk(images: Tensor, factor: int) -> Tensor:
+    """Average squares of factor × factor pixels: floats (N, C, H, W) to (N, C, ⌈H / factor⌉, ⌈W / factor⌉).
+
+    Squares that reach over the lower or right border are averaged over the pixels within the image.
+    """
+    return images if factor == 1 else F.avg_pool2d(images, factor, ceil_mode=True, count_include_pad=False)
 
 
 def save_images(path: Path, data: LabelledImages) -> None:

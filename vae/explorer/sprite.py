@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae.figures.images import shrunk
+from vae.data.images import shrunk
 
 LARGEST_TILE, SMALLEST_TILE = 64, 32  # pixels of an image's longer side, which is shrunk in between to fit a page
 
@@ -38,9 +38,7 @@ def fitting_sprite(images: Tensor, budget: int) -> Sprite:
     """
     longest = max(images.shape[-2:])
     for factor in range(ceil(longest / LARGEST_TILE), max(1, longest // SMALLEST_TILE) + 1):
-        tiles = (
-            images if factor == 1 else torch.from_numpy(shrunk(images.cpu().numpy(), factor).round()).to(torch.uint8)
-        )
+        tiles = shrunk(images.float(), factor).round().to(torch.uint8)
         url = f"data:image/png;base64,{b64encode(sprite(tiles)).decode()}"
         if len(url) <= budget:
             break

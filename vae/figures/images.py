@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from vae.data.images import shrunk
 from vae.figures.canvas import DOTS_PER_INCH, ORANGE, canvas, literal
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def image_grid(
     columns = max(map(len, rows))
     factor = _shrinking(rows[0].shape[2:], len(rows), columns, cell)
     if factor > 1:
-        rows = [shrunk(images, factor) for images in rows]
+        rows = [shrunk(torch.from_numpy(images), factor).numpy() for images in rows]
         explanation += f" Each image is shrunk by a factor of {factor}."
     picture, step, half = _tile(rows)
     longest = max(rows[0].shape[2:])
@@ -71,18 +73,6 @@ def image_grid(
     axes.set_xlabel(column_axis, fontsize=10)
     axes.set_ylabel(row_axis, fontsize=10)
     return figure
-
-
-def shrunk(images: NDArray[Any], factor: int) -> Images:
-    """Average squares of factor × factor pixels: (N, C, H, W) to (N, C, ⌈H / factor⌉, ⌈W / factor⌉).
-
-    Pixels at the lower and right border are repeated where the size is no multiple of the factor.
-    """
-    *_, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (0, 0), (0, -height % factor), (0, -width % factor)), "edge")
-    squares = padded.reshape(*images.shape[:2], -(-height // factor), factor, -(-width // factor), factor)
-    averages: Images = squares.mean((3, 5), dtype=np.float32)
-    return averages
 
 
 def _shrinking(size: tuple[int, ...], rows: int, columns: int, cell: float) -> int:

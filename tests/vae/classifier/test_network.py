@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from tests.vae.classifier.pictures import noise, random_classifier
-from vae.classifier.network import FEATURES, ImageClassifier, shrunk
-from vae.data.images import ImageShape
+from vae.classifier.network import FEATURES, ImageClassifier, shrinking
+from vae.data.images import ImageShape, shrunk
 
 
 @pytest.mark.parametrize("classes", [1, 2, 200])
@@ -55,7 +55,7 @@ def test_scaled_features_leave_the_logits_as_they_are() -> None:
 )
 def test_images_above_48_pixels_are_shrunk_by_averaging(shape: ImageShape, factor: int) -> None:
     x = noise(2, shape)
-    small = shrunk(x)
+    small = shrunk(x, shrinking(shape))
     assert small.shape[2:] == tuple(-(-side // factor) for side in shape[1:])
     assert (small is x) == (factor == 1)
     torch.testing.assert_close(small[:, :, 0, 0], x[:, :, :factor, :factor].mean((2, 3)))

@@ -28,6 +28,7 @@ from vae.data.images import (
     load_images,
     pixels,
     save_images,
+    shrunk,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -391,3 +392,10 @@ def test_drawn_once_draws_pixels_that_are_probabilities_and_returns_other_data_s
             assert torch.equal(drawn.images, black_and_white(data, 0, "pixels").images)
         else:
             assert drawn is data
+
+
+def test_shrunk_images_are_averages_of_squares_within_the_image() -> None:
+    image = torch.tensor([[0.0, 2, 9], [4, 6, 7]]).view(1, 1, 2, 3)
+    assert shrunk(image, 2).tolist() == [[[[3, 8]]]]
+    assert shrunk(image.repeat(1, 3, 1, 1), 3).shape == (1, 3, 1, 1)
+    assert shrunk(image, 1) is image

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from tests.vae.figures.pictures import constant, explanation, grid, tick_labels, title
-from vae.figures.images import LARGEST_GRID, image_grid, shrunk
+from vae.figures.images import LARGEST_GRID, image_grid
 
 
 def test_image_grid_has_the_given_title_explanation_and_labels() -> None:
@@ -137,9 +137,3 @@ def test_a_row_with_fewer_images_is_white_at_its_end() -> None:
     shown = np.asarray(axes.images[0].get_array())
     assert [bool(shown[0, place] == 0) for place in (0, shown.shape[1] // 2, -1)] == [True, False, False]
     assert [bool(shown[-1, place] == 0) for place in (0, shown.shape[1] // 2, -1)] == [True, True, True]
-
-
-def test_shrunk_images_are_averages_of_squares_with_the_border_repeated() -> None:
-    image = np.array([[0, 2, 8], [4, 6, 8]], np.uint8).reshape(1, 1, 2, 3)
-    assert shrunk(image, 2).tolist() == [[[[3, 8]]]]
-    assert shrunk(np.repeat(image, 3, axis=1), 3).shape == (1, 3, 1, 1)
