@@ -9,20 +9,13 @@ const captions = (() => {
     return (value < 0 ? "\u2212" : "+") + digits;
   }
 
-  // A name with its middle left out if it is long.
-  const LONGEST_NAME = 24;
-  const brief = (name) => {
-    const letters = [...name];
-    return letters.length > LONGEST_NAME ? `${letters.slice(0, 16).join("").trimEnd()}…${letters.slice(-7).join("").trimStart()}` : name;
-  };
-
   const named = ({ number, className }) =>
     `test image ${number}${className === null ? "" : `, class\u00a0${className}`}`;
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
   // The texts for a code: the caption of the decoded image, the caption beside it, and the text for screen readers.
   //   kind     where the code comes from: "image", "place" on the map, or "mean" or "draw" of the prior
-  //   image    the test image that it comes from, or the nearest one: { number, className }; null without classes
+  //   image    the test image that it comes from, or the nearest one: { number, className }, the latter null without classes
   //   moved    the dimensions changed by sliders since
   //   code     the code itself if the map shows the latent space, else null
   //   mixed    whether the code of a place is averaged over those of test images
@@ -53,5 +46,5 @@ const captions = (() => {
     return { image: "from its code", place: "between dots", mean: "mean of the prior", draw: "draw from the prior" }[kind];
   }
 
-  return { signed, brief, describe };
+  return { signed, describe };
 })();

@@ -198,7 +198,7 @@
       if (!content.labels.includes(label)) return;
       const swatch = element("span", { className: "swatch" });
       swatch.style.background = content.colours[label];
-      const button = element("button", { type: "button", title: name }, swatch, captions.brief(name));
+      const button = element("button", { type: "button", title: name }, swatch, content.short_names[label]);
       button.setAttribute("aria-pressed", "false");
       button.addEventListener("click", () => {
         if (!singled.delete(label)) singled.add(label);
@@ -231,7 +231,7 @@
   const scatter = createScatter({
     places,
     labels: content.labels,
-    classNames: content.class_names,
+    classNames: content.short_names,
     named: content.named,
     colours: content.colours,
     axes: content.axes,

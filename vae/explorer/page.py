@@ -15,6 +15,7 @@ from vae.data.images import LabelledImages
 from vae.explorer import weights
 from vae.explorer.sprite import Sprite, columns, fitting_sprite
 from vae.explorer.weights import Precision
+from vae.figures.canvas import brief
 from vae.model.vae import VAE
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def _content(latent_map: LatentMap, picture: Sprite, kl: Tensor, active: Tensor)
         "labels": images.labels.tolist(),
         "indices": latent_map.indices.tolist(),
         "class_names": images.class_names,
+        "short_names": [brief(name) for name in images.class_names],
         "named": sizes.argsort(descending=True, stable=True)[:MOST_NAMES].sort().values.tolist(),
         "colours": [latent_map.colours[label % len(latent_map.colours)] for label in range(len(images.class_names))],
         "latent_dim": latent_map.latent_dim,

@@ -148,7 +148,7 @@ const createScatter = ({ places, labels, classNames, colours, axes, named = [...
     pen.font = `600 14px ${FONT}`;
     const taken = [];
     shown.forEach((label) => {
-      const [name, index] = [captions.brief(classNames[label]), densestPoint(label)];
+      const [name, index] = [classNames[label], densestPoint(label)];
       if (index === null || !counts(index)) return;
       const [x, y] = toPixels(placeOf(index));
       const box = nameBox(pen.measureText(name).width, axes.rows ? 0 : x, y);
