@@ -170,7 +170,7 @@ def label_information(information: Values, kl: Values) -> "Figure":
     axes.set_ylabel("mutual information with the class (nats)")
     axes.set_xlabel("latent dimension (sorted by KL)")
     if not len(finite):
-        leave_empty(axes, "no finite mutual information")
+        leave_empty(axes, "not measured: it needs two classes, and two images of one class")
         return figure
     order = np.argsort(-kl, kind="stable")
     places = np.arange(len(kl))
