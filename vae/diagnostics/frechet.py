@@ -46,18 +46,18 @@ def frechet_standard_error(real: Tensor, samples: Tensor) -> float:
 
 
 def _between(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> float:
-    """The Fréchet distance of two Gaussians, given as mean (F,) and covariance (F, F)."""
-    (first_mean, first_covariance), (second_mean, second_covariance) = first, second
-    # (Σ₁·Σ₂)^½ has the trace of (Σ₁^½·Σ₂·Σ₁^½)^½, which is symmetric and so has real eigenvalues.
-    values, vectors = torch.linalg.eigh(first_covariance)
-    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    trace = torch.linalg.eigvalsh(root @ second_covariance @ root).clamp(min=0).sqrt().sum()
-    spread = first_covariance.trace() + second_covariance.trace() - 2 * trace
+    """The Fréchet distance of two Gaussians, given as mean (F,) and a factor R of the covariance RᵀR."""
+    (first_mean, first_factor), (second_mean, second_factor) = first, second
+    # Σ₁·Σ₂ = R₁ᵀ·(R₁·R₂ᵀ)·R₂ has the eigenvalues of (R₁·R₂ᵀ)·(R₁·R₂ᵀ)ᵀ, so the trace of its root is the sum of the
+    # singular values of R₁·R₂ᵀ. A root of the covariances themselves would turn an error of 1e-18 in an eigenvalue of
+    # zero, which differs between processors, into one of 1e-9.
+    trace = torch.linalg.svdvals(first_factor @ second_factor.T).sum()
+    spread = first_factor.square().sum() + second_factor.square().sum() - 2 * trace
     return max(float((first_mean - second_mean).square().sum() + spread), 0.0)
 
 
 def _moments(points: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean (F,) and covariance (F, F) of points (N, F)."""
+    """The mean (F,) of points (N, F), and a factor R of their covariance RᵀR, (min(N, F), F)."""
     mean = points.mean(0)
-    centred = points - mean
-    return mean, centred.T @ centred / max(len(points) - 1, 1)
+    factor = torch.linalg.qr(points - mean, mode="r").R
+    return mean, factor / max(len(points) - 1, 1) ** 0.5

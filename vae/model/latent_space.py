@@ -56,16 +56,19 @@ def spherical_interpolations(starts: Tensor, ends: Tensor, shares: Tensor) -> Te
     Returns:
         (P, S, D).
     """
-    from_directions, to_directions = (codes / codes.norm(dim=1, keepdim=True) for codes in (starts, ends))
+    straight = interpolations(starts, ends, shares)
+    # In float64, and rounded at the end: the last bits of a sine differ between processors. On the CPU, since not all
+    # devices have float64.
+    first, last, t = starts.cpu().double(), ends.cpu().double(), shares.cpu().double().view(-1, 1)
+    from_directions, to_directions = (codes / codes.norm(dim=1, keepdim=True) for codes in (first, last))
     # Precise at small angles, unlike the arc cosine of the dot product.
     difference, total = (from_directions - to_directions).norm(dim=1), (from_directions + to_directions).norm(dim=1)
     angle = (2 * torch.atan2(difference, total)).view(-1, 1, 1)
-    t = shares.view(-1, 1)
     sine = torch.sin(angle)
     from_start, from_end = torch.sin((1 - t) * angle) / sine, torch.sin(t * angle) / sine
-    arcs = from_start * starts.unsqueeze(1) + from_end * ends.unsqueeze(1)
+    arcs = (from_start * first.unsqueeze(1) + from_end * last.unsqueeze(1)).to(straight)
     # The direction of a zero code is NaN, so the comparison is false.
-    return torch.where(sine > NEARLY_PARALLEL, arcs, interpolations(starts, ends, shares))
+    return torch.where((sine > NEARLY_PARALLEL).to(straight.device), arcs, straight)
 
 
 def traversals(code: Tensor, dimensions: Sequence[int], values: Tensor) -> Tensor:

@@ -54,6 +54,14 @@ def test_the_frechet_distance_is_finite_with_fewer_images_than_features_and_with
     assert frechet_distance(constant, constant) == 0
 
 
+def test_the_frechet_distance_of_features_that_depend_on_each_other_does_not_change_when_they_are_rotated() -> None:
+    """Covariances have eigenvalues of zero, and rounding errors in them must not be magnified."""
+    mixing, rotation = gaussian(6, 40, seed=3), torch.linalg.qr(gaussian(40, 40, seed=4)).Q
+    real, samples = gaussian(300, 6, seed=1) @ mixing, gaussian(200, 6, seed=2) @ mixing
+    expected = frechet_distance(real, samples)
+    assert frechet_distance(real @ rotation, samples @ rotation) == pytest.approx(expected, rel=1e-12)
+
+
 def test_float32_features_give_the_same_frechet_distance() -> None:
     real, samples = gaussian(300, 8, seed=1), gaussian(200, 8, seed=2)
     assert frechet_distance(real.float(), samples.float()) == pytest.approx(frechet_distance(real, samples), rel=1e-5)
