@@ -5,10 +5,9 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from vae.data.images import shrunk
+from vae.data.images import shrunk_array
 from vae.figures.canvas import DOTS_PER_INCH, ORANGE, canvas, literal
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def image_grid(
     columns = max(map(len, rows))
     factor = _shrinking(rows[0].shape[2:], len(rows), columns, cell)
     if factor > 1:
-        rows = [shrunk(torch.from_numpy(images), factor).numpy() for images in rows]
+        rows = [shrunk_array(images, factor) for images in rows]
         explanation += f" Each image is shrunk by a factor of {factor}."
     picture, step, half = _tile(rows)
     longest = max(rows[0].shape[2:])

@@ -29,6 +29,7 @@ from vae.data.images import (
     pixels,
     save_images,
     shrunk,
+    shrunk_array,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -399,3 +400,4 @@ def test_shrunk_images_are_averages_of_squares_within_the_image() -> None:
     assert shrunk(image, 2).tolist() == [[[[3, 8]]]]
     assert shrunk(image.repeat(1, 3, 1, 1), 3).shape == (1, 3, 1, 1)
     assert shrunk(image, 1) is image
+    assert shrunk_array(image.numpy(), 2).tolist() == [[[[3, 8]]]]
