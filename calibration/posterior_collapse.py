@@ -22,7 +22,7 @@ def read(material: Material) -> Readings:
         variances = mean_variances(mean)
         noise = torch.randn(mean.shape, generator=generator(SEED, "information noise"))
         information = mutual_information(mean, log_variance, noise)
-        verdict = judge_collapse(variances, information, kl, len(material.test.class_names))
+        verdict = judge_collapse(variances, information, kl, len(mean), len(material.test.class_names))
         readings[name] = Reading(f"{information:z.2f}, {active_units(variances)} of {model.latent_dim}", verdict)
     return readings
 

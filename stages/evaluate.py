@@ -142,7 +142,7 @@ def look_at_codes(
             "latent_dim": len(variances),
             "mutual_information": information,
         },
-        [collapse.judge_collapse(variances, information, kl_per_epoch, len(test.class_names))],
+        [collapse.judge_collapse(variances, information, kl_per_epoch, len(test), len(test.class_names))],
     )
 
 

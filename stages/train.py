@@ -36,6 +36,7 @@ def main(params: Params) -> None:
         model = VAE(Architecture(image_shape=data.shape, **params.model.model_dump()))
     log.info("%d training images, %d validation images", len(data), len(validation))
     warn_of_long_training(len(data), params)
+    warn_of_slow_precision(params, device)
 
     checkpoint = Checkpoint(paths.CHECKPOINTS, run_identity(params, device))
     training = train(model.to(device), data, validation, params.train, Report(params.train.epochs), checkpoint)
@@ -62,6 +63,15 @@ def warn_of_long_training(images: int, params: Params) -> None:
             "digits; for MNIST and its relatives use $(cat recipes/mnist), or set train.epochs.",
             f"{params.train.epochs:,}",
             f"{images:,}",
+        )
+
+
+def warn_of_slow_precision(params: Params, device: torch.device) -> None:
+    """Warn if the processor has to imitate bfloat16."""
+    if params.train.precision == "bfloat16" and device == runtime.CPU and not runtime.has_bfloat16():
+        log.warning(
+            "This processor has no instructions for bfloat16, so training is slower than in float32, several times "
+            "for convolutions. Use train.precision=float32."
         )
 
 

@@ -4,9 +4,18 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from stages import paths
-from stages.train import Report, in_words, table, warn_of_long_training, whole_history
+from stages.train import (
+    Report,
+    in_words,
+    table,
+    warn_of_long_training,
+    warn_of_slow_precision,
+    whole_history,
+)
+from vae.base import runtime
 from vae.base.params import Params, load_params
 from vae.model.objective import Losses
 from vae.training.loop import Epoch, Training
@@ -38,6 +47,29 @@ def test_training_warns_if_the_number_of_epochs_was_meant_for_a_smaller_data_set
     warn_of_long_training(images, with_epochs(epochs))
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * warned
     assert ("$(cat recipes/mnist)" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "native", "warned"),
+    [
+        ("bfloat16", "cpu", False, True),
+        ("bfloat16", "cpu", True, False),
+        ("bfloat16", "cuda", False, False),
+        ("float32", "cpu", False, False),
+    ],
+)
+def test_training_warns_if_the_processor_has_to_imitate_bfloat16(
+    precision: str,
+    device: str,
+    native: bool,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: native)
+    train = COMMITTED.train.model_copy(update={"precision": precision})
+    warn_of_slow_precision(COMMITTED.model_copy(update={"train": train}), torch.device(device))
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * warned
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 30, 1000])

@@ -70,6 +70,14 @@ def is_same_on_every_machine() -> bool:
     return all(os.environ.get(name) == value for name, value in SAME_ON_EVERY_MACHINE.items())
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16, and may use these instructions; True if PyTorch cannot tell."""
+    capabilities = torch.cpu.get_capabilities()
+    if capabilities.get("architecture") != "x86_64":
+        return True
+    return not is_same_on_every_machine() and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
 def threads() -> int:
     """The number of threads to compute with: one for each core that is available, or ``OMP_NUM_THREADS`` if fewer."""
     allowed = torch.get_num_threads()  # by default the number of physical cores

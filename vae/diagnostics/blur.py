@@ -148,8 +148,8 @@ def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
     if binary:
         finding += "; not judged, because the mean of an uncertain black or white pixel is grey"
     advice = (
-        "a larger model.latent_dim, model.network=conv, wider model.hidden_dims, or a model.likelihood with a learned "
-        "scale"
+        "a larger model.latent_dim, wider model.hidden_dims or more model.channels, and more train.epochs if the "
+        "loss is still falling; model.network=conv and a model.likelihood with a learned scale, if not in use"
     )
     if what == "samples":
         advice += "; see also the verdict on holes"

@@ -91,7 +91,7 @@ def collapse_onset(kl_per_epoch: Sequence[float]) -> Onset:
 
 
 def judge_collapse(
-    variances: Tensor, mutual_information: float, kl_per_epoch: Sequence[float], classes: int
+    variances: Tensor, mutual_information: float, kl_per_epoch: Sequence[float], images: int, classes: int
 ) -> Verdict:
     """Judge whether the posterior has collapsed.
 
@@ -103,6 +103,7 @@ def judge_collapse(
         variances: of the posterior means over images (D,).
         mutual_information: of code and image, in nats.
         kl_per_epoch: the KL to the prior in nats per image, at the end of each epoch of training.
+        images: the number of images that the mutual information was estimated on.
         classes: the number of classes of the data.
     """
     total, active = len(variances), active_units(variances)
@@ -112,7 +113,8 @@ def judge_collapse(
     finding = (
         f"{active} of {total} latent dimensions are active (variance of the posterior mean over images above "
         f"{ACTIVE_VARIANCE}), {active_units(variances, CLEARLY_ACTIVE_VARIANCE)} of them clearly (above "
-        f"{CLEARLY_ACTIVE_VARIANCE}); a code carries {information} nats about its image"
+        f"{CLEARLY_ACTIVE_VARIANCE}); a code carries {information} nats about its image, of the {log(images):.2f} that "
+        f"tell {images:,} images apart"
     )
     several = f", and at least {log(classes):.3f} nats in a code, the logarithm of {classes} classes"
     least = several if classes > 1 else ""

@@ -101,6 +101,7 @@ def _tile(rows: Sequence[Images] | Images) -> tuple[NDArray[np.float32], tuple[i
             large = image.transpose(1, 2, 0).repeat(scale, axis=0).repeat(scale, axis=1)
             picture[top : top + large.shape[0], left : left + large.shape[1]] = large
     half = ((height * scale - 1) / 2, (width * scale - 1) / 2)
+    picture = picture.clip(0, 1)  # averages of colours may exceed 1 by a rounding error
     return (picture[..., 0] if channels == 1 else picture), step, half
 
 

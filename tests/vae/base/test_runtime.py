@@ -384,3 +384,32 @@ class TestDescription:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         assert f"({expected})" in runtime.description(CPU)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"architecture": "x86_64", "avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"architecture": "x86_64", "avx512_bf16": True}, True),
+        ({"architecture": "x86_64", "amx_bf16": True}, True),
+        ({"architecture": "aarch64"}, True),
+        ({}, True),
+    ],
+)
+def test_a_processor_without_instructions_for_bfloat16_is_known(
+    capabilities: dict[str, object], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    for name in runtime.SAME_ON_EVERY_MACHINE:
+        monkeypatch.delenv(name, raising=False)
+    assert runtime.has_bfloat16() == expected
+
+
+def test_instructions_for_bfloat16_are_not_used_for_results_that_are_the_same_on_every_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    capabilities = {"architecture": "x86_64", "avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    for name, value in runtime.SAME_ON_EVERY_MACHINE.items():
+        monkeypatch.setenv(name, value)
+    assert not runtime.has_bfloat16()

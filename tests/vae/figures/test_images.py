@@ -137,3 +137,12 @@ def test_a_row_with_fewer_images_is_white_at_its_end() -> None:
     shown = np.asarray(axes.images[0].get_array())
     assert [bool(shown[0, place] == 0) for place in (0, shown.shape[1] // 2, -1)] == [True, False, False]
     assert [bool(shown[-1, place] == 0) for place in (0, shown.shape[1] // 2, -1)] == [True, True, True]
+
+
+def test_averages_of_colours_a_rounding_error_above_one_are_drawn_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    white = np.full((1, 3, 4, 4), np.nextafter(np.float32(1), np.float32(2)))
+    figure = image_grid([white], "Title", "Words.")
+    assert np.asarray(figure.axes[0].images[0].get_array()).max() == 1
+    assert not caplog.records
