@@ -31,7 +31,7 @@ CHUNK = 16
 LEAST_RATIO = 0.8
 
 # Name, suffix, height, width, and number of files.
-KINDS = (("JPEG of 500×375", ".jpg", 375, 500, 800), ("PNG of 64×64", ".png", 64, 64, 4000))
+KINDS = (("JPEG of 500×375", ".jpg", 375, 500, 800), ("PNG of 64×64", ".png", 64, 64, 16_000))
 
 
 def run(settings: Settings) -> Section:

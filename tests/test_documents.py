@@ -18,6 +18,7 @@ from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
 from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps  # what dvc exp run calls
+from PIL import Image
 
 from vae.base.params import ParamsError, load_params
 from vae.base.yaml12 import parse_yaml
@@ -474,3 +475,21 @@ def test_the_thresholds_in_the_table_of_verdicts_are_those_of_the_code() -> None
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines if "judge_" in line}
     assert set(rows) == set(expected)
     require_none([f"{name}: {text}" for name, texts in expected.items() for text in texts if text not in rows[name]])
+
+
+def test_the_letters_of_the_document_on_own_images_are_drawn_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_images = document(ROOT / "docs/own-images.md")
+    (script,) = (block.code for block in own_images.blocks if block.language == "python")
+    exec(script, {})
+    files = list(tmp_path.glob("letters/*/*.png"))
+    widths, heights = set(), set()
+    for file in files:
+        with Image.open(file) as image:
+            widths.add(image.width)
+            heights.add(image.height)
+    words = " ".join(own_images.prose.split())
+    assert f"{min(widths)} to {max(widths)} pixels wide and {min(heights)} to {max(heights)} high" in words
+    assert f"{len(files):,} images in {len({file.parent for file in files})} class folders" in words

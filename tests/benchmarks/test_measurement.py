@@ -20,6 +20,7 @@ from benchmarks.stage_start import FIRST_WORK
 from benchmarks.table import Goal, Row, Section, at_least, at_most, compared, skipped
 from benchmarks.tutorial import TutorialVAE, loss_function
 from tests.imports import ROOT
+from vae.base import runtime
 from vae.base.params import load_params
 from vae.base.runtime import CPU
 from vae.model.networks import mlp
@@ -366,13 +367,24 @@ def test_the_convolutional_network_is_trained_alike_by_the_project_and_by_the_pl
             losses.setdefault(name, []).append(work())
         return {name: Spread([1.0, 2.0]) for name in works}
 
+    both = ("float32", "bfloat16")
+    monkeypatch.setattr(convolutions, "precisions", lambda _: both)
     monkeypatch.setattr(convolutions, "timed", lambda work, _: work)
     monkeypatch.setattr(convolutions, "spreads", recorded)
     section = convolutions.run(Settings(CPU, quick=True))
-    for precision in convolutions.PRECISIONS:
+    for precision in both:
         (first, second), (plain, later) = (losses[f"{name}, {precision}"] for name in ("ours", "plain loop"))
         assert first == pytest.approx(plain, rel=0.02)
         assert second == pytest.approx(later, rel=0.02)
         assert second < first
     assert "64 images of 9×8×3" in section.about
     assert [row.goal.met for row in section.rows if row.goal] == [True, True]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_convolutions_in_bfloat16_are_timed_only_on_devices_that_have_instructions_for_it(
+    native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda: native)
+    assert ("bfloat16" in convolutions.precisions(CPU)) == native
+    assert "bfloat16" in convolutions.precisions(torch.device("cuda"))

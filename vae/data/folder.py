@@ -140,7 +140,8 @@ def read_image(folder: Path, file: ImageFile, framing: Framing, pixels: Temporar
         if size > LARGEST_FILE:
             return ReadImage(skipped=f"too large: {size:,} bytes")
         with ONE_AT_A_TIME if size > LARGE_FILE else nullcontext():
-            content = path.read_bytes()
+            with path.open("rb", buffering=0) as opened:
+                content = opened.readall()
             image = decode_image(content, framing)
     except UnusableImageError as error:
         return ReadImage(skipped=str(error))

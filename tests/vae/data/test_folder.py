@@ -5,8 +5,9 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -190,14 +191,14 @@ def test_files_that_cannot_be_used_are_skipped_with_one_warning_and_listed(
 
 def test_a_file_that_cannot_be_read_is_skipped(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(pictures, *numbered("#.png", 40))
-    real = Path.read_bytes
+    real: Callable[..., IO[Any]] = Path.open
 
-    def read_bytes(path: Path) -> bytes:
+    def open_file(path: Path, *arguments: Any, **options: Any) -> IO[Any]:
         if path.name == "007.png":
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(Path, "open", open_file)
     load(pictures)
     assert manifest(pictures)["007.png"]["skipped"] == "cannot be read: Permission denied"
 
