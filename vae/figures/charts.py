@@ -11,10 +11,12 @@ from vae.figures.canvas import BLUE, GREY, LONGEST_NAME, ORANGE, OTHER_COLOUR, b
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 Values = NDArray[np.float64]
 
 MOST_MARKED_EPOCHS = 50  # with more epochs, markers would merge into a thick band
+MOST_LABELLED_CLASSES = 30  # with more, labels would hide most points
 
 
 class LossForecast(NamedTuple):
@@ -126,32 +128,25 @@ def class_scatter(
 ) -> "Figure":
     """Points in the plane (N, 2), coloured and labelled by class.
 
-    If there are more classes than colours, the legend names only the largest. A single class has no legend.
+    If there are more classes than colours, the legend names only the largest. A label that would hide that of a larger
+    class is left out, and only the largest classes have one. A single class has neither legend nor label.
     """
     several = len(class_names) > 1
     aim = "classes form clusters that touch, without" if several else "points spread out, without"
-    few = len(class_names) <= 10
-    length, fontsize = (LONGEST_NAME, 11) if few else (LONGEST_NAME // 2, 8)
     figure = canvas(9, 7.6, title, f"Healthy: {aim} one crowded heap or wide gaps.")
     axes = figure.subplots()
-    colours = class_colours(np.bincount(labels, minlength=len(class_names)).tolist())
-    _scatter_others(axes, points, np.array([colours[label] == OTHER_COLOUR for label in labels], np.bool_), colours)
+    sizes = np.bincount(labels, minlength=len(class_names))
+    colours = class_colours(sizes.tolist())
     for index, name in enumerate(class_names):
         own = points[labels == index]
-        colour = colours[index]
-        if not len(own) or colour == OTHER_COLOUR:
-            continue
-        axes.scatter(own[:, 0], own[:, 1], s=12, color=colour, alpha=0.8, linewidths=0, label=literal(brief(name)))
-        if not several or OTHER_COLOUR in colours:
-            continue
-        axes.annotate(
-            literal(brief(name, length)),
-            _densest(own),
-            ha="center",
-            va="center",
-            fontsize=fontsize,
-            fontweight="bold",
-            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85},
+        if len(own) and colours[index] != OTHER_COLOUR:
+            label = literal(brief(name))
+            axes.scatter(own[:, 0], own[:, 1], s=12, color=colours[index], alpha=0.8, linewidths=0, label=label)
+    others = points[[colours[label] == OTHER_COLOUR for label in labels]]
+    if len(others):  # below all other points
+        label = f"{colours.count(OTHER_COLOUR)} smaller classes"
+        axes.scatter(
+            others[:, 0], others[:, 1], s=12, color=OTHER_COLOUR, alpha=0.8, linewidths=0, label=label, zorder=0.9
         )
     axes.set_xlabel(axis_names[0])
     axes.set_ylabel(axis_names[1])
@@ -159,17 +154,43 @@ def class_scatter(
     axes.grid(alpha=0.2)
     if several:
         figure.legend(title="class", loc="outside right center", fontsize=10, markerscale=2)
+        _label_classes(figure, axes, points, labels, class_names, colours)
     return figure
 
 
-def _scatter_others(
-    axes: "Axes", points: NDArray[np.float32], others: NDArray[np.bool_], colours: Sequence[str]
+def _label_classes(
+    figure: "Figure",
+    axes: "Axes",
+    points: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    colours: Sequence[str],
 ) -> None:
-    """Draw the points of the classes without a colour of their own, below all others."""
-    if others.any():
-        x, y = points[others].T
-        label = f"{colours.count(OTHER_COLOUR)} smaller classes"
-        axes.scatter(x, y, s=12, color=OTHER_COLOUR, alpha=0.8, linewidths=0, label=label)
+    """Label each class where its points are densest, unless the label would hide that of a larger class."""
+    length, fontsize = (LONGEST_NAME, 11) if len(class_names) <= 10 else (LONGEST_NAME // 2, 8)
+    sizes = np.bincount(labels, minlength=len(class_names))
+    drawn = [
+        axes.annotate(
+            literal(brief(class_names[index], length)),
+            _densest(points[labels == index]),
+            ha="center",
+            va="center",
+            fontsize=fontsize,
+            fontweight="bold",
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colours[index], "alpha": 0.85},
+        )
+        for index in np.argsort(-sizes, kind="stable").tolist()[:MOST_LABELLED_CLASSES]
+        if sizes[index]
+    ]
+    figure.draw_without_rendering()  # which places the labels
+    kept: list[Bbox] = []
+    for annotation in drawn:
+        frame = annotation.get_bbox_patch()
+        box = frame.get_window_extent() if frame else annotation.get_window_extent()
+        if box.count_overlaps(kept):
+            annotation.remove()
+        else:
+            kept.append(box)
 
 
 def _densest(points: NDArray[np.float32]) -> tuple[float, float]:

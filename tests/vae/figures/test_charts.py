@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -170,14 +171,30 @@ class TestClassScatter:
         figure = scattered(names)
         assert len({to_hex(group.get_facecolor()[0]) for group in self.groups(figure)}) == classes  # type: ignore[arg-type]
         assert [text.get_text() for text in figure.legends[0].get_texts()] == list(names)
-        assert [text.get_text() for text in figure.axes[0].texts] == list(names)
+        assert {text.get_text() for text in figure.axes[0].texts} <= set(names)
+
+    def test_class_scatter_leaves_out_labels_that_would_hide_those_of_larger_classes(self) -> None:
+        centres = np.array([[0.0, 0], [0.01, 0], [10, 10], [0, 0.02]])
+        labels = np.repeat([0, 1, 2, 3], [5, 9, 2, 7])
+        figure = class_scatter(centres[labels].astype(np.float32), labels, DIGITS[:4], ("x", "y"), "Title")
+        assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2"]
+
+    @pytest.mark.parametrize("classes", [9, 26, 200])
+    def test_no_labels_of_classes_overlap_and_most_points_stay_visible(self, classes: int) -> None:
+        figure = scattered(tuple(f"kind of image {index}" for index in range(classes)))
+        figure.draw_without_rendering()
+        frames = [text.get_bbox_patch() for text in figure.axes[0].texts]
+        boxes = [frame.get_window_extent() for frame in frames if frame]
+        assert len(boxes) == len(frames) > 1
+        assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
+        assert sum(box.width * box.height for box in boxes) < 0.25 * figure.axes[0].bbox.width ** 2
 
     def test_of_two_hundred_classes_the_twenty_largest_have_colours_and_the_others_are_grey(self) -> None:
         labels = np.concatenate([np.arange(200), np.arange(100, 120)])
         points = np.random.default_rng(0).normal(size=(220, 2)).astype(np.float32)
         figure = class_scatter(points, labels, [f"kind {index}" for index in range(200)], ("x", "y"), "Title")
         named = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert named == ["180 smaller classes", *(f"kind {index}" for index in range(100, 120))]
+        assert named == [*(f"kind {index}" for index in range(100, 120)), "180 smaller classes"]
         drawn = {str(group.get_label()): group for group in self.groups(figure)}
         others = drawn["180 smaller classes"]
         assert len(np.asarray(others.get_offsets())) == 180
