@@ -71,8 +71,7 @@ def draw_interpolations(model: VAE, test: LabelledImages, means: Tensor, seed: i
 
 def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
     """Draw images decoded while one latent dimension of a test image's code varies and the others stay fixed."""
-    dimensions = most_active(kl, TRAVERSED_DIMENSIONS)
-    start = means[runtime.permutation(len(means), seed, "traversed image")[0]]
+    dimensions, start = most_active(kl, TRAVERSED_DIMENSIONS), varied_code(means, seed)
     values = torch.linspace(-TRAVERSAL_REACH, TRAVERSAL_REACH, TRAVERSAL_STEPS)
     figure = image_grid(
         decode_rows(model, traversals(start, dimensions, values.to(start.device)), seed),
@@ -86,17 +85,18 @@ def draw_traversals(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
     write_png(PLOTS / "traversals.png", figure)
 
 
-def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
-    """Draw images decoded from a grid of prior quantiles over the two most active latent dimensions."""
+def draw_manifold(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
+    """Draw images decoded from a grid of prior quantiles over the two most active dimensions of a test image's code."""
     large = max(model.architecture.image_shape[1:]) > 32
     quantiles = prior_quantiles(LARGE_IMAGES_SIDE if large else MANIFOLD_SIDE)
     dimensions = sorted(most_active(kl, 2))
     across, *up = [f"z{dimension}" for dimension in dimensions]
-    others = "; the two most active dimensions, all others at 0" if model.latent_dim > 2 else ""
+    what = "The most active dimensions of a test image's code" if model.latent_dim > 2 else "The latent space"
+    start = varied_code(means, seed)
     figure = image_grid(
-        decode_rows(model, prior_grid(quantiles, dimensions, model.latent_dim), seed),
+        decode_rows(model, prior_grid(quantiles.to(start.device), dimensions, start), seed),
         f"The manifold over {' and '.join([across, *up])}",
-        f"Decoded quantiles of the prior{others}. Healthy: smooth changes without smears.",
+        f"{what}, across the prior. Healthy: smooth changes without smears.",
         row_labels=[signed(value) for value in quantiles.flip(0).tolist()] if up else [],
         column_labels=[signed(value) for value in quantiles.tolist()],
         row_axis=f"{up[0]} (standard deviations of the prior)" if up else "",
@@ -104,6 +104,11 @@ def draw_manifold(model: VAE, kl: Tensor, seed: int) -> None:
         cell=0.42,
     )
     write_png(PLOTS / "manifold.png", figure)
+
+
+def varied_code(means: Tensor, seed: int) -> Tensor:
+    """The code (D,) of the test image that traversals and the manifold vary: posterior means (N, D)."""
+    return means[runtime.permutation(len(means), seed, "traversed image")[0]]
 
 
 def decode_rows(model: VAE, codes: Tensor, seed: int) -> NDArray[np.float32]:

@@ -108,7 +108,7 @@ def main(params: Params) -> None:
     kl = kl_divergence(*posterior).mean(0)
     decoded.draw_interpolations(model, test, posterior.mean, seed)
     decoded.draw_traversals(model, posterior.mean, kl, seed)
-    decoded.draw_manifold(model, kl, seed)
+    decoded.draw_manifold(model, posterior.mean, kl, seed)
     parts = (quality, sharpness, classes, gaps)
     measures = {name: value for part in parts for name, value in part.measures.items()}
     write_results(

@@ -85,19 +85,22 @@ def prior_quantiles(count: int) -> Tensor:
     return quantiles
 
 
-def prior_grid(quantiles: Tensor, dimensions: Sequence[int], latent_dim: int) -> Tensor:
-    """A grid of codes over two dimensions, with all others at zero (Kingma & Welling 2013, figure 4).
+def prior_grid(quantiles: Tensor, dimensions: Sequence[int], code: Tensor) -> Tensor:
+    """A grid over two dimensions of a code, with all others as they are.
+
+    With two dimensions in all, it covers the prior (Kingma & Welling 2013, figure 4). With many, the plane through
+    zero would be far from all codes, which have a length of about √D.
 
     Args:
         quantiles: the values along each dimension, in ascending order (S,).
         dimensions: the horizontal and the vertical dimension; a single one gives a single row.
-        latent_dim: D.
+        code: (D,).
 
     Returns:
         (S, S, D), or (1, S, D); the first row is the top one.
     """
     side = len(quantiles)
-    codes = torch.zeros(side if len(dimensions) == 2 else 1, side, latent_dim)
+    codes = code.repeat(side if len(dimensions) == 2 else 1, side, 1)
     codes[:, :, dimensions[0]] = quantiles
     if len(dimensions) == 2:
         codes[:, :, dimensions[1]] = quantiles.flip(0).unsqueeze(1)

@@ -118,14 +118,15 @@ def test_prior_quantiles_lie_in_the_middle_of_equally_probable_parts(count: int)
     torch.testing.assert_close(probabilities, expected, rtol=0, atol=1e-6)
 
 
-def test_prior_grid_runs_across_one_dimension_and_up_the_other_with_all_others_at_zero() -> None:
-    quantiles = torch.tensor([-1.0, 0.5, 2.0])
-    grid = prior_grid(quantiles, [1, 3], latent_dim=5)
+def test_prior_grid_runs_across_one_dimension_and_up_the_other_of_a_code_that_it_does_not_change() -> None:
+    quantiles, code = torch.tensor([-1.0, 0.5, 2.0]), torch.tensor([5.0, 6.0, 7.0, 8.0, 9.0])
+    grid = prior_grid(quantiles, [1, 3], code)
     assert grid.shape == (3, 3, 5)
     for row, up in enumerate([2.0, 0.5, -1.0]):
         for column, across in enumerate([-1.0, 0.5, 2.0]):
-            assert grid[row, column].tolist() == [0.0, across, 0.0, up, 0.0]
+            assert grid[row, column].tolist() == [5.0, across, 7.0, up, 9.0]
+    assert code.tolist() == [5.0, 6.0, 7.0, 8.0, 9.0]
 
 
 def test_prior_grid_of_a_single_dimension_is_a_row() -> None:
-    assert prior_grid(torch.tensor([-1.0, 1.0]), [0], latent_dim=1).tolist() == [[[-1.0], [1.0]]]
+    assert prior_grid(torch.tensor([-1.0, 1.0]), [0], torch.ones(1)).tolist() == [[[-1.0], [1.0]]]
