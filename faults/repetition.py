@@ -1,11 +1,14 @@
 """Stages run again and again, with threads and beside busy processes: they write the same bytes each time."""
 
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import cycle, product
+from typing import NamedTuple
 
 from torch.nn.functional import pad
 
@@ -36,26 +39,50 @@ COMMAND = ("env", *(word for name in CHOSEN_BY_STAGES for word in ("-u", name)),
 BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
 
 
-def outcomes(material: Material, cases: int) -> Iterator[Outcome]:
-    """Train and generate in turn, beside no, one, … busy processes, up to one for each core."""
-    with material.workspace(material.undisturbed) as project:
-        enlarge(project)
-        first = {stage: run(project, stage) for stage in STAGES}
-        for case in range(cases):
-            stage = STAGES[case % len(STAGES)]
-            yield outcome(material, project, stage, case // len(STAGES) % (cores() + 1), first[stage])
+class Load(NamedTuple):
+    """What a stage runs beside: as many stages of the same kind in all, and other busy processes."""
 
+    stages: int
+    busy: int
+
+    @property
+    def place(self) -> str:
+        """In words."""
+        if self.stages == 1:
+            return "alone"
+        return f"beside another such stage{f' and {self.busy} busy process' * self.busy}"
+
+
+LOADS = (Load(1, 0), Load(2, 0), Load(2, 1))
 
 Written = tuple[dict[str, bytes], str]  # the content of a stage's outputs by path, and its log
 
 
-def outcome(material: Material, project: Project, stage: str, busy: int, first: Written) -> Outcome:
-    """Run a stage beside some busy processes, and compare what it writes with what it wrote before."""
-    with busy_processes(busy):
-        written, log = run(project, stage)
+def outcomes(material: Material, cases: int) -> Iterator[Outcome]:
+    """Train and generate in turn, alone, in two projects side by side, and so beside a busy process."""
+    with ExitStack() as stack:
+        projects = [stack.enter_context(material.workspace(material.undisturbed)) for _ in range(2)]
+        pool = stack.enter_context(ThreadPoolExecutor(len(projects)))
+        for project in projects:
+            enlarge(project)
+        first = {stage: run(projects[0], stage) for stage in STAGES}
+        left = cases
+        for load, stage in cycle(product(LOADS, STAGES)):
+            chosen = projects[: min(load.stages, left)]
+            compared = partial(outcome, material, stage=stage, place=load.place, first=first[stage])
+            with busy_processes(load.busy):
+                found = list(pool.map(compared, chosen))
+            yield from found
+            left -= len(found)
+            if not left:
+                return
+
+
+def outcome(material: Material, project: Project, stage: str, place: str, first: Written) -> Outcome:
+    """Run a stage, and compare what it writes with what it wrote before."""
+    written, log = run(project, stage)
     threads = ", ".join(re.findall(r"(\d+ threads?)", log)[:1])
     fault = f"{stage}, {threads}"
-    place = f"beside {busy} busy process{'es' * (busy != 1)}"
     differs = sorted(name for name, content in first[0].items() if content != written[name])
     if not differs:
         return Outcome(fault, place, "the same bytes")
@@ -95,11 +122,6 @@ def larger(data: LabelledImages, count: int) -> LabelledImages:
     return LabelledImages(
         images.repeat(repeats, 1, 1, 1)[:count], data.labels.repeat(repeats)[:count], data.class_names
     )
-
-
-def cores() -> int:
-    """The number of cores."""
-    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A few faults of each part, in one stage each, so that they take seconds. ``make faults`` has many more."""
 
+from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -47,5 +48,38 @@ def test_a_stage_that_cannot_write_prints_one_error_and_the_next_run_ends_with_t
 
 def test_a_repeated_stage_beside_a_busy_process_writes_the_same_bytes(material: Material) -> None:
     first = repetition.run(material.clone, "train")
-    outcome = repetition.outcome(material, material.clone, "train", 1, first)
-    assert (outcome.place, outcome.result) == ("beside 1 busy process", "the same bytes")
+    with repetition.busy_processes(1):
+        outcome = repetition.outcome(material, material.clone, "train", "beside a busy process", first)
+    assert (outcome.place, outcome.result) == ("beside a busy process", "the same bytes")
+
+
+@pytest.mark.parametrize("cases", [1, 10, 13])
+def test_repeated_stages_take_turns_alone_in_pairs_and_beside_a_busy_process(
+    cases: int, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repetition, "enlarge", lambda _: None)
+    monkeypatch.setattr(repetition, "run", lambda _, stage: ({"output": stage.encode()}, "2 threads"))
+    outcomes = list(repetition.outcomes(material, cases))
+    assert len(outcomes) == cases
+    assert {outcome.result for outcome in outcomes} == {"the same bytes"}
+    places = Counter((outcome.fault.partition(",")[0], outcome.place) for outcome in outcomes[:10])
+    pair = "beside another such stage"
+    expected = {(stage, "alone"): 1 for stage in repetition.STAGES}
+    expected |= {(stage, place): 2 for stage in repetition.STAGES for place in (pair, f"{pair} and 1 busy process")}
+    assert cases == 1 or places == expected
+
+
+def test_a_stage_that_writes_other_bytes_the_next_time_is_reported_and_both_versions_are_kept(
+    material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repetition, "run", lambda *_: ({"params.yaml": b"second"}, "the second log"))
+    first = ({"params.yaml": b"first"}, "the first log")
+    with material.workspace(material.clone) as project:
+        outcome = repetition.outcome(material, project, "train", "alone", first)
+        assert outcome.result == "other bytes"
+        assert project.read("params.yaml") == b"first"
+    kept = Path(outcome.wrong.rpartition(" in ")[2])
+    assert (kept / "first.log").read_text(encoding="utf-8") == "the first log"
+    assert (kept / "other.log").read_text(encoding="utf-8") == "the second log"
+    assert (kept / "first/params.yaml").read_bytes() == b"first"
+    assert (kept / "other/params.yaml").read_bytes() == b"second"
