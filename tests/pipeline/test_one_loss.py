@@ -1,6 +1,8 @@
 """Training minimizes what vae/model/objective.py defines: an edit of it changes what the default path trains."""
 
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,21 @@ class Copy:
         return Losses(*(float(term) for term in losses))
 
 
+Trained = tuple[Losses[float], str]  # and the log
+
+
+@pytest.fixture(scope="module")
+def train_unedited(prepared: Project, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, float], Trained]:
+    """Train the code as it is, in a precision and with a β; once for all tests."""
+
+    @cache
+    def trained(precision: str, beta: float) -> Trained:
+        copy = Copy(prepared, tmp_path_factory.mktemp("unedited") / "project", precision, beta)
+        return copy.train(), copy.log
+
+    return trained
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -69,31 +86,34 @@ class Copy:
 )
 @PRECISIONS
 def test_multiplying_the_kl_or_its_weight_by_four_in_the_code_trains_the_model_of_beta_4(
-    prepared: Project, tmp_path: Path, precision: str, before: str, after: str
+    prepared: Project,
+    train_unedited: Callable[[str, float], Trained],
+    tmp_path: Path,
+    precision: str,
+    before: str,
+    after: str,
 ) -> None:
-    plain = Copy(prepared, tmp_path / "plain", precision)
-    weighted = Copy(prepared, tmp_path / "weighted", precision, beta=4.0)
-    edited = Copy(prepared, tmp_path / "edited", precision)
-    edited.edit("vae/model/objective.py", before, after)
-    unedited, expected, found = plain.train(), weighted.train(), edited.train()
+    (unedited, log), (expected, log_of_expected) = (train_unedited(precision, beta) for beta in (1.0, 4.0))
+    edited = Copy(prepared, tmp_path / "edited", precision).edit("vae/model/objective.py", before, after)
+    found = edited.train()
     assert unedited.kl > 2.0
     assert expected.kl < 0.5 * unedited.kl
     assert found.kl == pytest.approx(expected.kl, rel=AGREE[precision])
     assert found.reconstruction == pytest.approx(expected.reconstruction, rel=0.1 * AGREE[precision])
     assert WARNING in edited.log
     assert edited.log.count(WARNING) == 1
-    assert WARNING not in plain.log + weighted.log
+    assert WARNING not in log + log_of_expected
 
 
 @PRECISIONS
 def test_multiplying_the_log_density_by_four_in_the_code_trains_the_model_of_beta_one_quarter(
-    prepared: Project, tmp_path: Path, precision: str
+    prepared: Project, train_unedited: Callable[[str, float], Trained], tmp_path: Path, precision: str
 ) -> None:
     """Adam is invariant to the scale of the loss, so only the ratio of the terms matters."""
-    weighted = Copy(prepared, tmp_path / "weighted", precision, beta=0.25)
+    expected, _ = train_unedited(precision, 0.25)
     edited = Copy(prepared, tmp_path / "edited", precision)
     edited.edit("vae/model/likelihoods.py", "flatten(1).sum(1).neg_()", "flatten(1).sum(1).neg_() * 4")
-    expected, found = weighted.train(), edited.train()
+    found = edited.train()
     assert expected.kl > 4.0
     assert found.kl == pytest.approx(expected.kl, rel=5 * AGREE[precision])
     assert WARNING in edited.log
@@ -115,9 +135,9 @@ def test_an_edited_reparameterization_trains_the_same_model_as_without_the_accel
 
 @PRECISIONS
 def test_training_without_the_accelerator_ends_with_the_same_model_up_to_rounding(
-    prepared: Project, tmp_path: Path, precision: str
+    prepared: Project, train_unedited: Callable[[str, float], Trained], tmp_path: Path, precision: str
 ) -> None:
-    fast = Copy(prepared, tmp_path / "fast", precision).train()
+    fast, _ = train_unedited(precision, 1.0)
     slow = Copy(prepared, tmp_path / "slow", precision).without_accelerator().train()
     assert slow != fast  # equal values would mean that the accelerator was not used
     for name, rel in zip(Losses._fields, (0.1, 0.1, 1.0), strict=True):
