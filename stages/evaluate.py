@@ -153,7 +153,8 @@ def look_at_reconstructions(
     per_class = reconstruction.error_per_class(errors, test.labels, len(test.class_names))
     order = compared(test, seed)
     decoded_again = torch.stack([reconstructions[int(index)] for index in order])
-    softness = blur.softness(pixels(test.images[order]), decoded_again)
+    real = pixels(test.images[order])
+    softness, worse = blur.softness(real, decoded_again), blur.is_worse_than_mean(real, decoded_again)
     draw_reconstructions(test, reconstructions, order[: ROWS * COLUMNS])
     draw_worst(test, reconstructions, torch.tensor(reconstruction.worst(errors, WORST)))
     figure = diagnoses.error_per_class(per_class.numpy(), test.class_names, float(errors.mean()))
@@ -165,7 +166,7 @@ def look_at_reconstructions(
             "reconstruction_sharpness": softness.relative_sharpness,
             "reconstruction_sharpness_se": softness.relative_sharpness_se,
         },
-        [blur.judge_blur("reconstructions", softness, binary=is_binary(test))],
+        [blur.judge_blur("reconstructions", softness, binary=is_binary(test), worse_than_mean=worse)],
     )
 
 

@@ -128,15 +128,23 @@ def softness(real: Tensor, images: Tensor) -> Softness:
     return Softness(equivalent_blur(real, images), ratio, error)
 
 
-def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
+def is_worse_than_mean(images: Tensor, reconstructions: Tensor) -> bool:
+    """Whether reconstructions (N, C, H, W) have a larger squared error than the mean of all images (N, C, H, W)."""
+    return bool((images - reconstructions).square().mean() > (images - images.mean(0)).square().mean())
+
+
+def judge_blur(what: str, softness: Softness, *, binary: bool, worse_than_mean: bool = False) -> Verdict:
     """Judge whether decoded images are too soft.
 
-    Black-and-white data is not judged, because the expected value of an uncertain pixel is grey.
+    Black-and-white data is not judged, because the expected value of an uncertain pixel is grey. Neither are sharp
+    reconstructions that are worse than the mean image: noise, such as draws of an autoregressive decoder, is as sharp
+    as detail.
 
     Args:
         what: ``reconstructions`` or ``samples``.
         softness: of the decoded images.
         binary: whether every pixel of the data is black or white.
+        worse_than_mean: whether ``is_worse_than_mean``, for reconstructions.
     """
     blur, relative_sharpness, _ = softness
     share = rounded(relative_sharpness, ".0%", *RELATIVE_SHARPNESS)
@@ -145,15 +153,19 @@ def judge_blur(what: str, softness: Softness, *, binary: bool) -> Verdict:
     else:
         width = f"{blur:.2f} pixels" if blur < MAX_BLUR else f"{MAX_BLUR:.2f} pixels or more"
         finding = f"as soft as real images after a Gaussian blur of {width}; {share} of their sharpness"
+    level = grade(relative_sharpness, *RELATIVE_SHARPNESS)
     if binary:
+        level = Level.NOT_JUDGED
         finding += "; not judged, because the mean of an uncertain black or white pixel is grey"
+    elif worse_than_mean and level is not Level.FAILURE:
+        level = Level.NOT_JUDGED
+        finding += "; not judged, because they differ more from their images than the mean image does, as noise would"
     advice = (
         "a larger model.latent_dim, wider model.hidden_dims or more model.channels, and more train.epochs if the "
         "loss is still falling; model.network=conv and a model.likelihood with a learned scale, if not in use"
     )
     if what == "samples":
         advice += "; see also the verdict on holes"
-    level = Level.NOT_JUDGED if binary else grade(relative_sharpness, *RELATIVE_SHARPNESS)
     return Verdict(
         subject=f"blur of {what}",
         level=level,

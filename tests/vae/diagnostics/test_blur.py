@@ -15,6 +15,7 @@ from vae.diagnostics.blur import (
     compared,
     equivalent_blur,
     gaussian_blur,
+    is_worse_than_mean,
     judge_blur,
     luminance,
     sharpness,
@@ -147,6 +148,27 @@ def test_blur_of_black_and_white_data_is_not_judged() -> None:
     assert "3.00 pixels" in verdict.finding
     assert "grey" in verdict.finding
     assert not verdict.advice
+
+
+@pytest.mark.parametrize(
+    ("sharpness", "level"), [(0.8, Level.NOT_JUDGED), (0.2, Level.NOT_JUDGED), (0.1, Level.FAILURE)]
+)
+def test_reconstructions_that_are_worse_than_the_mean_image_are_not_called_sharp(
+    sharpness: float, level: Level
+) -> None:
+    verdict = judge_blur("reconstructions", Softness(0.4, sharpness, 0.01), binary=False, worse_than_mean=True)
+    assert verdict.level is level
+    assert ("as noise would" in verdict.finding) == (level is Level.NOT_JUDGED)
+
+
+def test_noise_is_worse_than_the_mean_image_however_sharp_and_blurred_images_are_better() -> None:
+    real = discs(200, seed=1)
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(real.shape, generator=torch.Generator().manual_seed(0))
+    assert is_worse_than_mean(real, real[order])
+    assert is_worse_than_mean(real, noise)
+    assert softness(real, noise).relative_sharpness > 1
+    assert not is_worse_than_mean(real, gaussian_blur(real, 1.5))
 
 
 def test_softness_is_the_equivalent_blur_and_the_relative_sharpness() -> None:
