@@ -38,10 +38,10 @@ GOAL = 1.0  # of the project's time over the plain loop's
 
 def run(settings: Settings) -> Section:
     """Time an epoch of each, in each precision that the device has instructions for."""
-    compared_in = precisions(settings.device)
+    precisions = available_precisions(settings.device)
     images = colour_images(QUICK_IMAGES if settings.quick else IMAGES)
     works: dict[str, Callable[[], object]] = {}
-    for precision in compared_in:
+    for precision in precisions:
         params = mnist.settings(precision).model_copy(update={"batch_size": BATCH_SIZE})
         works[f"ours, {precision}"] = our_epoch(TrainingEngine(new_model(settings.device), images, params))
         works[f"plain loop, {precision}"] = PlainLoop(new_model(settings.device), images, precision).epoch
@@ -49,7 +49,7 @@ def run(settings: Settings) -> Section:
     spreads(clocks, 1, "warm-up")
     measured = spreads(clocks, settings.rounds(ROUNDS), "convolutions")
     rows = [Row(name, seconds, "s") for name, seconds in measured.items()]
-    for precision in compared_in:
+    for precision in precisions:
         found = ratio(measured[f"ours, {precision}"], measured[f"plain loop, {precision}"])
         goal = at_most(found.median, GOAL)
         rows.append(compared(f"ours, {precision} / plain loop, {precision}", found, goal))
@@ -59,9 +59,9 @@ def run(settings: Settings) -> Section:
     return Section("convolutions", about, rows)
 
 
-def precisions(device: torch.device) -> tuple[Precision, ...]:
-    """The precisions to compare. Convolutions in an imitated bfloat16 would take minutes an epoch."""
-    return ("float32", "bfloat16") if device.type != "cpu" or runtime.has_bfloat16() else ("float32",)
+def available_precisions(device: torch.device) -> tuple[Precision, ...]:
+    """The precisions to compare. Without instructions for bfloat16, an epoch would take minutes."""
+    return ("float32", "bfloat16") if runtime.has_bfloat16(device) else ("float32",)
 
 
 def colour_images(count: int) -> Tensor:

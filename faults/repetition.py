@@ -1,4 +1,4 @@
-"""Stages run again and again, with threads and beside busy processes: they write the same bytes each time."""
+"""Stages run again and again, with threads, alone and side by side: they write the same bytes each time."""
 
 import re
 import subprocess
@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import cycle, product
-from typing import NamedTuple
 
 from torch.nn.functional import pad
 
@@ -39,27 +38,18 @@ COMMAND = ("env", *(word for name in CHOSEN_BY_STAGES for word in ("-u", name)),
 BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
 
 
-class Load(NamedTuple):
-    """What a stage runs beside: as many stages of the same kind in all, and other busy processes."""
-
-    stages: int
-    busy: int
-
-    @property
-    def place(self) -> str:
-        """In words."""
-        if self.stages == 1:
-            return "alone"
-        return f"beside another such stage{f' and {self.busy} busy process' * self.busy}"
-
-
-LOADS = (Load(1, 0), Load(2, 0), Load(2, 1))
+# How many stages run side by side, and how many other busy processes there are.
+LOADS = {
+    "alone": (1, 0),
+    "beside another such stage": (2, 0),
+    "beside another such stage and a busy process": (2, 1),
+}
 
 Written = tuple[dict[str, bytes], str]  # the content of a stage's outputs by path, and its log
 
 
 def outcomes(material: Material, cases: int) -> Iterator[Outcome]:
-    """Train and generate in turn, alone, in two projects side by side, and so beside a busy process."""
+    """Train and generate in turn, under each load; stages side by side run in two copies of the project."""
     with ExitStack() as stack:
         projects = [stack.enter_context(material.workspace(material.undisturbed)) for _ in range(2)]
         pool = stack.enter_context(ThreadPoolExecutor(len(projects)))
@@ -67,10 +57,10 @@ def outcomes(material: Material, cases: int) -> Iterator[Outcome]:
             enlarge(project)
         first = {stage: run(projects[0], stage) for stage in STAGES}
         left = cases
-        for load, stage in cycle(product(LOADS, STAGES)):
-            chosen = projects[: min(load.stages, left)]
-            compared = partial(outcome, material, stage=stage, place=load.place, first=first[stage])
-            with busy_processes(load.busy):
+        for (place, (side_by_side, busy)), stage in cycle(product(LOADS.items(), STAGES)):
+            chosen = projects[: min(side_by_side, left)]
+            compared = partial(outcome, material, stage=stage, place=place, first=first[stage])
+            with busy_processes(busy):
                 found = list(pool.map(compared, chosen))
             yield from found
             left -= len(found)

@@ -96,7 +96,7 @@ def draw_manifold(model: VAE, means: Tensor, kl: Tensor, seed: int) -> None:
     figure = image_grid(
         decode_rows(model, prior_grid(quantiles.to(start.device), dimensions, start), seed),
         f"The manifold over {' and '.join([across, *up])}",
-        f"{what}, across the prior. Healthy: smooth changes without smears.",
+        f"{what} at quantiles of the prior. Healthy: smooth changes without smears.",
         row_labels=[signed(value) for value in quantiles.flip(0).tolist()] if up else [],
         column_labels=[signed(value) for value in quantiles.tolist()],
         row_axis=f"{up[0]} (standard deviations of the prior)" if up else "",

@@ -68,10 +68,10 @@ def warn_of_long_training(images: int, params: Params) -> None:
 
 def warn_of_slow_precision(params: Params, device: torch.device) -> None:
     """Warn if the processor has to imitate bfloat16."""
-    if params.train.precision == "bfloat16" and device == runtime.CPU and not runtime.has_bfloat16():
+    if params.train.precision == "bfloat16" and not runtime.has_bfloat16(device):
         log.warning(
-            "This processor has no instructions for bfloat16, so training is slower than in float32, several times "
-            "for convolutions. Use train.precision=float32."
+            "This processor has no instructions for bfloat16, so training is several times slower than in float32. "
+            "Use train.precision=float32."
         )
 
 

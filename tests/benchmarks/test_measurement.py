@@ -368,7 +368,7 @@ def test_the_convolutional_network_is_trained_alike_by_the_project_and_by_the_pl
         return {name: Spread([1.0, 2.0]) for name in works}
 
     both = ("float32", "bfloat16")
-    monkeypatch.setattr(convolutions, "precisions", lambda _: both)
+    monkeypatch.setattr(convolutions, "available_precisions", lambda _: both)
     monkeypatch.setattr(convolutions, "timed", lambda work, _: work)
     monkeypatch.setattr(convolutions, "spreads", recorded)
     section = convolutions.run(Settings(CPU, quick=True))
@@ -385,6 +385,5 @@ def test_the_convolutional_network_is_trained_alike_by_the_project_and_by_the_pl
 def test_convolutions_in_bfloat16_are_timed_only_on_devices_that_have_instructions_for_it(
     native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "has_bfloat16", lambda: native)
-    assert ("bfloat16" in convolutions.precisions(CPU)) == native
-    assert "bfloat16" in convolutions.precisions(torch.device("cuda"))
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda _: native)
+    assert ("bfloat16" in convolutions.available_precisions(CPU)) == native

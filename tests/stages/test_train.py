@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 import pytest
-import torch
 
 from stages import paths
 from stages.train import (
@@ -50,25 +49,15 @@ def test_training_warns_if_the_number_of_epochs_was_meant_for_a_smaller_data_set
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "native", "warned"),
-    [
-        ("bfloat16", "cpu", False, True),
-        ("bfloat16", "cpu", True, False),
-        ("bfloat16", "cuda", False, False),
-        ("float32", "cpu", False, False),
-    ],
+    ("precision", "native", "warned"),
+    [("bfloat16", False, True), ("bfloat16", True, False), ("float32", False, False)],
 )
 def test_training_warns_if_the_processor_has_to_imitate_bfloat16(
-    precision: str,
-    device: str,
-    native: bool,
-    warned: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    precision: str, native: bool, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(runtime, "has_bfloat16", lambda: native)
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda _: native)
     train = COMMITTED.train.model_copy(update={"precision": precision})
-    warn_of_slow_precision(COMMITTED.model_copy(update={"train": train}), torch.device(device))
+    warn_of_slow_precision(COMMITTED.model_copy(update={"train": train}), runtime.CPU)
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * warned
 
 

@@ -70,8 +70,10 @@ def is_same_on_every_machine() -> bool:
     return all(os.environ.get(name) == value for name, value in SAME_ON_EVERY_MACHINE.items())
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16, and may use these instructions; True if PyTorch cannot tell."""
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16 and may use them; True if PyTorch cannot tell."""
+    if device.type != "cpu":
+        return True
     capabilities = torch.cpu.get_capabilities()
     if capabilities.get("architecture") != "x86_64":
         return True

@@ -119,7 +119,7 @@ def shrunk(images: Tensor, factor: int) -> Tensor:
 
 
 def shrunk_array(images: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """What ``shrunk`` makes of an array (N, C, H, W)."""
+    """``shrunk`` for an array instead of a tensor."""
     return shrunk(torch.from_numpy(images), factor).numpy()
 
 

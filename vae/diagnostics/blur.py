@@ -159,7 +159,9 @@ def judge_blur(what: str, softness: Softness, *, binary: bool, worse_than_mean: 
         finding += "; not judged, because the mean of an uncertain black or white pixel is grey"
     elif worse_than_mean and level is not Level.FAILURE:
         level = Level.NOT_JUDGED
-        finding += "; not judged, because they differ more from their images than the mean image does, as noise would"
+        finding += (
+            "; not judged, because their squared error is larger than that of the mean image, so this may be noise"
+        )
     advice = (
         "a larger model.latent_dim, wider model.hidden_dims or more model.channels, and more train.epochs if the "
         "loss is still falling; model.network=conv and a model.likelihood with a learned scale, if not in use"

@@ -113,8 +113,8 @@ def judge_collapse(
     finding = (
         f"{active} of {total} latent dimensions are active (variance of the posterior mean over images above "
         f"{ACTIVE_VARIANCE}), {active_units(variances, CLEARLY_ACTIVE_VARIANCE)} of them clearly (above "
-        f"{CLEARLY_ACTIVE_VARIANCE}); a code carries {information} nats about its image, of the {log(images):.2f} that "
-        f"tell {images:,} images apart"
+        f"{CLEARLY_ACTIVE_VARIANCE}); a code carries {information} nats about its image ({log(images):.2f} are enough "
+        f"to tell {images:,} images apart)"
     )
     several = f", and at least {log(classes):.3f} nats in a code, the logarithm of {classes} classes"
     least = several if classes > 1 else ""

@@ -402,7 +402,8 @@ def test_a_processor_without_instructions_for_bfloat16_is_known(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     for name in runtime.SAME_ON_EVERY_MACHINE:
         monkeypatch.delenv(name, raising=False)
-    assert runtime.has_bfloat16() == expected
+    assert runtime.has_bfloat16(CPU) == expected
+    assert runtime.has_bfloat16(torch.device("cuda"))
 
 
 def test_instructions_for_bfloat16_are_not_used_for_results_that_are_the_same_on_every_machine(
@@ -412,4 +413,4 @@ def test_instructions_for_bfloat16_are_not_used_for_results_that_are_the_same_on
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     for name, value in runtime.SAME_ON_EVERY_MACHINE.items():
         monkeypatch.setenv(name, value)
-    assert not runtime.has_bfloat16()
+    assert not runtime.has_bfloat16(CPU)

@@ -177,7 +177,14 @@ def test_collapse_verdict_is_graded_by_mutual_information_and_active_dimensions(
 
 def test_collapse_finding_names_the_active_counts_at_both_thresholds_and_the_mutual_information() -> None:
     verdict = judge_collapse(torch.tensor([1.0, 0.5, 0.05, 0.001]), 3.456, [20.0], images=300, classes=10)
-    for words in ("3 of 4 ", "0.01", "2 of them clearly", "0.1)", "3.46 nats", "5.70 that tell 300 images apart"):
+    for words in (
+        "3 of 4 ",
+        "0.01",
+        "2 of them clearly",
+        "0.1)",
+        "3.46 nats",
+        "(5.70 are enough to tell 300 images apart)",
+    ):
         assert words in verdict.finding
     assert "KL" not in verdict.finding
     assert "Burda" in verdict.criterion
