@@ -27,7 +27,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
 LADDERS: dict[str, Ladder] = {
     "samples": samples.QUALITY,
     "classes": samples.CLASSES,
-    "blur": blurring.LADDER,
+    "blur": blurring.BLUR,
+    "noise": blurring.NOISE,
     "collapse": posterior_collapse.LADDER,
     "overfitting": overfitting.LADDER,
     "training-length": training_length.LADDER,
@@ -68,7 +69,8 @@ def _columns(names: Sequence[str], kinds: Sequence[str]) -> dict[str, dict[str, 
         columns[material.name] = {}
         for ladder in (LADDERS[name] for name in names):
             start = perf_counter()
-            columns[material.name][ladder.title] = ladder.read(material)
+            applies = ladder.needs_model or not material.of_8_bits
+            columns[material.name][ladder.title] = ladder.read(material) if applies else {}
             print(
                 f"{material.name}, {ladder.title.lower()}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True
             )

@@ -33,6 +33,7 @@ class Ladder:
         measured: what the numbers in the table are, in a sentence or two.
         rungs: their names, from clean to ruined; a data kind may lack some.
         read: the readings of a data kind, by rung; none if the verdict does not apply to it.
+        needs_model: whether a model is trained. If not, data kinds with the same images have the same readings.
     """
 
     title: str
@@ -40,3 +41,4 @@ class Ladder:
     measured: str
     rungs: tuple[str, ...]
     read: Callable[[Material], Readings]
+    needs_model: bool = True

@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 from vae.base import runtime
-from vae.base.params import Params
+from vae.base.params import LIKELIHOODS_OF_8_BITS, Params
 from vae.base.yaml12 import parse_yaml
 from vae.classifier.classifier import Classifier
 from vae.classifier.training import train_classifier
 from vae.data.images import LabelledImages, PixelKind, black_and_white, hold_out
 from vae.data.sources import load_source
+from vae.diagnostics.verdict import Difference, between_models
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE
 from vae.training.loop import Training, train
@@ -54,6 +56,16 @@ class Material:
     def is_binary(self) -> bool:
         """Whether every pixel is black or white."""
         return self.test.kind == PixelKind.BINARY
+
+    @property
+    def of_8_bits(self) -> bool:
+        """Whether the likelihood is one of 8-bit pixels."""
+        return self.params.model.likelihood in LIKELIHOODS_OF_8_BITS
+
+    @property
+    def between_models(self) -> Difference:
+        """The differences of losses that matter."""
+        return between_models(prod(self.test.shape), of_8_bits=self.of_8_bits)
 
     @cached_property
     def run(self) -> Run:
@@ -109,11 +121,19 @@ def binary(name: str, source: str) -> Material:
     return replace(material, train=train, validation=train[:0], test=test)
 
 
+def of_8_bits(name: str, source: str) -> Material:
+    """The same images as grey ones, with a likelihood of 8-bit pixels."""
+    material = grey(name, source)
+    model = material.params.model.model_copy(update={"likelihood": "discretized_logistic_mixture"})
+    return replace(material, params=material.params.model_copy(update={"model": model}))
+
+
 KINDS: dict[str, Callable[[], Material]] = {
     "digits": digits,
     "mnist": lambda: grey("MNIST, grey", "mnist"),
     "mnist-binary": lambda: binary("MNIST, binary", "mnist"),
+    "mnist-8-bits": lambda: of_8_bits("MNIST, 8 bits", "mnist"),
     "fashion_mnist": lambda: grey("Fashion-MNIST", "fashion_mnist"),
     "kmnist": lambda: grey("KMNIST", "kmnist"),
 }
-DEFAULT_KINDS = ("digits", "mnist", "mnist-binary")
+DEFAULT_KINDS = ("digits", "mnist", "mnist-binary", "mnist-8-bits")

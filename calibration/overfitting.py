@@ -22,7 +22,9 @@ def read(material: Material) -> Readings:
             for images in (data.images[: len(material.test)], material.test.images)
         ]
         gap = overfitting_gap(*elbos)
-        readings[name] = Reading(f"{gap.nats:.2f} ± {gap.standard_error:.2f}", judge_overfitting(gap))
+        readings[name] = Reading(
+            f"{gap.nats:.2f} ± {gap.standard_error:.2f}", judge_overfitting(gap, material.between_models)
+        )
     return readings
 
 

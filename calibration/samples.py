@@ -140,6 +140,7 @@ QUALITY = Ladder(
     measured="Fréchet distance, precision, recall, density and coverage, in the features of the classifier.",
     rungs=RUNGS,
     read=read_quality,
+    needs_model=False,
 )
 CLASSES = Ladder(
     title="Classes of samples",
@@ -147,4 +148,5 @@ CLASSES = Ladder(
     measured="The share of images that are no clear member of any class, and the balance of classes.",
     rungs=RUNGS,
     read=read_classes,
+    needs_model=False,
 )

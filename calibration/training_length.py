@@ -3,7 +3,7 @@
 from calibration.ladder import Ladder, Reading, Readings
 from calibration.material import MNIST_EPOCHS, Material
 from vae.diagnostics.training_length import TIMES, Forecast, judge_training_length
-from vae.diagnostics.verdict import NATS_BETWEEN_MODELS, rounded
+from vae.diagnostics.verdict import Difference, rounded
 
 EPOCHS = (1000, 300, 100, 50, 30, 10, 5)
 
@@ -18,18 +18,23 @@ def read(material: Material) -> Readings:
         held_out = [loss for loss in validation[:epochs] if loss is not None]
         best = held_out.index(min(held_out)) + 1 if held_out else epochs
         verdict, expected = judge_training_length(
-            train[:epochs], validation[:epochs], best, schedule="constant", kl_warmup_epochs=0
+            train[:epochs],
+            validation[:epochs],
+            best,
+            schedule="constant",
+            kl_warmup_epochs=0,
+            between=material.between_models,
         )
         losses = [loss for loss in validation if loss is not None] or train
-        readings[_name(epochs)] = Reading(in_words(expected, losses, epochs), verdict)
+        readings[_name(epochs)] = Reading(in_words(expected, losses, epochs, material.between_models), verdict)
     return readings
 
 
-def in_words(expected: Forecast | None, losses: list[float], epochs: int) -> str:
+def in_words(expected: Forecast | None, losses: list[float], epochs: int, between: Difference) -> str:
     """The fall of the loss that is forecast after some of the epochs and, where the curve is long enough, that came."""
     if expected is None:
         return "no forecast"
-    gain = rounded(expected.gain, ".2f", *NATS_BETWEEN_MODELS)
+    gain = rounded(expected.gain, ".2f", between.warning, between.failure)
     text = f"{gain} ({expected.least_gain:.2f} to {expected.greatest_gain:.2f})"
     if TIMES * epochs <= len(losses):
         text += f", came {expected.now - losses[TIMES * epochs - 1]:.2f}"

@@ -451,7 +451,9 @@ def test_the_thresholds_in_the_table_of_verdicts_are_those_of_the_code() -> None
     shares = {name: [f"{limit:.0%}" for limit in limits] for name, limits in sample_quality.SHARES.items()}
     expected = {
         "posterior collapse": [f"{collapse.LEAST_INFORMATION:.2f} nats"],
-        "blur of reconstructions, blur of samples": [f"{limit:.0%}" for limit in blur.RELATIVE_SHARPNESS],
+        "blur of reconstructions, blur of samples": [
+            f"{limit:.0%}" for limit in (*blur.RELATIVE_SHARPNESS, blur.MOST_SHARPNESS)
+        ],
         "overfitting": [warning, failure],
         "training length": [warning, failure],
         "inference gap": [

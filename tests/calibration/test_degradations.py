@@ -12,6 +12,7 @@ from tests.settings import architecture
 from vae.base.params import load_params
 from vae.data.images import LabelledImages, PixelKind
 from vae.diagnostics.training_length import forecast
+from vae.diagnostics.verdict import BETWEEN_MODELS
 from vae.model.inference import Posterior
 from vae.model.vae import VAE
 
@@ -118,7 +119,7 @@ def test_a_share_of_images_is_replaced_in_features_and_probabilities_alike() -> 
 def test_what_came_is_the_fall_of_the_loss_until_ten_times_as_many_epochs() -> None:
     losses = [100 + 2 * epoch**-0.5 for epoch in range(1, 1001)]
     came = 2 * (100**-0.5 - 1000**-0.5)
-    text = training_length.in_words(forecast(losses[:100]), losses, 100)
+    text = training_length.in_words(forecast(losses[:100]), losses, 100, BETWEEN_MODELS)
     assert text.startswith(f"{came:.2f} (")
     assert text.endswith(f"came {came:.2f}")
-    assert "came" not in training_length.in_words(forecast(losses[:101]), losses, 101)
+    assert "came" not in training_length.in_words(forecast(losses[:101]), losses, 101, BETWEEN_MODELS)

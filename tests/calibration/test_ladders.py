@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from math import log
 
 import pytest
 
@@ -48,7 +49,7 @@ def require_monotone(found: Sequence[Level]) -> None:
 @pytest.mark.parametrize(
     "ladder",
     [
-        blurring.LADDER,
+        blurring.BLUR,
         posterior_collapse.LADDER,
         overfitting.LADDER,
         inference.LADDER,
@@ -89,7 +90,25 @@ def test_a_training_run_is_judged_after_each_number_of_epochs_that_it_has(digits
 
 def test_blur_of_black_and_white_images_is_left_out(digits: Material) -> None:
     train, test = (black_and_white(data, 0, "pixels") for data in (digits.train, digits.test))
-    assert blurring.LADDER.read(Material("binary", train, train[:0], test, digits.params, 1)) == {}
+    binary = Material("binary", train, train[:0], test, digits.params, 1)
+    assert blurring.BLUR.read(binary) == blurring.NOISE.read(binary) == {}
+
+
+def test_reconstructions_with_more_noise_than_the_mean_image_has_error_are_not_judged(digits: Material) -> None:
+    readings = blurring.NOISE.read(digits)
+    found = levels(readings, blurring.NOISE.rungs)
+    assert found[0] is Level.FAILURE  # blurred, and without noise
+    assert found[-1] is Level.NOT_JUDGED
+    for reading, level in zip(readings.values(), found, strict=True):
+        sharpness, error = (float(number.rstrip("%")) for number in reading.measure.split(", "))
+        assert (error > 1 or sharpness > 150) == (level is Level.NOT_JUDGED)
+
+
+def test_models_of_8_bit_pixels_are_judged_in_bits_per_dimension(digits: Material) -> None:
+    model = digits.params.model.model_copy(update={"likelihood": "discretized_logistic_mixture"})
+    of_8_bits = replace(digits, params=digits.params.model_copy(update={"model": model}))
+    assert of_8_bits.between_models.warning == pytest.approx(0.08 * 64 * log(2))
+    assert digits.between_models.warning == 0.8
 
 
 def test_the_same_ladder_has_the_same_readings_each_time(digits: Material) -> None:

@@ -20,6 +20,7 @@ KERNEL_REACH = 4  # standard deviations; 6e-5 of a Gaussian lies beyond
 # Warning and failure, as a share of the sharpness of real images. No paper gives such thresholds; they were set by this
 # project on the runs of docs/failure-modes.md. Unlike a width in pixels, a share means the same at any image size.
 RELATIVE_SHARPNESS = (0.25, 0.12)
+MOST_SHARPNESS = 1.5  # of detail; other images of the same data have up to 1.01, and with noise up to 15
 
 
 def compared(shape: tuple[int, ...]) -> int:
@@ -136,9 +137,9 @@ def is_worse_than_mean(images: Tensor, reconstructions: Tensor) -> bool:
 def judge_blur(what: str, softness: Softness, *, binary: bool, worse_than_mean: bool = False) -> Verdict:
     """Judge whether decoded images are too soft.
 
-    Black-and-white data is not judged, because the expected value of an uncertain pixel is grey. Neither are sharp
-    reconstructions that are worse than the mean image: noise, such as draws of an autoregressive decoder, is as sharp
-    as detail.
+    Black-and-white data is not judged, because the expected value of an uncertain pixel is grey. Noise, such as draws
+    of an autoregressive decoder, is as sharp as detail. So images that are much sharper than real ones are not judged
+    either, nor sharp reconstructions that are worse than the mean image.
 
     Args:
         what: ``reconstructions`` or ``samples``.
@@ -147,7 +148,7 @@ def judge_blur(what: str, softness: Softness, *, binary: bool, worse_than_mean: 
         worse_than_mean: whether ``is_worse_than_mean``, for reconstructions.
     """
     blur, relative_sharpness, _ = softness
-    share = rounded(relative_sharpness, ".0%", *RELATIVE_SHARPNESS)
+    share = rounded(relative_sharpness, ".0%", *RELATIVE_SHARPNESS, MOST_SHARPNESS)
     if blur == 0:
         finding = f"no softer than real images: {share} of their sharpness"
     else:
@@ -157,6 +158,9 @@ def judge_blur(what: str, softness: Softness, *, binary: bool, worse_than_mean: 
     if binary:
         level = Level.NOT_JUDGED
         finding += "; not judged, because the mean of an uncertain black or white pixel is grey"
+    elif relative_sharpness > MOST_SHARPNESS:
+        level = Level.NOT_JUDGED
+        finding += "; not judged, because no detail is sharper than that of real images, so this is noise"
     elif worse_than_mean and level is not Level.FAILURE:
         level = Level.NOT_JUDGED
         finding += (

@@ -161,6 +161,18 @@ def test_reconstructions_that_are_worse_than_the_mean_image_are_not_called_sharp
     assert ("may be noise" in verdict.finding) == (level is Level.NOT_JUDGED)
 
 
+@pytest.mark.parametrize("what", ["reconstructions", "samples"])
+@pytest.mark.parametrize(
+    ("sharpness", "level"), [(1.01, Level.HEALTHY), (1.5, Level.HEALTHY), (1.51, Level.NOT_JUDGED)]
+)
+def test_images_that_are_much_sharper_than_real_ones_are_noise_and_not_judged(
+    what: str, sharpness: float, level: Level
+) -> None:
+    verdict = judge_blur(what, Softness(0.0, sharpness, 0.01), binary=False)
+    assert verdict.level is level
+    assert ("so this is noise" in verdict.finding) == (level is Level.NOT_JUDGED)
+
+
 def test_noise_is_worse_than_the_mean_image_however_sharp_and_blurred_images_are_better() -> None:
     real = discs(200, seed=1)
     order = torch.randperm(200, generator=torch.Generator().manual_seed(0))
