@@ -14,6 +14,7 @@ from benchmarks import (
     fidelity,
     growth,
     resumption,
+    scaling,
     start_up,
     table,
     threads,
@@ -28,6 +29,7 @@ from vae.base.artifacts import write_json
 BENCHMARKS: dict[str, Callable[[Settings], Section]] = {
     "training": training.run,
     "convolutions": convolutions.run,
+    "scaling": scaling.run,
     "fidelity": fidelity.run,
     "evaluation": evaluation.run,
     "start-up": start_up.run,

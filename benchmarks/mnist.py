@@ -76,6 +76,7 @@ def settings(precision: Precision = "float32", epochs: int = 1) -> TrainParams:
     return TrainParams(
         epochs=epochs,
         batch_size=BATCH_SIZE,
+        shards=1,
         learning_rate=LEARNING_RATE,
         schedule="constant",
         warmup_epochs=0.0,

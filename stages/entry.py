@@ -4,12 +4,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from inspect import getfile
 from pathlib import Path
 
 from stages import INTERRUPTED
 from stages.paths import PARAMS
-from vae.base import command, runtime
+from vae.base import command, processes, runtime
 from vae.base.errors import VAEError
 from vae.base.params import Params, load_params
 
@@ -22,11 +23,15 @@ class FolderError(VAEError):
     """The stage was started in another folder than the project's."""
 
 
-def run(stage: Callable[[Params], None]) -> None:
-    """Run a stage with validated parameters.
+def run(stage: Callable[[Params], None], *, divided: bool = True) -> None:
+    """Run a stage with validated parameters, by several processes if they are asked for.
 
     Exits with status 1 and a message, but no traceback, on an error that the user can fix; with 130 when interrupted
     (Ctrl-C) and 143 when terminated, after removing partly written files.
+
+    Args:
+        stage: takes the parameters.
+        divided: whether several processes may share the work.
     """
     name = Path(getfile(stage)).stem
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -37,11 +42,20 @@ def run(stage: Callable[[Params], None]) -> None:
                 f"{Path.cwd()} is not the project's folder; run cd '{PROJECT}', then python -m stages.{name}"
             )
         params = load_params(PARAMS)
-        runtime.configure(same_on_every_machine=same_bytes(params))
-        log.info("%s: %s", name, runtime.description(runtime.device()))
-        stage(params)
+        with together(name, params) if divided else nullcontext():
+            runtime.configure(same_on_every_machine=same_bytes(params))
+            device = runtime.device()
+            log.info("%s: %s", name, runtime.description(device))
+            with processes.connected(device):
+                stage(params)
 
     command.run(name, validated, interrupted=INTERRUPTED)
+
+
+def together(name: str, params: Params) -> AbstractContextManager[None]:
+    """The processes that compute together; those of training share the shards of a batch."""
+    shards = params.train.shards if name == "train" else None
+    return processes.together(f"stages.{name}", shards)
 
 
 def same_bytes(params: Params) -> bool:

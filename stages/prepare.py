@@ -162,4 +162,4 @@ def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, divided=False)

@@ -22,6 +22,7 @@ PLAIN_ARCHITECTURE: dict[str, Any] = {
 PLAIN_TRAINING: dict[str, Any] = {
     "epochs": 3,
     "batch_size": 7,
+    "shards": 1,
     "learning_rate": 0.01,
     "schedule": "constant",
     "warmup_epochs": 0.0,

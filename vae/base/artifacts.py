@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vae.base import processes
 from vae.base.errors import VAEError
 
 if TYPE_CHECKING:
@@ -69,7 +70,12 @@ def _is_alive(process: int) -> bool:
 
 
 def write_bytes(path: Path, *contents: bytes | memoryview) -> None:
-    """Write one content after another to a file, and flush it to disk before it is renamed into place."""
+    """Write one content after another to a file, and flush it to disk before it is renamed into place.
+
+    Of several processes that compute together, only the first one writes.
+    """
+    if not processes.is_first():
+        return
     with whole_file(path) as partial, partial.open("wb") as file:
         for content in contents:
             file.write(content)

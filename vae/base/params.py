@@ -127,6 +127,7 @@ class ModelParams(Section):
 class TrainParams(Section):
     """The objective and its optimization by Adam.
 
+    Each batch is cut into ``shards`` of equal size, whose gradients are computed one by one, or by several processes.
     ``beta`` is the weight of the KL, which rises linearly from 0 over ``kl_warmup_epochs``. KL below ``free_bits``, in
     nats per latent dimension, is not penalized. If ``importance_samples`` is above 1, the importance-weighted bound of
     that many samples is trained. The learning rate rises linearly from 0 over ``warmup_epochs``, which may be a
@@ -138,6 +139,7 @@ class TrainParams(Section):
 
     epochs: Count
     batch_size: Count
+    shards: Count
     learning_rate: Positive
     schedule: Literal["constant", "cosine", "eight_stages"]
     warmup_epochs: NotNegative
@@ -163,6 +165,16 @@ class TrainParams(Section):
             raise ValueError(
                 f"train.warmup_epochs: {self.warmup_epochs} must be below train.epochs={self.epochs}, or the learning "
                 "rate never reaches train.learning_rate; lower it"
+            )
+        if self.shards > self.batch_size:
+            raise ValueError(
+                f"train.shards: {self.shards} must not be above train.batch_size={self.batch_size}, because each shard "
+                "of a batch needs an image; lower it"
+            )
+        if self.shards > 1 and self.free_bits:
+            raise ValueError(
+                f"train.shards: {self.shards} shards have no common average of the KL for train.free_bits to act on; "
+                "set train.shards=1 or train.free_bits=0"
             )
         neutral = {"beta": 1, "kl_warmup_epochs": 0, "free_bits": 0}
         weighted = [name for name, value in neutral.items() if getattr(self, name) != value]

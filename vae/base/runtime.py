@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vae.base import processes
 from vae.base.environment import NUMPY_WITH_AVX2, has_avx2
 from vae.base.errors import VAEError
 
@@ -81,14 +82,16 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def threads() -> int:
-    """The number of threads to compute with: one for each core that is available, or ``OMP_NUM_THREADS`` if fewer."""
-    allowed = torch.get_num_threads()  # by default the number of physical cores
-    if hasattr(os, "sched_getaffinity"):
-        allowed = min(allowed, len(os.sched_getaffinity(0)))
+    """The number of threads to compute with: one for each core that is available, or ``OMP_NUM_THREADS`` if fewer.
+
+    Processes that compute together share the cores of their machine.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
         quota, period = CPU_SHARE.read_text(encoding="ascii").split()
-        allowed = min(allowed, max(1, int(quota) // int(period)))
-    return allowed
+        cores = min(cores, int(quota) // int(period))
+    own = max(1, cores // processes.local_count())
+    return min(own, torch.get_num_threads())  # by default the number of physical cores
 
 
 @contextmanager
@@ -107,11 +110,15 @@ def one_thread() -> Iterator[None]:
 def device() -> torch.device:
     """The device to compute on: ``VAE_DEVICE`` if set, else the accelerator if there is one, else the CPU.
 
+    Of several processes on a machine, each has its own accelerator.
+
     Raises:
         DeviceError: ``VAE_DEVICE`` names a device that this machine does not have.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     requested = os.environ.get("VAE_DEVICE", "").strip()
+    if accelerator is not None and requested in {"", accelerator.type} and processes.local_count() > 1:
+        return _own_accelerator(accelerator.type)
     if not requested:
         return accelerator or CPU
     present = ["cpu"]
@@ -124,6 +131,21 @@ def device() -> torch.device:
             "or unset it to use the default"
         )
     return torch.device(requested)
+
+
+def _own_accelerator(kind: str) -> torch.device:
+    """The accelerator of this process, of several on this machine.
+
+    Raises:
+        DeviceError: there are fewer accelerators than processes.
+    """
+    wanted, present = processes.local_count(), torch.accelerator.device_count()
+    if wanted > present:
+        raise DeviceError(
+            f"{wanted} processes need as many {kind} devices, but this machine has {present}; start fewer processes, "
+            "or set VAE_DEVICE=cpu"
+        )
+    return torch.device(kind, processes.local_number())
 
 
 def machine(device: torch.device) -> dict[str, str | int]:

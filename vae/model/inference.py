@@ -4,20 +4,25 @@ Noise is drawn for all images before they are split into batches, and averages a
 float64.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import log, prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vae.base import processes
 from vae.base.runtime import derive, generator
 from vae.data.images import pixels
 from vae.model import objective
 from vae.model.objective import Losses, kl_divergence, log_importance_weight, total_loss
 from vae.model.vae import VAE
 
+R = TypeVar("R")
+
+DRAWN_AT_ONCE = 500  # images; a constant, since the images drawn depend on it
 SAMPLES_AT_ONCE = 10  # per image, in ``bounds``
 VALUES_AT_ONCE = 32_000_000  # pixels times channels, in ``decode_in_pieces``: 10,000 colour images of 32×32
 
@@ -50,7 +55,7 @@ def negative_elbo(model: VAE, images: Tensor, seed: int, *, batch_size: int | No
         ``average_loss`` averages them.
     """
     noise = _noise(model, len(images), seed, "posterior noise")
-    parts = [objective.negative_elbo(model, x, noise[rows]) for rows, x in _batches(model, images, batch_size)]
+    parts = _by_batches(model, images, batch_size, lambda rows, x: objective.negative_elbo(model, x, noise[rows]))
     return Losses(*_to_cpu([torch.cat(terms) for terms in zip(*parts, strict=True)]))
 
 
@@ -82,20 +87,21 @@ def bounds(
     # In float64; in float32, a large sum would round the next term away.
     total_weight = torch.full((len(images),), -torch.inf, dtype=torch.float64)
     total_log_likelihood = torch.zeros(len(images), dtype=torch.float64)
-    shown = None if progress else True  # tqdm's None: on a terminal
+    hidden = processes.hides_progress(wanted=progress)
     work = samples * len(images)
-    with tqdm(total=work, desc="importance samples", unit="image", unit_scale=True, leave=False, disable=shown) as bar:
+    with tqdm(total=work, desc="importance samples", unit="image", unit_scale=True, leave=False, disable=hidden) as bar:
         for start in range(0, samples, SAMPLES_AT_ONCE):
-            shape = (min(SAMPLES_AT_ONCE, samples - start), len(images))
-            noise = [torch.randn(posterior.mean.shape, generator=random, device=model.device) for _ in range(shape[0])]
-            terms = torch.empty((2, *shape), device=model.device)  # log w and log p(x|z)
-            for rows, x in _batches(model, images, batch_size):
+            drawn = range(min(SAMPLES_AT_ONCE, samples - start))
+            noise = [torch.randn(posterior.mean.shape, generator=random, device=model.device) for _ in drawn]
+
+            def terms(rows: slice, x: Tensor, noise: Sequence[Tensor] = noise) -> Tensor:
+                """log w and log p(x|z) of a batch, for each of the drawn samples (2, samples, B)."""
                 mean, log_variance = posterior.mean[rows], posterior.log_variance[rows]
-                for sample, epsilon in enumerate(noise):
-                    weight, likelihood = log_importance_weight(model, x, mean, log_variance, epsilon[rows])
-                    terms[0, sample, rows], terms[1, sample, rows] = weight, likelihood
-                bar.update(len(noise) * len(x))
-            log_weights, log_likelihoods = terms.cpu().double()
+                each = [log_importance_weight(model, x, mean, log_variance, epsilon[rows]) for epsilon in noise]
+                bar.update(len(noise) * len(x) * processes.count())
+                return torch.stack([torch.stack(both) for both in each], 1)
+
+            log_weights, log_likelihoods = torch.cat(_by_batches(model, images, batch_size, terms), 2).cpu().double()
             total_weight = torch.logaddexp(total_weight, log_weights.logsumexp(0))
             total_log_likelihood += log_likelihoods.sum(0)
     reconstruction, kl = -total_log_likelihood / samples, kl_divergence(*posterior).cpu().double()
@@ -105,7 +111,7 @@ def bounds(
 @torch.inference_mode()
 def encode(model: VAE, images: Tensor, *, batch_size: int | None = None) -> Posterior:
     """The posterior of every image: uint8 (N, C, H, W) to μ and log σ², each (N, D), on the model's device."""
-    parts = [model.posterior(x) for _, x in _batches(model, images, batch_size)]
+    parts = _by_batches(model, images, batch_size, lambda _, x: model.posterior(x))
     return Posterior(torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts]))
 
 
@@ -171,7 +177,8 @@ def expected_images(model: VAE, z: Tensor, *, batch_size: int | None = None) -> 
     Raises:
         NoExpectedImageError: the decoder is autoregressive.
     """
-    return model.decoder.expected_images(z.to(model.device), model.likelihood, batch_size=batch_size)
+    batches = z.to(model.device).split(batch_size or model.decoder.batch_size)
+    return torch.cat(processes.shared(batches, lambda codes: model.decoder.expected_images(codes, model.likelihood)))
 
 
 @torch.inference_mode()
@@ -181,8 +188,17 @@ def drawn_images(model: VAE, z: Tensor, seed: int, *, progress: bool = False) ->
     Draws of a Gaussian or Laplace likelihood may leave [0, 1]. An autoregressive decoder draws pixel by pixel, which is
     slow.
     """
-    random = generator(seed, "drawn pixels", model.device)
-    return model.decoder.drawn_images(z.to(model.device), model.likelihood, random, progress=progress)
+    parts = list(enumerate(z.to(model.device).split(DRAWN_AT_ONCE)))
+    steps, hidden = len(parts) * model.decoder.steps_of_drawing, processes.hides_progress(wanted=progress)
+    with tqdm(total=steps, desc="drawing images", unit="row", leave=False, disable=hidden) as bar:
+
+        def draw(part: tuple[int, Tensor]) -> Tensor:
+            number, codes = part
+            random = generator(derive(seed, f"part {number}") if number else seed, "drawn pixels", model.device)
+            advance = partial(bar.update, processes.count())
+            return model.decoder.drawn_images(codes, model.likelihood, random, advance)
+
+        return torch.cat(processes.shared(parts, draw))
 
 
 def _noise(model: VAE, count: int, seed: int, purpose: str) -> Tensor:
@@ -197,8 +213,8 @@ def _to_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
-def _batches(model: VAE, images: Tensor, batch_size: int | None) -> Iterator[tuple[slice, Tensor]]:
+def _by_batches(model: VAE, images: Tensor, batch_size: int | None, compute: Callable[[slice, Tensor], R]) -> list[R]:
+    """What a function of a batch's rows and intensities returns for each batch, in order."""
     batch_size = batch_size or model.decoder.batch_size
-    for start in range(0, len(images), batch_size):
-        rows = slice(start, start + batch_size)
-        yield rows, pixels(images[rows].to(model.device))
+    batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
+    return processes.shared(batches, lambda rows: compute(rows, pixels(images[rows].to(model.device))))

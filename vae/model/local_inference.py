@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from vae.base import processes
 from vae.base.precision import standard_error
 from vae.base.runtime import generator, permutation
 from vae.data.images import pixels
@@ -120,13 +121,16 @@ def optimize_posterior(
     deviation = torch.exp(0.5 * log_variance)
     random = generator(seed, "noise of local inference", model.device)
     change = torch.zeros(2, *mean.shape, device=model.device)  # of μ, in those deviations, and of log σ²
-    gradient = torch.zeros_like(change)
     optimizer = Adam(change, beta_2=BETA_2)
-    for step in tqdm(range(1, steps + 1), desc="local inference", leave=False, disable=None if progress else True):
+    hidden = processes.hides_progress(wanted=progress)
+    for step in tqdm(range(1, steps + 1), desc="local inference", leave=False, disable=hidden):
         noise = torch.randn(mean.shape, generator=random, device=model.device)
-        for rows in _batches(model, len(x), batch_size):
+
+        def ascent(rows: slice, noise: Tensor = noise) -> Tensor:
             q = Posterior(mean[rows] + deviation[rows] * change[0, rows], log_variance[rows] + change[1, rows])
-            gradient[:, rows] = -elbo_gradient(model, x[rows], q, noise[rows])
+            return elbo_gradient(model, x[rows], q, noise[rows])
+
+        gradient = -torch.cat(processes.shared(_batches(model, len(x), batch_size), ascent), 1)
         gradient[0] *= deviation
         learning_rate = LEARNING_RATE * (1 - (step - 1) / steps)
         optimizer.step(gradient, torch.full((), learning_rate, device=model.device))
@@ -183,15 +187,18 @@ def measure_gaps(
     random = generator(seed, "noise of the inference gap", model.device)
     elbos = torch.zeros(2, len(x), dtype=torch.float64)
     total_weight = torch.full((len(x),), -torch.inf, dtype=torch.float64)
-    log_weights, log_ratios = torch.empty((2, 2, len(x)), device=model.device)
     for _ in range(samples):
         noise = torch.randn(best.mean.shape, generator=random, device=model.device)
-        for rows in _batches(model, len(x), batch_size):
+
+        def weights_and_ratios(rows: slice, noise: Tensor = noise) -> Tensor:
+            """log w of samples of q and of q*, then the log of the other density over their own: (4, B)."""
             q, other = (Posterior(*(each[rows] for each in proposal)) for proposal in proposals)
-            log_weights[0, rows], _ = log_importance_weight(model, x[rows], *q, noise[rows])
-            log_weights[1, rows], _ = log_importance_weight(model, x[rows], *other, noise[rows])
-            log_ratios[0, rows] = _log_density_ratio(other, q, noise[rows])
-            log_ratios[1, rows] = _log_density_ratio(q, other, noise[rows])
+            log_weights = [log_importance_weight(model, x[rows], *own, noise[rows])[0] for own in (q, other)]
+            log_ratios = [_log_density_ratio(*both, noise[rows]) for both in ((other, q), (q, other))]
+            return torch.stack(log_weights + log_ratios)
+
+        terms = torch.cat(processes.shared(_batches(model, len(x), batch_size), weights_and_ratios), 1)
+        log_weights, log_ratios = terms.split(2)
         elbos += log_weights.cpu().double() / samples
         # p(x, z) / (½·q + ½·q*) = w / (½ + ½·q*/q) for a sample of q, and the other way around for one of q*.
         log_mixture = F.softplus(log_ratios.cpu().double()) - log(2)

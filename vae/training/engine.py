@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae.base import processes
 from vae.base.params import TrainParams
 from vae.base.runtime import fits, generator
 from vae.data.images import PixelKind, draw_pixels
@@ -15,6 +16,7 @@ from vae.model.vae import VAE
 from vae.training.accelerators import accelerate
 from vae.training.cuda_graphs import CapturedFunction
 from vae.training.schedules import epoch_schedule
+from vae.training.shards import ShardedGradient
 from vae.training.step import Step
 
 CHUNK = 16  # steps whose images and noise are gathered together, and which are one graph on CUDA
@@ -66,6 +68,8 @@ class TrainingEngine:
         self._pixel_random = generator(params.seed, "pixels", self.device)
         self._captured: dict[int, CapturedFunction] = {}
         self._accelerate()
+        if params.shards > 1:
+            self.step.backward = ShardedGradient(self.step.backward, self.step.weights, params.shards)
 
     @torch.no_grad()
     def epoch(self, number: int, advance: Callable[[int], object]) -> EpochResult:
@@ -145,7 +149,7 @@ class TrainingEngine:
         if len(images) in self._captured:
             return self._captured[len(images)](images, noise, schedule)
         results = self._steps(images, noise, schedule)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and processes.count() == 1:  # exchanges between processes are not captured
             self._captured[len(images)] = CapturedFunction(self._steps, images, noise, schedule)
         return results
 

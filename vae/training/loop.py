@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vae.base import processes
 from vae.base.errors import VAEError
 from vae.base.params import TrainParams
 from vae.base.precision import standard_error
@@ -91,9 +92,8 @@ def train(
         report(tuple(history))
 
     steps_an_epoch = -(-len(data) // params.batch_size)
-    with tqdm(
-        total=params.epochs * steps_an_epoch, initial=len(history) * steps_an_epoch, unit="step", disable=None
-    ) as bar:
+    done, hidden = len(history) * steps_an_epoch, processes.hides_progress()
+    with tqdm(total=params.epochs * steps_an_epoch, initial=done, unit="step", disable=hidden) as bar:
         for number in range(len(history) + 1, params.epochs + 1):
             bar.set_description(f"epoch {number}/{params.epochs}")
             result = engine.epoch(number, bar.update)
@@ -106,7 +106,7 @@ def train(
             progress.add(epoch, params)
             bar.set_postfix(_shown(epoch))
             report(tuple(history))
-            if checkpoint is not None:
+            if checkpoint is not None and processes.is_first():
                 progress.save(checkpoint)
 
     best = progress.best
@@ -135,7 +135,7 @@ class _Progress:
     def resume(cls, engine: TrainingEngine, checkpoint: Checkpoint) -> "_Progress":
         """Resume from the checkpoint, or start from the beginning if there is none."""
         progress = cls.start(engine)
-        state = checkpoint.load()
+        state = processes.from_first(checkpoint.load)
         if state is not None:
             engine.restore(state.tensors)
             progress.best_weights.copy_(state.tensors.get("best_weights", engine.step.result))

@@ -51,6 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "decay and largest norm": {"weight_decay": 0.1, "gradient_clip": 1.0},
     "importance-weighted": {"importance_samples": 3},
     "free bits": {"free_bits": 0.1},
+    "shards": {"shards": 3},
     "averages, skipped steps and warm-up": {
         "ema_decay": 0.9,
         "skip_above": 2.0,

@@ -14,12 +14,11 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from tqdm import tqdm
 
 from vae.model.architecture import Architecture
 from vae.model.likelihood import Likelihood
 from vae.model.networks import conv, network
-from vae.model.networks.network import ACTIVATIONS, DRAWN_AT_ONCE
+from vae.model.networks.network import ACTIVATIONS
 
 ROWS = 3  # of a kernel: the pixel's own and two above
 FIRST_WIDTH, WIDTH = 7, 5  # columns of a kernel, centred on the pixel
@@ -130,15 +129,16 @@ class Decoder(network.Decoder):
             advance()
         return image
 
-    def drawn_images(self, z: Tensor, likelihood: Likelihood, random: Generator, *, progress: bool) -> Tensor:
-        """Draw an image x ~ p(x|z) for each latent code, pixel by pixel: (N, D) to (N, C, H, W)."""
-        parts = z.split(DRAWN_AT_ONCE)
-        rows = self.image_shape[1] * len(parts)
-        with tqdm(
-            total=rows, desc="drawing images", unit="row", leave=False, disable=None if progress else True
-        ) as bar:
-            images = [self.sample(part, lambda output: likelihood.sample(output, random), bar.update) for part in parts]
-        return torch.cat(images)
+    @property
+    def steps_of_drawing(self) -> int:
+        """One for each row of pixels."""
+        return self.image_shape[1]
+
+    def drawn_images(
+        self, z: Tensor, likelihood: Likelihood, random: Generator, advance: Callable[[], object]
+    ) -> Tensor:
+        """Draw an image x ~ p(x|z) for each latent code, pixel by pixel: (B, D) to (B, C, H, W)."""
+        return self.sample(z, lambda output: likelihood.sample(output, random), advance)
 
 
 class _PixelByPixel:

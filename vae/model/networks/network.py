@@ -1,12 +1,11 @@
 """The interface of encoders and decoders, and functions that build them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from itertools import pairwise
 from typing import ClassVar
 
-import torch
 from torch import Generator, Tensor, nn
 
 from vae.base.errors import VAEError
@@ -14,7 +13,6 @@ from vae.model.architecture import Architecture
 from vae.model.likelihood import Likelihood
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
-DRAWN_AT_ONCE = 500  # images; a constant, since the images drawn depend on it
 
 
 class NoExpectedImageError(VAEError):
@@ -59,16 +57,15 @@ class Decoder(nn.Module, ABC):
         """
         return None
 
-    def expected_images(self, z: Tensor, likelihood: Likelihood, *, batch_size: int | None) -> Tensor:
+    def expected_images(self, z: Tensor, likelihood: Likelihood) -> Tensor:
         """The expected image E[x|z] of each latent code.
 
         Args:
-            z: latent codes (N, D).
+            z: latent codes (B, D).
             likelihood: p(x|z).
-            batch_size: codes to decode at once, which affects only speed; ``Decoder.batch_size`` if None.
 
         Returns:
-            intensities (N, C, H, W).
+            intensities (B, C, H, W).
 
         Raises:
             NoExpectedImageError: the decoder needs pixels, so that the expected image is a sum over all images.
@@ -78,28 +75,30 @@ class Decoder(nn.Module, ABC):
                 "params.yaml: model.network: a decoder that needs the preceding pixels, such as autoregressive, has no "
                 "expected image in closed form; draw images instead, or set model.network to mlp or conv"
             )
-        return torch.cat([likelihood.mean(self(codes)) for codes in z.split(batch_size or self.batch_size)])
+        return likelihood.mean(self(z))
+
+    @property
+    def steps_of_drawing(self) -> int:
+        """How often ``drawn_images`` calls ``advance``."""
+        return 1
 
     def drawn_images(
-        self,
-        z: Tensor,
-        likelihood: Likelihood,
-        random: Generator,
-        *,
-        progress: bool,  # noqa: ARG002  # for decoders that are slow
+        self, z: Tensor, likelihood: Likelihood, random: Generator, advance: Callable[[], object]
     ) -> Tensor:
         """Draw an image x ~ p(x|z) for each latent code.
 
         Args:
-            z: latent codes (N, D).
+            z: latent codes (B, D).
             likelihood: p(x|z).
             random: the generator, on the device of the codes.
-            progress: whether a slow decoder shows a progress bar.
+            advance: called after each step, for progress.
 
         Returns:
-            images (N, C, H, W).
+            images (B, C, H, W).
         """
-        return torch.cat([likelihood.sample(self(codes), random) for codes in z.split(DRAWN_AT_ONCE)])
+        images = likelihood.sample(self(z), random)
+        advance()
+        return images
 
 
 def dense_layers(widths: Sequence[int], activation: str) -> nn.Sequential:

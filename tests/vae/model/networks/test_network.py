@@ -159,7 +159,7 @@ def test_expected_images_of_a_decoder_are_the_likelihoods_mean_batch_by_batch(
     expected = torch.sigmoid(model.decoder(z))
     decoded: list[int] = []
     model.decoder.register_forward_pre_hook(lambda _, inputs: decoded.append(len(inputs[0])))
-    images = model.decoder.expected_images(z, model.likelihood, batch_size=batch_size)
+    images = inference.expected_images(model, z, batch_size=batch_size)
     torch.testing.assert_close(images, expected)
     assert decoded == sizes
 
