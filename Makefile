@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env install repro back mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench gpu calibration faults umap lock clean-env
+.PHONY: help env install repro back mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench gpu calibration faults study search umap lock clean-env
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,12 +122,22 @@ calibration: $(READY) ## Check the verdicts on data and models made worse step b
 faults: $(READY) ## Provoke CASES=20 faults of each kind in copies of the project: kills, full disks, damage
 	$(BIN)/python -m faults $(if $(CASES),--cases $(CASES))
 
+# Each trial is an experiment in a clone of its own. The same command goes on with an interrupted study.
+study: $(READY) ## Search over parameters as STUDY=studies/digits.yaml says; SCHEDULER=… WORKERS=…; write study/
+	@test -n '$(STUDY)' || { echo 'Set STUDY=… to a file of studies/.'; exit 2; }
+	@$(BIN)/python -m search $(STUDY) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(WORKERS),--workers $(WORKERS)) \
+		$(if $(OUT),--out $(OUT))
+
+search: $(READY) ## Install the optional dependencies of make study
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-search.txt
+
 umap: $(READY) ## Install the optional dependency of embed.method=umap
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-umap.txt
 
 lock: $(READY) ## Pin each dependency to its newest release
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 -c requirements.txt requirements-umap.in -o requirements-umap.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 -c requirements.txt requirements-search.in -o requirements-search.txt
 
 clean-env: ## Remove .venv
 	-$(BIN)/dvc config --quiet --local --unset plots.html_template

@@ -62,16 +62,22 @@ def why_not_comparable(metric: str, base: Revision, head: Revision) -> str:
     return _another(_differing(metric, base, head))
 
 
-def _differing(metric: str, base: Revision, head: Revision) -> list[str]:
-    wanted = dict.fromkeys(
-        parameter
-        for patterns, parameters in SAME
-        if any(fnmatch(metric, pattern) for pattern in patterns)
-        for parameter in parameters
+def must_be_equal(metric: str) -> list[str]:
+    """The parameters that have to be equal for a metric of two runs to be compared."""
+    return list(
+        dict.fromkeys(
+            parameter
+            for patterns, parameters in SAME
+            if any(fnmatch(metric, pattern) for pattern in patterns)
+            for parameter in parameters
+        )
     )
+
+
+def _differing(metric: str, base: Revision, head: Revision) -> list[str]:
     return [
         parameter
-        for parameter in wanted
+        for parameter in must_be_equal(metric)
         if parameter in base.parameters
         and parameter in head.parameters
         and base.parameters[parameter] != head.parameters[parameter]

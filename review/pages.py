@@ -69,12 +69,12 @@ def data_url(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{b64encode(content).decode()}"
 
 
-def environment(autoescape: bool, **functions: Callable[..., object]) -> "Environment":
-    """The Jinja environment of the templates, with functions that are also available as filters."""
+def environment(autoescape: bool, templates: Path = TEMPLATES, **functions: Callable[..., object]) -> "Environment":
+    """The Jinja environment of the templates in a folder, with functions that are also available as filters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(templates),
         autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("review", "stages", "vae", "workspace")
+PACKAGES = ("review", "search", "stages", "vae", "workspace")
 
 
 def code_dependencies(module: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Check that imports follow the order of ``vae.FOLDERS``, then stages/, review/ and workspace/."""
+"""Check that imports follow the order of ``vae.FOLDERS``, then stages/, review/, workspace/ and search/."""
 
 from graphlib import TopologicalSorter
 
@@ -7,10 +7,10 @@ import pytest
 from tests.imports import ROOT, imported_modules, module_file, modules_imported_by_name
 from vae import FOLDERS
 
-ORDER = (*(f"vae/{folder}" for folder in FOLDERS), "stages", "review", "workspace")
+ORDER = (*(f"vae/{folder}" for folder in FOLDERS), "stages", "review", "workspace", "search")
 FILES = sorted(
     path.relative_to(ROOT).as_posix()
-    for package in ("vae", "stages", "review", "workspace")
+    for package in ("vae", "stages", "review", "workspace", "search")
     for path in (ROOT / package).rglob("*.py")
 )
 
@@ -52,4 +52,4 @@ def test_figures_do_not_import_torch(file: str) -> None:
 @pytest.mark.parametrize("file", [file for file in FILES if file.startswith("vae/")])
 def test_the_library_does_not_import_the_stages_the_review_or_dvc(file: str) -> None:
     names = {name.split(".")[0] for name in imported_modules(ROOT / file)}
-    assert not names & {"stages", "review", "workspace", "dvc", "dvclive"}
+    assert not names & {"stages", "review", "workspace", "search", "dvc", "dvclive"}

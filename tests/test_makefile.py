@@ -107,6 +107,10 @@ def test_make_gate_takes_a_base_a_head_a_metric_and_a_limit(checkout: Project) -
     assert "(12 checked)" in make(checkout, "gate", "BASE=HEAD", "HEAD=HEAD")
 
 
+def test_a_study_needs_a_file(checkout: Project) -> None:
+    assert "Set STUDY=… to a file of studies/." in make(checkout, "study", status=2)
+
+
 def test_pictures_are_pushed_to_the_addresses_that_the_report_refers_to(checkout: Project, tmp_path: Path) -> None:
     """The address of each picture in the report is a file on the pushed branch."""
     picture = checkout.folder / "plots/generate/samples.png"
