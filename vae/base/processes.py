@@ -8,6 +8,7 @@ The processes are started by ``torchrun``, on one machine or several, or by the 
 set. They exchange results by NCCL between CUDA devices, and by gloo between CPUs.
 """
 
+import io
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from time import sleep
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in the stubs
@@ -81,11 +82,27 @@ def shared(items: Sequence[T], compute: Callable[[T], R]) -> list[R]:
     """
     if count() == 1:
         return [compute(item) for item in items]
-    own = [compute(item) for item in items[number() :: count()]]
-    results: list[list[R]] = [[] for _ in range(count())]
+    own = _packed([compute(item) for item in items[number() :: count()]])
+    packed = [b""] * count()
     with exchanging():
-        torch.distributed.all_gather_object(results, own)
+        torch.distributed.all_gather_object(packed, own)
+    results = [_unpacked(each) for each in packed]
     return [results[index % count()][index // count()] for index in range(len(items))]
+
+
+def _packed(results: object) -> bytes:
+    content = io.BytesIO()
+    torch.save(results, content)
+    return content.getvalue()
+
+
+def _unpacked(content: bytes) -> Any:
+    """What another process has packed, with its tensors on the device of this one."""
+
+    def move(storage: Any, location: str) -> Any:
+        return storage if location == "cpu" else storage.cuda()
+
+    return torch.load(io.BytesIO(content), map_location=move, weights_only=False)
 
 
 def from_first(compute: Callable[[], R]) -> R:
