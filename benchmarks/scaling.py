@@ -22,7 +22,7 @@ from benchmarks.convolutions import ARCHITECTURE, BATCH_SIZE, IMAGES, QUICK_IMAG
 from benchmarks.measurement import Settings, Spread, interleave, ratio
 from benchmarks.processes import ROOT, FailedProcessError
 from benchmarks.table import Row, Section, skipped
-from vae.base import processes, runtime
+from vae.base import collective, processes, runtime
 from vae.training import shards
 from vae.training.engine import TrainingEngine
 from vae.training.shards import sum_in_order
@@ -67,7 +67,7 @@ def measured(case: Case, epochs: int, images: int) -> Mapping[str, float]:
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(case.threads),
-        processes.REQUESTED: str(case.processes),
+        collective.REQUESTED: str(case.processes),
     }
     command = [sys.executable, "-m", "benchmarks.scaling", *map(str, (epochs, case.shards, images))]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -96,9 +96,9 @@ def timed_epoch(engine: TrainingEngine) -> dict[str, float]:
 def main() -> None:
     """Train as a stage does, and print the seconds of the median epoch and of its exchange."""
     epochs, parts, images = map(int, sys.argv[1:])
-    with processes.together("benchmarks.scaling", parts):
+    with collective.together("benchmarks.scaling", parts):
         runtime.configure()
-        with processes.connected(runtime.CPU):
+        with collective.connected(runtime.CPU):
             params = mnist.settings().model_copy(update={"batch_size": BATCH_SIZE, "shards": parts})
             engine = TrainingEngine(new_model(runtime.CPU), colour_images(images), params)
             times = [timed_epoch(engine) for _ in range(1 + epochs)]

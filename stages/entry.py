@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages import INTERRUPTED
 from stages.paths import PARAMS
-from vae.base import command, processes, runtime
+from vae.base import collective, command, runtime
 from vae.base.errors import VAEError
 from vae.base.params import Params, load_params
 
@@ -46,7 +46,7 @@ def run(stage: Callable[[Params], None], *, divided: bool = True) -> None:
             runtime.configure(same_on_every_machine=same_bytes(params))
             device = runtime.device()
             log.info("%s: %s", name, runtime.description(device))
-            with processes.connected(device):
+            with collective.connected(device):
                 stage(params)
 
     command.run(name, validated, interrupted=INTERRUPTED)
@@ -55,7 +55,7 @@ def run(stage: Callable[[Params], None], *, divided: bool = True) -> None:
 def together(name: str, params: Params) -> AbstractContextManager[None]:
     """The processes that compute together; those of training share the shards of a batch."""
     shards = params.train.shards if name == "train" else None
-    return processes.together(f"stages.{name}", shards)
+    return collective.together(f"stages.{name}", shards)
 
 
 def same_bytes(params: Params) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from tests.settings import architecture, train_params
-from vae.base import processes, runtime
+from vae.base import collective, processes, runtime
 from vae.base.artifacts import write_json
-from vae.base.processes import connected, together
+from vae.base.collective import connected, together
 from vae.base.runtime import CPU, seeded
 from vae.data.images import LabelledImages, PixelKind
 from vae.model.vae import VAE
@@ -54,6 +54,6 @@ if __name__ == "__main__":
         runtime.configure()
         with connected(CPU):
             results = {name: trained(name) for name in RUNS}
-            counts = processes.shared(range(5), lambda item: (item, processes.number()))
+            counts = collective.shared(range(5), lambda item: (item, processes.number()))
     if processes.is_first():
         write_json(Path(sys.argv[1]), {"runs": results, "by": counts})

@@ -118,7 +118,7 @@ def judge_without_classes() -> None:
     """Check that what needs classes is not judged, and the rest is."""
     levels = {name: level for stage in STAGES for name, level in measures(stage).items() if name.startswith("verdict")}
     assert levels["verdict.classes_of_samples"] == levels["verdict.representation"] == "not judged"
-    judged = {"verdict.sample_quality", "verdict.blur_of_samples", "verdict.posterior_collapse", "verdict.overfitting"}
+    judged = {"verdict.sample_quality", "verdict.posterior_collapse", "verdict.overfitting"}
     assert "not judged" not in {levels[name] for name in judged}
     accuracies = dict.fromkeys(("neighbour_accuracy", "linear_probe_accuracy"))
     assert metrics("embed") == {**accuracies, "embed_verdict": "not judged"}

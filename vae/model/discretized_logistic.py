@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from vae.model.likelihood import INITIAL_SCALE, Likelihood
+from vae.model.likelihood import INITIAL_SCALE, Likelihood, Neighbours
 
 LARGEST = 255  # of the values of a pixel, which stand for the intensities 0, 1/255, …, 1
 HALF_STEP = 1 / (2 * LARGEST)
-COMPONENTS = 5  # of the mixture
+COMPONENTS = 5  # of the mixture; as many as PNG has filters
 INITIAL_LOG_SCALE = log(INITIAL_SCALE * sqrt(3) / pi)  # a logistic distribution has the standard deviation s·π/√3
 # From 99.4% of the probability on one value, to almost all of it on 0 and 1. Beyond, numbers would overflow.
 SMALLEST_LOG_SCALE, LARGEST_LOG_SCALE = -8.0, 5.0
@@ -41,6 +41,11 @@ class DiscretizedLogistic(Likelihood):
     def output_channels(self, image_channels: int) -> int:
         """Two for each channel of an image."""
         return 2 * image_channels
+
+    def relative_to(self, output: Tensor, near: Neighbours) -> Tensor:
+        """The parameters with each μ relative to the average of the pixels to the left and above, instead of ½."""
+        location, log_scale = output.chunk(2, 1)
+        return torch.cat([location + (near.left + near.above) / 2 - 0.5, log_scale], 1)
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x|z) in nats per image, for intensities that are multiples of 1/255."""
@@ -68,6 +73,20 @@ class DiscretizedLogisticMixture(Likelihood):
     def output_channels(self, image_channels: int) -> int:
         """For each component a logit, a location and a scale of each channel, and a coefficient of each pair."""
         return COMPONENTS * (1 + 2 * image_channels + image_channels * (image_channels - 1) // 2)
+
+    def relative_to(self, output: Tensor, near: Neighbours) -> Tensor:
+        """The parameters with μ of each component relative to the prediction of another of PNG's filters.
+
+        These are the pixel to the left, the one above, none, the average of both, and left + above - above left. A
+        flat colour or a straight edge continues without learning to copy 8-bit values.
+        """
+        left, above, above_left = near
+        start = _start(output)
+        none = start[2].expand_as(left)
+        filters = [left, above, none, (left + above) / 2, (left + above - above_left).clamp(0, 1)]
+        moved = torch.stack(filters, 1) - start.view(-1, 1, 1, 1)
+        logits, location, others = output.unflatten(1, (COMPONENTS, -1)).tensor_split([1, 1 + left.shape[1]], 2)
+        return torch.cat([logits, location + moved, others], 2).flatten(1, 2)
 
     def log_density(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x|z) in nats per image, for intensities that are multiples of 1/255."""
@@ -178,9 +197,13 @@ def _mixture(output: Tensor, channels: int) -> _Mixture:
     """The parameters of the mixture in the decoder's output."""
     parts = output.unflatten(1, (COMPONENTS, -1))
     logits, location, log_scale, coefficients = parts.split([1, channels, channels, channels * (channels - 1) // 2], 2)
-    # Spread over the intensities at first, so that the components start to differ.
-    start = torch.linspace(0, 1, 2 * COMPONENTS + 1, device=output.device, dtype=output.dtype)[1::2]
-    return _Mixture(logits[:, :, 0], location + start.view(-1, 1, 1, 1), _bounded(log_scale), torch.tanh(coefficients))
+    location = location + _start(output).view(-1, 1, 1, 1)
+    return _Mixture(logits[:, :, 0], location, _bounded(log_scale), torch.tanh(coefficients))
+
+
+def _start(output: Tensor) -> Tensor:
+    """The locations of the components at first (K,): spread over the intensities, so that they start to differ."""
+    return torch.linspace(0, 1, 2 * COMPONENTS + 1, device=output.device, dtype=output.dtype)[1::2]
 
 
 def _bounded(log_scale: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vae.base import processes
+from vae.base import collective, processes
 from vae.base.runtime import derive, generator
 from vae.data.images import pixels
 from vae.model import objective
@@ -178,7 +178,7 @@ def expected_images(model: VAE, z: Tensor, *, batch_size: int | None = None) -> 
         NoExpectedImageError: the decoder is autoregressive.
     """
     batches = z.to(model.device).split(batch_size or model.decoder.batch_size)
-    return torch.cat(processes.shared(batches, lambda codes: model.decoder.expected_images(codes, model.likelihood)))
+    return torch.cat(collective.shared(batches, lambda codes: model.decoder.expected_images(codes, model.likelihood)))
 
 
 @torch.inference_mode()
@@ -198,7 +198,7 @@ def drawn_images(model: VAE, z: Tensor, seed: int, *, progress: bool = False) ->
             advance = partial(bar.update, processes.count())
             return model.decoder.drawn_images(codes, model.likelihood, random, advance)
 
-        return torch.cat(processes.shared(parts, draw))
+        return torch.cat(collective.shared(parts, draw))
 
 
 def _noise(model: VAE, count: int, seed: int, purpose: str) -> Tensor:
@@ -217,4 +217,4 @@ def _by_batches(model: VAE, images: Tensor, batch_size: int | None, compute: Cal
     """What a function of a batch's rows and intensities returns for each batch, in order."""
     batch_size = batch_size or model.decoder.batch_size
     batches = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
-    return processes.shared(batches, lambda rows: compute(rows, pixels(images[rows].to(model.device))))
+    return collective.shared(batches, lambda rows: compute(rows, pixels(images[rows].to(model.device))))

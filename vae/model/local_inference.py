@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from vae.base import processes
+from vae.base import collective, processes
 from vae.base.precision import standard_error
 from vae.base.runtime import generator, permutation
 from vae.data.images import pixels
@@ -130,7 +130,7 @@ def optimize_posterior(
             q = Posterior(mean[rows] + deviation[rows] * change[0, rows], log_variance[rows] + change[1, rows])
             return elbo_gradient(model, x[rows], q, noise[rows])
 
-        gradient = -torch.cat(processes.shared(_batches(model, len(x), batch_size), ascent), 1)
+        gradient = -torch.cat(collective.shared(_batches(model, len(x), batch_size), ascent), 1)
         gradient[0] *= deviation
         learning_rate = LEARNING_RATE * (1 - (step - 1) / steps)
         optimizer.step(gradient, torch.full((), learning_rate, device=model.device))
@@ -197,7 +197,7 @@ def measure_gaps(
             log_ratios = [_log_density_ratio(*both, noise[rows]) for both in ((other, q), (q, other))]
             return torch.stack(log_weights + log_ratios)
 
-        terms = torch.cat(processes.shared(_batches(model, len(x), batch_size), weights_and_ratios), 1)
+        terms = torch.cat(collective.shared(_batches(model, len(x), batch_size), weights_and_ratios), 1)
         log_weights, log_ratios = terms.split(2)
         elbos += log_weights.cpu().double() / samples
         # p(x, z) / (½·q + ½·q*) = w / (½ + ½·q*/q) for a sample of q, and the other way around for one of q*.

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vae.model.architecture import Architecture
+from vae.model.likelihood import neighbours
 from vae.model.likelihoods import likelihood
 from vae.model.networks.network import build
 
@@ -53,8 +54,11 @@ class VAE(nn.Module):
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x|z) in nats per image: intensities (B, C, H, W) and codes (B, D) to (B,)."""
-        output = self.decoder(z, x) if self.decoder.needs_pixels else self.decoder(z)
-        return self.likelihood.log_density(x, _single(output))
+        if self.decoder.needs_pixels:
+            output = self.likelihood.relative_to(_single(self.decoder(z, x)), neighbours(x))
+        else:
+            output = _single(self.decoder(z))
+        return self.likelihood.log_density(x, output)
 
 
 def _single(values: Tensor) -> Tensor:

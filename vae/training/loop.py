@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vae.base import processes
+from vae.base import collective, processes
 from vae.base.errors import VAEError
 from vae.base.params import TrainParams
 from vae.base.precision import standard_error
@@ -135,7 +135,7 @@ class _Progress:
     def resume(cls, engine: TrainingEngine, checkpoint: Checkpoint) -> "_Progress":
         """Resume from the checkpoint, or start from the beginning if there is none."""
         progress = cls.start(engine)
-        state = processes.from_first(checkpoint.load)
+        state = collective.from_first(checkpoint.load)
         if state is not None:
             engine.restore(state.tensors)
             progress.best_weights.copy_(state.tensors.get("best_weights", engine.step.result))

@@ -9,7 +9,7 @@ activations of a single shard are held at a time.
 import torch
 from torch import Tensor
 
-from vae.base import processes
+from vae.base import collective, processes
 from vae.model.objective import Losses
 from vae.optimizer.weights import Weights
 from vae.training.step import Backward
@@ -77,7 +77,7 @@ def sum_in_order(rows: Tensor) -> Tensor:
         return _added(rows)
     pieces = rows.view(len(rows), count, -1).transpose(0, 1).contiguous()  # a piece of each row for each process
     received, total = torch.empty_like(pieces), torch.empty_like(rows[0])
-    with processes.exchanging():
+    with collective.exchanging():
         torch.distributed.all_to_all_single(received, pieces)
         torch.distributed.all_gather_into_tensor(total, _added(received.flatten(0, 1)))
     return total

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from vae.base import processes
+from vae.base import collective, processes
 from vae.base.artifacts import write_bytes
+from vae.base.collective import ProcessError
 from vae.base.errors import VAEError
-from vae.base.processes import ProcessError
 from vae.base.runtime import DeviceError, device, threads
 
 SECOND_OF_FOUR = {
@@ -48,8 +48,8 @@ def test_a_process_knows_its_number_and_how_many_there_are_from_torchrun() -> No
 
 
 def test_a_single_process_computes_all_items_by_itself() -> None:
-    assert processes.shared([3, 1, 2], lambda item: item * 10) == [30, 10, 20]
-    assert processes.from_first(lambda: "read") == "read"
+    assert collective.shared([3, 1, 2], lambda item: item * 10) == [30, 10, 20]
+    assert collective.from_first(lambda: "read") == "read"
 
 
 @pytest.mark.usefixtures("second_of_four")
@@ -89,14 +89,14 @@ def test_as_many_processes_as_requested_or_as_accelerators_can_share_the_shards(
     monkeypatch: pytest.MonkeyPatch, value: str, accelerators: int, shards: int | None, expected: int
 ) -> None:
     request(monkeypatch, value, accelerators)
-    assert processes.requested(shards) == expected
+    assert collective.requested(shards) == expected
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
 def test_a_number_of_processes_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     request(monkeypatch, value)
     with pytest.raises(ProcessError, match=f"VAE_PROCESSES={value}: expected a whole number from 1, or auto"):
-        processes.requested(None)
+        collective.requested(None)
 
 
 @pytest.mark.parametrize("by_torchrun", [True, False])
@@ -107,7 +107,7 @@ def test_processes_that_cannot_share_the_shards_equally_are_refused(
     for name, value in SECOND_OF_FOUR.items() if by_torchrun else ():
         monkeypatch.setenv(name, value)
     message = "4 processes cannot share train.shards=6 equally; set it to a multiple of 4, or start fewer processes"
-    with pytest.raises(ProcessError, match=message), processes.together("no.module", shards=6):
+    with pytest.raises(ProcessError, match=message), collective.together("no.module", shards=6):
         pytest.fail("unreachable")
 
 
@@ -115,7 +115,7 @@ def test_a_process_that_does_not_start_is_reported(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     request(monkeypatch, "2")
-    with pytest.raises(ProcessError, match="did not start: process 1 with status 1"), processes.together("no.module"):
+    with pytest.raises(ProcessError, match="did not start: process 1 with status 1"), collective.together("no.module"):
         pytest.fail("unreachable")
     assert processes.count() == 1
     assert "No module named" in capfd.readouterr().err
@@ -129,7 +129,7 @@ def test_a_process_that_does_not_start_is_reported(
     ],
 )
 def test_a_failed_exchange_is_an_error_without_the_internals_of_the_library(reason: str, message: str) -> None:
-    with pytest.raises(ProcessError, match=message), processes.exchanging():
+    with pytest.raises(ProcessError, match=message), collective.exchanging():
         raise RuntimeError(reason)
 
 
@@ -138,7 +138,7 @@ def test_a_failed_exchange_is_an_error_without_the_internals_of_the_library(reas
 def test_a_process_other_than_the_first_ends_silently_on_an_error_that_the_first_reports(
     capsys: pytest.CaptureFixture[str], error: BaseException, status: int
 ) -> None:
-    with pytest.raises(SystemExit) as exit_, processes.together("no.module"):
+    with pytest.raises(SystemExit) as exit_, collective.together("no.module"):
         raise error
     assert exit_.value.code == status
     assert capsys.readouterr() == ("", "")

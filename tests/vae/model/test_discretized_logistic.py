@@ -4,7 +4,7 @@ from torch import Tensor
 
 from vae.model import discretized_logistic
 from vae.model.discretized_logistic import COMPONENTS, DiscretizedLogistic, DiscretizedLogisticMixture
-from vae.model.likelihood import Likelihood
+from vae.model.likelihood import Likelihood, Neighbours, neighbours
 
 LEVELS = torch.arange(256, dtype=torch.float64) / 255
 EACH = pytest.mark.parametrize(
@@ -144,3 +144,45 @@ def test_a_probability_is_never_above_one() -> None:
     output = torch.tensor([0.0, -1e3]).view(1, 2, 1, 1)
     x = torch.tensor([128 / 255]).view(1, 1, 1, 1)
     assert DiscretizedLogistic().log_density(x, output).item() <= 0
+
+
+def test_neighbours_are_the_pixels_to_the_left_above_and_above_left_with_zeros_beyond_the_image() -> None:
+    x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    near = neighbours(x)
+    assert near.left.tolist() == [[[[0.0, 1.0], [0.0, 3.0]]]]
+    assert near.above.tolist() == [[[[0.0, 0.0], [1.0, 2.0]]]]
+    assert near.above_left.tolist() == [[[[0.0, 0.0], [0.0, 1.0]]]]
+
+
+@pytest.mark.parametrize(
+    ("component", "expected"),
+    list(enumerate([0.8, 0.5, 0.5, 0.65, 0.9])),
+    ids=["left", "above", "none", "average", "gradient"],
+)
+def test_components_start_from_the_predictions_of_the_filters_of_png(component: int, expected: float) -> None:
+    likelihood = DiscretizedLogisticMixture()
+    near = Neighbours(*(torch.full((1, 1, 1, 1), value) for value in (0.8, 0.5, 0.4)))
+    output = torch.zeros(1, COMPONENTS, 3, 1, 1)  # a logit, a location and a scale of each component
+    output[:, component, 0] = 100.0
+    output[:, :, 2] = -10.0
+    mean = likelihood.mean(likelihood.relative_to(output.flatten(1, 2), near))
+    assert float(mean) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_single_logistic_starts_from_the_average_of_left_and_above() -> None:
+    likelihood = DiscretizedLogistic()
+    near = Neighbours(*(torch.full((1, 3, 1, 1), value) for value in (0.8, 0.4, 0.1)))
+    location, log_scale = likelihood.relative_to(torch.zeros(1, 6, 1, 1), near).chunk(2, 1)
+    torch.testing.assert_close(location + 0.5, torch.full((1, 3, 1, 1), 0.6))
+    assert not log_scale.any()
+
+
+@EACH
+def test_parameters_of_a_pixel_depend_on_earlier_pixels_only(likelihood: Likelihood) -> None:
+    x = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    output = torch.zeros(1, likelihood.output_channels(3), 4, 5)
+    parameters = likelihood.relative_to(output, neighbours(x))
+    (gradient,) = torch.autograd.grad(parameters[:, :, 2, 3].square().sum(), x)
+    assert {(row, column) for _, _, row, column in gradient.nonzero().tolist()} <= {(2, 2), (1, 3), (1, 2)}
+    assert gradient[0, :, 2, 2].all()
+    assert gradient[0, :, 1, 3].all()

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from vae.model.architecture import Architecture
-from vae.model.likelihood import Likelihood
+from vae.model.likelihood import Likelihood, Neighbours
 from vae.model.networks import conv, network
 from vae.model.networks.network import ACTIVATIONS
 
@@ -97,7 +97,7 @@ class Decoder(network.Decoder):
         return output.contiguous()
 
     def sample(
-        self, z: Tensor, draw: Callable[[Tensor], Tensor], advance: Callable[[], object] = lambda: None
+        self, z: Tensor, draw: Callable[[Tensor, Neighbours], Tensor], advance: Callable[[], object] = lambda: None
     ) -> Tensor:
         """Draw images pixel by pixel, each pixel given the earlier ones.
 
@@ -105,7 +105,7 @@ class Decoder(network.Decoder):
 
         Args:
             z: latent codes (B, D).
-            draw: draws one pixel of each image, from the parameters of the likelihood (B, P, 1, 1) to (B, C, 1, 1).
+            draw: draws one pixel of each image, from the output (B, P, 1, 1) and the neighbours, to (B, C, 1, 1).
             advance: called after each row of pixels.
 
         Returns:
@@ -113,7 +113,7 @@ class Decoder(network.Decoder):
         """
         channels, height, width = self.image_shape
         condition = self.condition(z).permute(2, 3, 0, 1).contiguous()  # (H, W, B, channels)
-        image = z.new_empty(len(z), channels, height, width)
+        image = z.new_zeros(len(z), channels, height + 1, width + 1)  # with a border for the neighbours
         first, *gated = (_PixelByPixel(layer, len(z), width) for layer in (self.first, *self.gated))
         for row in range(height):
             for column in range(width):
@@ -121,13 +121,15 @@ class Decoder(network.Decoder):
                 for layer in gated:
                     layer.see(column, features)
                     features = features + F.glu(layer.at(column), 1)
-                pixel = draw(self.output(features[:, :, None, None]))
+                here = image[:, :, row : row + 2, column : column + 2]
+                near = Neighbours(here[:, :, 1:, :1], here[:, :, :1, 1:], here[:, :, :1, :1])
+                pixel = draw(self.output(features[:, :, None, None]), near)
                 first.see(column, pixel.flatten(1))
-                image[:, :, row, column] = pixel.flatten(1)
+                here[:, :, 1:, 1:] = pixel
             for layer in (first, *gated):
                 layer.next_row()
             advance()
-        return image
+        return image[:, :, 1:, 1:].contiguous()
 
     @property
     def steps_of_drawing(self) -> int:
@@ -138,7 +140,11 @@ class Decoder(network.Decoder):
         self, z: Tensor, likelihood: Likelihood, random: Generator, advance: Callable[[], object]
     ) -> Tensor:
         """Draw an image x ~ p(x|z) for each latent code, pixel by pixel: (B, D) to (B, C, H, W)."""
-        return self.sample(z, lambda output: likelihood.sample(output, random), advance)
+
+        def draw(output: Tensor, near: Neighbours) -> Tensor:
+            return likelihood.sample(likelihood.relative_to(output, near), random)
+
+        return self.sample(z, draw, advance)
 
 
 class _PixelByPixel:

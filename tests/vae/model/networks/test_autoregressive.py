@@ -11,6 +11,7 @@ from tests.settings import architecture
 from vae.base.params import LIKELIHOODS_OF_8_BITS
 from vae.base.runtime import generator, seeded
 from vae.data.images import ImageShape
+from vae.model.likelihood import Neighbours
 from vae.model.networks.autoregressive import Decoder, gate
 from vae.model.vae import VAE
 
@@ -165,7 +166,7 @@ def test_samples_have_the_pixel_and_pair_frequencies_and_the_entropy_of_the_mode
     assert isinstance(decoder, Decoder)
     p = probabilities(model, z)
     with torch.no_grad():
-        samples = decoder.sample(z.expand(count, -1), lambda output: model.likelihood.sample(output, random))
+        samples = decoder.sample(z.expand(count, -1), lambda output, _: model.likelihood.sample(output, random))
         information = -model.log_likelihood(samples, z.expand(count, -1))
     assert ((samples == 0) | (samples == 1)).all()
 
@@ -191,7 +192,7 @@ def test_sampling_pixel_by_pixel_gives_the_outputs_of_one_forward_pass_over_the_
     decoder, z = decoder_of(shape, masked_layers), codes(5)
     outputs = []
 
-    def draw(output: Tensor) -> Tensor:
+    def draw(output: Tensor, _: Neighbours) -> Tensor:
         outputs.append(output)
         return torch.sin(3 * output)  # not rounded, so that the smallest difference goes on to all later pixels
 
@@ -207,7 +208,7 @@ def test_sampling_pixel_by_pixel_gives_the_outputs_of_one_forward_pass_over_the_
 def test_sampling_reports_each_finished_row() -> None:
     rows = iter(range(100))
     with torch.no_grad():
-        decoder_of((1, 8, 12)).sample(codes(2), torch.sigmoid, lambda: next(rows))
+        decoder_of((1, 8, 12)).sample(codes(2), lambda output, _: torch.sigmoid(output), lambda: next(rows))
     assert next(rows) == 8
 
 
@@ -221,9 +222,10 @@ def test_colour_images_of_odd_sizes_are_drawn_pixel_by_pixel_with_the_probabilit
         model = VAE(architecture(network="autoregressive", image_shape=shape, likelihood=likelihood)).double()
     random, total = generator(0, "samples"), torch.zeros(4, dtype=torch.float64)
 
-    def draw(output: Tensor) -> Tensor:
-        pixel = model.likelihood.sample(output, random)
-        total.add_(model.likelihood.log_density(pixel, output))
+    def draw(output: Tensor, near: Neighbours) -> Tensor:
+        parameters = model.likelihood.relative_to(output, near)
+        pixel = model.likelihood.sample(parameters, random)
+        total.add_(model.likelihood.log_density(pixel, parameters))
         return pixel
 
     decoder, z = model.decoder, codes(4)
