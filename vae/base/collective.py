@@ -243,3 +243,5 @@ def _silent_unless_first() -> Iterator[None]:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    finally:
+        logging.disable(logging.NOTSET)
