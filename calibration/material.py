@@ -136,4 +136,4 @@ KINDS: dict[str, Callable[[], Material]] = {
     "fashion_mnist": lambda: grey("Fashion-MNIST", "fashion_mnist"),
     "kmnist": lambda: grey("KMNIST", "kmnist"),
 }
-DEFAULT_KINDS = ("digits", "mnist", "mnist-binary", "mnist-8-bits")
+DEFAULT_KINDS = ("digits", "mnist", "mnist-binary")
