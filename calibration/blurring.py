@@ -77,7 +77,7 @@ NOISE = Ladder(
     degraded=f"Test images, blurred by a Gaussian of {SOFTENED} pixels and with more and more noise, take the place of "
     "their reconstructions. The noise is Gaussian, of a standard deviation given in intensities from 0 to 1.",
     measured="The sharpness, relative to that of the test images, and the squared error, relative to that of their "
-    "mean. Sharp reconstructions are not judged if the second number is above 1.",
+    f"mean. Not judged if the first is above {MOST_SHARPNESS:.0%}, or the second above 1.",
     rungs=tuple(map(_noisy, AMPLITUDES)),
     read=read_noise,
     needs_model=False,
