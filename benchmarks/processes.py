@@ -1,9 +1,11 @@
 """Run commands in separate processes, to measure start-up time and memory."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,9 +28,17 @@ def seconds_of(*command: str | Path) -> float:
     return perf_counter() - start
 
 
-def reported_by(module: str, *arguments: str | Path | int) -> dict[str, Any]:
-    """Run ``python -m module``, and return the JSON object in its last line of output."""
-    output = _run(sys.executable, "-m", module, *map(str, arguments))
+def reported_by(
+    module: str, *arguments: str | Path | int, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run ``python -m module``, and return the JSON object in its last line of output.
+
+    Args:
+        module: the module.
+        arguments: of the command line.
+        environment: variables to set, besides those of this process.
+    """
+    output = _run(sys.executable, "-m", module, *map(str, arguments), environment=environment)
     values: dict[str, Any] = json.loads(output.splitlines()[-1])
     return values
 
@@ -52,8 +62,9 @@ def peak_bytes(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
 
 
-def _run(*command: str | Path) -> str:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def _run(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:
+    variables = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         called = " ".join(map(str, command))
         raise FailedProcessError(f"{called}: status {done.returncode}\n{done.stdout}{done.stderr}")

@@ -5,8 +5,6 @@ and those in which processes exchanged gradients, with the wait for the slower o
 """
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -20,7 +18,7 @@ from torch import Tensor
 from benchmarks import mnist
 from benchmarks.convolutions import ARCHITECTURE, BATCH_SIZE, IMAGES, QUICK_IMAGES, colour_images, new_model
 from benchmarks.measurement import Settings, Spread, interleave, ratio
-from benchmarks.processes import ROOT, FailedProcessError
+from benchmarks.processes import reported_by
 from benchmarks.table import Row, Section, skipped
 from vae.base import collective, processes, runtime
 from vae.training import shards
@@ -64,17 +62,8 @@ def run(settings: Settings) -> Section:
 
 def measured(case: Case, epochs: int, images: int) -> Mapping[str, float]:
     """The median seconds of an epoch, and of the exchange in it."""
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(case.threads),
-        collective.REQUESTED: str(case.processes),
-    }
-    command = [sys.executable, "-m", "benchmarks.scaling", *map(str, (epochs, case.shards, images))]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FailedProcessError(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")
-    values: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return values
+    environment = {"OMP_NUM_THREADS": str(case.threads), collective.REQUESTED: str(case.processes)}
+    return reported_by("benchmarks.scaling", epochs, case.shards, images, environment=environment)
 
 
 def timed_epoch(engine: TrainingEngine) -> dict[str, float]:

@@ -9,7 +9,6 @@ from vae.data.images import LabelledImages, pixels
 from vae.diagnostics.blur import (
     COMPARED,
     MOST_SHARPNESS,
-    RELATIVE_SHARPNESS,
     gaussian_blur,
     is_worse_than_mean,
     judge_blur,
@@ -30,8 +29,7 @@ def read_blur(material: Material) -> Readings:
     readings = {}
     for sigma in WIDTHS:
         found = softness(real, gaussian_blur(images, sigma))
-        share = rounded(found.relative_sharpness, ".0%", *RELATIVE_SHARPNESS, MOST_SHARPNESS)
-        readings[_name(sigma)] = Reading(share, judge_blur("samples", found, binary=False))
+        readings[_name(sigma)] = Reading(found.share, judge_blur("samples", found, binary=False))
     return readings
 
 
@@ -46,9 +44,8 @@ def read_noise(material: Material) -> Readings:
         images = (gaussian_blur(real, SOFTENED) + amplitude * noise).clamp(0, 1)
         found, worse = softness(real, images), is_worse_than_mean(real, images)
         error = float((images - real).square().mean() / (real - real.mean(0)).square().mean())
-        share = rounded(found.relative_sharpness, ".0%", *RELATIVE_SHARPNESS, MOST_SHARPNESS)
         verdict = judge_blur("reconstructions", found, binary=False, worse_than_mean=worse)
-        readings[_noisy(amplitude)] = Reading(f"{share}, {rounded(error, '.2f', 1)}", verdict)
+        readings[_noisy(amplitude)] = Reading(f"{found.share}, {rounded(error, '.2f', 1)}", verdict)
     return readings
 
 

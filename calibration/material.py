@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vae.base import runtime
-from vae.base.params import LIKELIHOODS_OF_8_BITS, Params
+from vae.base.params import LIKELIHOODS_OF_8_BITS, Params, recipe_values
 from vae.base.yaml12 import parse_yaml
 from vae.classifier.classifier import Classifier
 from vae.classifier.training import train_classifier
@@ -92,10 +92,9 @@ class Material:
 def settings(recipe: str = "") -> Params:
     """The parameters of ``params.yaml``, or those that a file of ``recipes/`` sets."""
     values = parse_yaml((ROOT / "params.yaml").read_bytes())
-    for option in (ROOT / "recipes" / recipe).read_text(encoding="utf-8").split() if recipe else []:
-        key, _, value = option.removeprefix("--set-param=").partition("=")
-        section, name = key.split(".")
-        values[section][name] = parse_yaml(value.encode())
+    for dotted, value in recipe_values(ROOT / "recipes" / recipe).items() if recipe else []:
+        section, name = dotted.split(".")
+        values[section][name] = value
     return Params.model_validate(values)
 
 

@@ -23,9 +23,9 @@ from review.comparison_figures import hyperparameters
 from review.contact_sheets import contact_sheets, drawn
 from review.folders import whole_folder
 from review.revisions import Revision
-from review.tables import WIDTH, as_cell, as_markdown, as_narrow_text, as_plain
+from review.tables import WIDTH, as_cell, as_csv, as_markdown, as_narrow_text, as_plain
 from vae.base import runtime
-from vae.base.artifacts import inert, write_bytes, write_png
+from vae.base.artifacts import write_bytes, write_png
 
 
 def main() -> int:
@@ -58,8 +58,7 @@ def main() -> int:
 def write_comparison(folder: Path, comparison: Comparison, order: Order) -> list[str]:
     """Write the table and the pictures to a folder, and return what is missing from the pictures."""
     table = comparison.table()
-    inert_table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell).rename(columns=inert)
-    write_bytes(folder / "table.csv", inert_table.to_csv(index=False, lineterminator="\n").encode())
+    write_bytes(folder / "table.csv", as_csv(table))
     write_png(folder / "hyperparameters.png", hyperparameters(comparison))
     sheets = contact_sheets(comparison.examples)
     pictures = {

@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +21,28 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def html(findings: Findings) -> str:
     """Write the report as one page that contains all charts, pictures, styles and scripts."""
+    return rendered(TEMPLATES / "report.html", findings=findings)
+
+
+def rendered(template: Path, *, styles: Sequence[Path] = (), **values: object) -> str:
+    """Write one page that contains all charts, pictures, styles and scripts, from a template that extends page.html.
+
+    Args:
+        template: of the page.
+        styles: files of styles, besides those of all pages.
+        values: of the template's variables.
+    """
     from markupsafe import Markup
 
-    template = environment(
-        autoescape=True, outcome=outcome, breakable=breakable, data_url=data_url, script_data=as_script_data
-    ).get_template("report.html")
-    return template.render(
-        findings=findings,
+    found = environment(
+        True, template.parent, outcome=outcome, breakable=breakable, data_url=data_url, script_data=as_script_data
+    ).get_template(template.name)
+    texts = [path.read_text(encoding="utf-8") for path in (TEMPLATES / "report.css", *styles)]
+    return found.render(
         # Trusted: the project's own and Vega's.
-        styles=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        styles=Markup("\n".join(texts)),
         scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "report.js").read_text(encoding="utf-8"))],
+        **values,
     )
 
 
@@ -70,11 +82,11 @@ def data_url(content: bytes, media_type: str) -> str:
 
 
 def environment(autoescape: bool, templates: Path = TEMPLATES, **functions: Callable[..., object]) -> "Environment":
-    """The Jinja environment of the templates in a folder, with functions that are also available as filters."""
+    """The Jinja environment of the templates, also those of another folder; functions are also available as filters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
-        loader=FileSystemLoader(templates),
+        loader=FileSystemLoader([templates, TEMPLATES]),
         autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,6 +5,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from vae.base.artifacts import inert
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -13,6 +15,12 @@ WIDTH = 120  # characters in a line of a terminal
 
 # What a cell of a table may contain unescaped: names, numbers, lists of numbers.
 HARMLESS = re.compile(r"[\w .,;:+±–/%()=-]*|\[[\w ., -]*\]")
+
+
+def as_csv(table: "pd.DataFrame") -> bytes:
+    """A table as CSV, in which no text is a formula."""
+    cells = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell).rename(columns=inert)
+    return str(cells.to_csv(index=False, lineterminator="\n")).encode()
 
 
 def as_cell(text: str) -> str:

@@ -10,13 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from search.study import SEED, Range, Study, StudyError
-from vae.base.params import Params
+from vae.base.params import Params, recipe_values
 from vae.base.validation import explanations
 from vae.base.yaml12 import YAMLError, parse_yaml
 
 Setting = Mapping[str, Any]  # values by dotted key
 
-OPTION = re.compile(r"--set-param=([\w.]+)=(.*)")  # a line of a recipe
 PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")  # text that DVC reads as it is
 WORDS = {"true", "false", "null", "nan", "inf"}  # text that it would read as something else, in any case
 
@@ -46,8 +45,7 @@ def shared_changes(study: Study, project: Path = Path()) -> dict[str, Any]:
     names = sorted(path.name for path in recipes.iterdir()) if recipes.is_dir() else []
     if study.recipe not in names:
         raise StudyError(f"recipe: {study.recipe}: no such file in recipes/; choose from {', '.join(names)}")
-    found = map(OPTION.fullmatch, (recipes / study.recipe).read_text(encoding="utf-8").split())
-    return {option[1]: parse_yaml(option[2]) for option in found if option} | study.fixed
+    return recipe_values(recipes / study.recipe) | study.fixed
 
 
 def changed(values: Mapping[str, Any], setting: Setting) -> dict[str, Any]:

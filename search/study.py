@@ -9,8 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from vae.base.errors import VAEError
 from vae.base.params import Count, Section, Seed
-from vae.base.validation import described, explanations
-from vae.base.yaml12 import YAMLError, parse_yaml
+from vae.base.validation import described, explanations, validated_file
 
 SEED = "train.seed"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")  # it becomes part of the names of experiments and of paths
@@ -133,16 +132,4 @@ def load_study(path: Path) -> Study:
     Raises:
         StudyError: the file is missing or not YAML, or something in it is wrong; the message has a line for each.
     """
-    try:
-        values = parse_yaml(path.read_bytes())
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
-    except YAMLError as error:
-        raise StudyError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise StudyError(f"{path}: expected {', '.join(Study.model_fields)}, found none")
-    try:
-        return Study.model_validate(values)
-    except ValidationError as error:
-        lines = (line.replace("unknown parameter", "unknown") for line in explanations(error, Study))
-        raise StudyError("\n".join(f"{path}: {line}" for line in lines)) from error
+    return validated_file(path, Study, StudyError)

@@ -18,6 +18,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from search import trial
 from search.study import Range, Study
+from stages.entry import same_bytes
 from vae.base.errors import VAEError, shortened
 
 GIB = 2**30
@@ -100,7 +101,7 @@ def default_devices(study: Study, base: Mapping[str, Any]) -> list[dict[str, str
         return [{"CUDA_VISIBLE_DEVICES": device} for device in devices]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     data_sets = study.parameters.get("prepare.dataset", (base["prepare"]["dataset"],))
-    one_thread = not isinstance(data_sets, Range) and set(data_sets) == {"digits"}
+    one_thread = not isinstance(data_sets, Range) and all(map(same_bytes, data_sets))
     most = cores if one_thread else min(cores, 2)
     return [{}] * max(1, min(most, psutil.virtual_memory().available // MEMORY))
 

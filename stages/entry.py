@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from inspect import getfile
 from pathlib import Path
 
@@ -23,7 +23,9 @@ class FolderError(VAEError):
     """The stage was started in another folder than the project's."""
 
 
-def run(stage: Callable[[Params], None], *, divided: bool = True) -> None:
+def run(
+    stage: Callable[[Params], None], *, divided: bool = True, shards: Callable[[Params], int] | None = None
+) -> None:
     """Run a stage with validated parameters, by several processes if they are asked for.
 
     Exits with status 1 and a message, but no traceback, on an error that the user can fix; with 130 when interrupted
@@ -32,6 +34,8 @@ def run(stage: Callable[[Params], None], *, divided: bool = True) -> None:
     Args:
         stage: takes the parameters.
         divided: whether several processes may share the work.
+        shards: the number of equal parts that the processes have to share equally; any number of processes will do if
+            None.
     """
     name = Path(getfile(stage)).stem
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -42,8 +46,9 @@ def run(stage: Callable[[Params], None], *, divided: bool = True) -> None:
                 f"{Path.cwd()} is not the project's folder; run cd '{PROJECT}', then python -m stages.{name}"
             )
         params = load_params(PARAMS)
-        with together(name, params) if divided else nullcontext():
-            runtime.configure(same_on_every_machine=same_bytes(params))
+        parts = shards(params) if shards else None
+        with collective.together(f"stages.{name}", parts) if divided else nullcontext():
+            runtime.configure(same_on_every_machine=same_bytes(params.prepare.dataset))
             device = runtime.device()
             log.info("%s: %s", name, runtime.description(device))
             with collective.connected(device):
@@ -52,16 +57,10 @@ def run(stage: Callable[[Params], None], *, divided: bool = True) -> None:
     command.run(name, validated, interrupted=INTERRUPTED)
 
 
-def together(name: str, params: Params) -> AbstractContextManager[None]:
-    """The processes that compute together; those of training share the shards of a batch."""
-    shards = params.train.shards if name == "train" else None
-    return collective.together(f"stages.{name}", shards)
-
-
-def same_bytes(params: Params) -> bool:
+def same_bytes(dataset: str) -> bool:
     """Whether to give the same bytes on every machine: as ``VAE_SAME_BYTES`` says (1 or 0), by default for the digits.
 
     This costs little time on the digits, and 1.6 times the time of training or more on images of the size of MNIST.
     """
     requested = os.environ.get("VAE_SAME_BYTES", "").strip()
-    return requested == "1" if requested else params.prepare.dataset == "digits"
+    return requested == "1" if requested else dataset == "digits"

@@ -9,7 +9,7 @@ from time import monotonic
 import torch
 
 from stages import entry, paths
-from vae.base import processes, runtime
+from vae.base import runtime
 from vae.base.artifacts import write_csv, write_json
 from vae.base.params import Params, TrainParams
 from vae.data.images import load_images
@@ -51,8 +51,7 @@ def main(params: Params) -> None:
         "validation_loss_se": best.validation_loss_se,
     }
     write_json(paths.METRICS / "train.json", metrics)
-    if processes.is_first():
-        checkpoint.discard()
+    checkpoint.discard()
     log.info("kept the weights of epoch %d: %s", best.number, in_words(best))
 
 
@@ -142,4 +141,4 @@ def in_words(epoch: Epoch) -> str:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, shards=lambda params: params.train.shards)

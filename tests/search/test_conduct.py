@@ -42,7 +42,7 @@ def test_the_metric_may_be_the_end_of_its_key() -> None:
     ("changes", "message"),
     [
         ({"metric": "negative_elbow"}, "negative_elbow: no such metric; did you mean evaluate.test.negative_elbo"),
-        ({"parameters": {"train.beat": [1.0, 2.0]}}, "train.beat: unknown parameter; did you mean beta?"),
+        ({"parameters": {"train.beat": [1.0, 2.0]}}, "train.beat: unknown key; did you mean beta?"),
         ({"parameters": {"prepare.dataset": ["digits", "mnist"]}}, "of different prepare.dataset cannot be compared"),
         ({"parameters": {"model.likelihood": ["bernoulli", "gaussian"]}}, "of different model.likelihood cannot be"),
         ({"metric": "validation_loss", "parameters": {"train.beta": [1.0, 2.0]}}, "of different train.beta cannot be"),

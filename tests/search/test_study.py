@@ -77,7 +77,7 @@ def test_a_range_has_numbers_of_the_type_that_it_says() -> None:
         ({"name": "-rf"}, "name: expected up to 40 letters"),
         ({"name": "x" * 41}, "name: expected up to 40 letters"),
         ({"name": None}, "name: missing; add it"),
-        ({"nome": "x"}, "nome: unknown; did you mean name?"),
+        ({"nome": "x"}, "nome: unknown key; did you mean name?"),
         ({"parameters": {}}, "parameters: expected parameters and their values to try, got {}"),
         ({"parameters": {"train.beta": []}}, "parameters: train.beta: expected a list of two or more different values"),
         ({"parameters": {"train.beta": [1]}}, "a single value belongs to fixed"),
@@ -88,7 +88,7 @@ def test_a_range_has_numbers_of_the_type_that_it_says() -> None:
         ({"parameters": {"train.beta": {"low": 0, "high": 2, "log": True}}}, "train.beta: low: 0 has no logarithm"),
         ({"parameters": {"train.beta": {"low": 0.5, "high": 2, "whole": True}}}, "must be whole numbers"),
         ({"parameters": {"train.beta": {"low": 1}}}, "train.beta: high: missing; add it"),
-        ({"parameters": {"train.beta": {"low": 1, "hihg": 2}}}, "hihg: unknown; did you mean high?"),
+        ({"parameters": {"train.beta": {"low": 1, "hihg": 2}}}, "hihg: unknown key; did you mean high?"),
         ({"search": "grid", "trials": None}, "parameters: train.beta: a grid has no ranges"),
         ({"search": "grid", "parameters": {"train.beta": [1, 2]}}, "trials: a grid has one for each combination"),
         ({"search": "bayes"}, "search: expected 'grid', 'random' or 'tpe', got the string 'bayes'"),
@@ -108,7 +108,11 @@ def test_a_mistake_in_a_study_is_explained_by_its_key(changes: dict[str, Any], m
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "expected name, recipe"), ("- a", "expected name, recipe"), ("name: [", "not valid YAML: line ")],
+    [
+        ("", "expected the keys name, recipe"),
+        ("- a", "expected the keys name, recipe"),
+        ("name: [", "not valid YAML: "),
+    ],
 )
 def test_a_file_that_is_no_study_is_refused(text: str, message: str, tmp_path: Path) -> None:
     assert message in refusal(tmp_path, text)
@@ -133,8 +137,8 @@ def test_an_unknown_recipe_is_refused_with_those_that_exist() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"train.beat": [1.0, 2.0]}, "train.beat: unknown parameter; did you mean beta?"),
-        ({"tarin.beta": [1.0, 2.0]}, "tarin: unknown parameter; did you mean train?"),
+        ({"train.beat": [1.0, 2.0]}, "train.beat: unknown key; did you mean beta?"),
+        ({"tarin.beta": [1.0, 2.0]}, "tarin: unknown key; did you mean train?"),
         ({"model.latent_dim": {"low": 2, "high": 8}}, "expected a whole number, got 2.0; set whole: true"),
         ({"train.beta": [1.0, "two"]}, "train.beta: expected a number, got the string 'two'"),
         ({"train.beta": {"low": -1, "high": 1}}, "train.beta: expected a number greater than or equal to 0, got -1.0"),

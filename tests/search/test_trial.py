@@ -13,7 +13,11 @@ import pytest
 
 from faults.project import ROOT
 from search import trial
-from search.trial import Job, Losses
+from search.trial import LOSSES, Job, Losses
+from stages import paths, train
+from vae.base.artifacts import write_csv
+from vae.model.objective import Losses as TrainingLosses
+from vae.training.loop import Epoch
 
 SECONDS = 30  # enough for a busy machine
 
@@ -120,6 +124,16 @@ def test_only_the_losses_of_this_training_are_reported_also_in_a_clone_that_has_
         assert trial.run(job, tmp_path, lambda: True, reports.append).succeeded
     assert names == ["a-00-seed-0", "a-01-seed-0"]
     assert reports == [[(1, 31.0)], [(1, 32.0)]]
+
+
+def test_the_losses_are_the_negative_elbo_in_the_table_that_the_train_stage_writes(tmp_path: Path) -> None:
+    assert Path(LOSSES) == paths.LOSSES
+    path = tmp_path / "losses.csv"
+    losses = Losses(path)
+    history = [Epoch(1, TrainingLosses(9.0, 8.0, 0.5), 1.0, TrainingLosses(7.0, 4.0, 1.5))]  # β = 2
+    columns = train.table(history)
+    write_csv(path, list(columns), zip(*columns.values(), strict=True))
+    assert losses.new() == [(1, 5.5)]
 
 
 def test_a_table_without_validation_losses_has_no_new_ones(tmp_path: Path) -> None:

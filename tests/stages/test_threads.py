@@ -36,7 +36,7 @@ from stages.entry import same_bytes
 from stages.paths import PARAMS
 from vae.base import runtime
 from vae.base.params import load_params
-runtime.configure(same_on_every_machine=same_bytes(load_params(PARAMS)))
+runtime.configure(same_on_every_machine=same_bytes(load_params(PARAMS).prepare.dataset))
 for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OPENBLAS_CORETYPE"):
     print(f"{name}: {Watch.seen.get(name)}")
 print("MKL_CBWR:", os.environ["MKL_CBWR"])

@@ -151,10 +151,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_png(path: Path, figure: "Figure") -> None:
-    """Write a figure as PNG, without matplotlib's version in the metadata."""
+    """Write a figure as PNG."""
+    write_bytes(path, as_png(figure))
+
+
+def as_png(figure: "Figure") -> bytes:
+    """A figure as PNG, without matplotlib's version in the metadata."""
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
-    write_bytes(path, content.getvalue())
+    return content.getvalue()
 
 
 def _rounded(value: Any) -> Any:

@@ -135,15 +135,19 @@ def requested(shards: int | None) -> int:
     text = os.environ.get(REQUESTED, "").strip() or "1"
     if text == "auto":
         possible = range(1, torch.accelerator.device_count() + 1)
-        return max((processes for processes in possible if (shards or 0) % processes == 0), default=1)
+        return max((processes for processes in possible if _share_equally(processes, shards)), default=1)
     if not text.isdecimal() or int(text) < 1:
         raise ProcessError(f"{REQUESTED}={text}: expected a whole number from 1, or auto for one on each accelerator")
     _require_equal_shares(int(text), shards)
     return int(text)
 
 
+def _share_equally(processes: int, shards: int | None) -> bool:
+    return shards is None or shards % processes == 0
+
+
 def _require_equal_shares(processes: int, shards: int | None) -> None:
-    if shards is not None and shards % processes:
+    if not _share_equally(processes, shards):
         raise ProcessError(
             f"{processes} processes cannot share train.shards={shards} equally; set it to a multiple of {processes}, "
             "or start fewer processes"

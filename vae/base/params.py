@@ -7,11 +7,11 @@ No parameter has a default here: a missing key is an error. The file is parsed a
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vae.base.errors import VAEError
-from vae.base.validation import described, explanations
-from vae.base.yaml12 import YAMLError, parse_yaml
+from vae.base.validation import described, validated_file
+from vae.base.yaml12 import parse_yaml
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Count = Annotated[int, Field(ge=1)]
@@ -244,6 +244,12 @@ class Params(Section):
         return self
 
 
+def recipe_values(path: Path) -> dict[str, Any]:
+    """The values that a recipe sets, by dotted key: a file of ``--set-param=KEY=VALUE``."""
+    options = (option.removeprefix("--set-param=").partition("=") for option in path.read_text("utf-8").split())
+    return {key: parse_yaml(value) for key, _, value in options}
+
+
 def load_params(path: Path) -> Params:
     """Read and validate a parameter file.
 
@@ -251,16 +257,4 @@ def load_params(path: Path) -> Params:
         ParamsError: the file is missing or not YAML, or a parameter is unknown, missing, mistyped or out of range;
             the message has one line for each such parameter.
     """
-    try:
-        values = parse_yaml(path.read_bytes())
-    except OSError as error:
-        raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
-    except YAMLError as error:
-        line = f", line {error.line}" if error.line else ""
-        raise ParamsError(f"{path}{line}: not valid YAML: {error.problem}") from error
-    if not isinstance(values, dict):
-        raise ParamsError(f"{path}: expected sections ({', '.join(Params.model_fields)}), found none")
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        raise ParamsError("\n".join(f"{path}: {line}" for line in explanations(error, Params))) from error
+    return validated_file(path, Params, ParamsError)

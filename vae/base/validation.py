@@ -1,12 +1,38 @@
 """Explain in plain words which parameters are invalid, and why."""
 
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vae.base.errors import shortened
+from vae.base.errors import VAEError, shortened
+from vae.base.yaml12 import YAMLError, parse_yaml
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated_file(path: Path, model: type[M], failure: type[VAEError]) -> M:
+    """Read a YAML file and validate it.
+
+    Raises:
+        failure: the file is missing or not YAML, or something in it is unknown, missing, mistyped or out of range; the
+            message has one line for each.
+    """
+    try:
+        values = parse_yaml(path.read_bytes())
+    except OSError as error:
+        raise failure(f"{path}: cannot be read: {error.strerror}") from error
+    except YAMLError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise failure(f"{path}{line}: not valid YAML: {error.problem}") from error
+    if not isinstance(values, dict):
+        raise failure(f"{path}: expected the keys {', '.join(model.model_fields)}, found none")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise failure("\n".join(f"{path}: {line}" for line in explanations(error, model))) from error
 
 
 def explanations(error: ValidationError, sections: type[BaseModel]) -> list[str]:
@@ -40,7 +66,7 @@ def _explain(key: str, error: ErrorDetails, sections: type[BaseModel]) -> str:
         case "missing":
             return f"{key}: missing; add it"
         case "extra_forbidden":
-            return f"{key}: unknown parameter; {_suggest(error['loc'], sections)}"
+            return f"{key}: unknown key; {_suggest(error['loc'], sections)}"
         case "invalid_key":
             return f"{key}: names must be strings, not {error['input']!r}"
         case "model_type":

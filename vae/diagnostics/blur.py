@@ -114,6 +114,11 @@ class Softness(NamedTuple):
     relative_sharpness: float
     relative_sharpness_se: float
 
+    @property
+    def share(self) -> str:
+        """The relative sharpness as a percentage, with as many digits as tell it from the thresholds."""
+        return rounded(self.relative_sharpness, ".0%", *RELATIVE_SHARPNESS, MOST_SHARPNESS)
+
 
 def softness(real: Tensor, images: Tensor) -> Softness:
     """Compare the sharpness of images (M, C, H, W) with that of real ones (N, C, H, W), the first of each.
@@ -148,12 +153,11 @@ def judge_blur(what: str, softness: Softness, *, binary: bool, worse_than_mean: 
         worse_than_mean: whether ``is_worse_than_mean``, for reconstructions.
     """
     blur, relative_sharpness, _ = softness
-    share = rounded(relative_sharpness, ".0%", *RELATIVE_SHARPNESS, MOST_SHARPNESS)
     if blur == 0:
-        finding = f"no softer than real images: {share} of their sharpness"
+        finding = f"no softer than real images: {softness.share} of their sharpness"
     else:
         width = f"{blur:.2f} pixels" if blur < MAX_BLUR else f"{MAX_BLUR:.2f} pixels or more"
-        finding = f"as soft as real images after a Gaussian blur of {width}; {share} of their sharpness"
+        finding = f"as soft as real images after a Gaussian blur of {width}; {softness.share} of their sharpness"
     level = grade(relative_sharpness, *RELATIVE_SHARPNESS)
     if binary:
         level = Level.NOT_JUDGED

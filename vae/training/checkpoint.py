@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from vae.base import collective, processes
 from vae.base.artifacts import ArtifactError, whole_file
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,13 @@ class Checkpoint:
         self._given_up = False
 
     def load(self) -> State | None:
-        """Load the last saved state of this run, or None. A state that cannot be used is ignored with a warning."""
+        """Load the last saved state of this run, or None. A state that cannot be used is ignored with a warning.
+
+        Of several processes, the first one reads the file.
+        """
+        return collective.from_first(self._load)
+
+    def _load(self) -> State | None:
         try:
             return _read(self.path.read_bytes(), self.path.stem)
         except (FileNotFoundError, NotADirectoryError):
@@ -66,10 +73,11 @@ class Checkpoint:
     def save(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Replace the saved state, unless saving has taken more than its share of the time so far.
 
-        If a state cannot be written, one warning says so, training continues, and no more states are saved.
+        If a state cannot be written, one warning says so, training continues, and no more states are saved. Of several
+        processes, the first one writes it.
         """
         start = perf_counter()
-        if self._given_up or self._spent > SHARE_OF_TIME * (start - self._started):
+        if not processes.is_first() or self._given_up or self._spent > SHARE_OF_TIME * (start - self._started):
             return
         try:
             content = _written(State(tensors, values), self.path.stem)
@@ -82,7 +90,9 @@ class Checkpoint:
         self._spent += perf_counter() - start
 
     def discard(self) -> None:
-        """Delete the state, and its folder if that leaves it empty."""
+        """Delete the state, and its folder if that leaves it empty; of several processes, the first one does."""
+        if not processes.is_first():
+            return
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vae.base import collective, processes
+from vae.base import processes
 from vae.base.errors import VAEError
 from vae.base.params import TrainParams
 from vae.base.precision import standard_error
@@ -106,7 +106,7 @@ def train(
             progress.add(epoch, params)
             bar.set_postfix(_shown(epoch))
             report(tuple(history))
-            if checkpoint is not None and processes.is_first():
+            if checkpoint is not None:
                 progress.save(checkpoint)
 
     best = progress.best
@@ -135,7 +135,7 @@ class _Progress:
     def resume(cls, engine: TrainingEngine, checkpoint: Checkpoint) -> "_Progress":
         """Resume from the checkpoint, or start from the beginning if there is none."""
         progress = cls.start(engine)
-        state = collective.from_first(checkpoint.load)
+        state = checkpoint.load()
         if state is not None:
             engine.restore(state.tensors)
             progress.best_weights.copy_(state.tensors.get("best_weights", engine.step.result))

@@ -370,17 +370,17 @@ def test_a_missing_section_is_refused_with_its_name(path: Path) -> None:
 )
 def test_an_unknown_parameter_is_refused_with_the_name_that_was_meant(path: Path, key: str, meant: str) -> None:
     message = refusal(path, changed({key: "1"}))
-    assert message == f"{path}: {key}: unknown parameter; did you mean {meant}?"
+    assert message == f"{path}: {key}: unknown key; did you mean {meant}?"
 
 
 def test_an_unknown_parameter_like_no_other_is_refused_with_all_that_are_known(path: Path) -> None:
     message = refusal(path, changed({"evaluate.zzz": "1"}))
-    assert message == f"{path}: evaluate.zzz: unknown parameter; valid names: importance_samples, seed"
+    assert message == f"{path}: evaluate.zzz: unknown key; valid names: importance_samples, seed"
 
 
 def test_an_unknown_section_is_refused_with_the_name_that_was_meant(path: Path) -> None:
     message = refusal(path, changed({}) + "trian:\n  epochs: 3\n")
-    assert message == f"{path}: trian: unknown parameter; did you mean train?"
+    assert message == f"{path}: trian: unknown key; did you mean train?"
 
 
 def test_a_key_that_is_no_word_is_refused_with_its_place(path: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_file_that_is_no_yaml_is_refused_with_its_path(path: Path, content: by
 @pytest.mark.parametrize("content", ["", "\n\n", "# nothing yet\n", "- train\n- model\n", "30\n", "null\n"])
 def test_a_file_without_sections_is_refused_with_those_it_should_have(path: Path, content: str) -> None:
     message = refusal(path, content)
-    assert message.startswith(f"{path}: expected sections")
+    assert message.startswith(f"{path}: expected the keys prepare, model, train")
     assert all(section in message for section in Params.model_fields)
 
 
