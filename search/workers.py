@@ -1,5 +1,6 @@
 """Dask's workers: those of this machine, or those of a scheduler that runs already."""
 
+import gc
 import os
 import pickle
 import re
@@ -68,9 +69,10 @@ def connect(address: str, seconds: float = SECONDS_TO_CONNECT) -> Any:
     try:
         return Client(address, timeout=seconds, set_as_default=False)
     except (OSError, ValueError, AssertionError) as error:  # the last for an address that begins with http
-        raise SchedulerError(
-            f"{address}: no Dask scheduler answers ({shortened(error)}); start one with dask scheduler"
-        ) from error
+        reason = shortened(error)
+    # A client that failed is closed when it is collected. During the start of another client, Dask would deadlock.
+    gc.collect()
+    raise SchedulerError(f"{address}: no Dask scheduler answers ({reason}); start one with dask scheduler")
 
 
 def as_task(job: trial.Job, topic: str) -> Callable[[], tuple[bool, str, float]]:
