@@ -83,3 +83,11 @@ def opened(browser: Browser, path: Path, size: tuple[int, int] = WIDE) -> Iterat
         yield seen
     finally:
         context.close()
+
+
+def accessibility_violations(page: Page) -> list[str]:
+    """What axe-core objects to, with the elements concerned."""
+    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+
+    found = Axe().run(page).response["violations"]
+    return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in found]
