@@ -24,9 +24,9 @@ CLASSIFIER, MODEL, HISTORY = "data/prepared/classifier.safetensors", "models/vae
 GROUP_MEANS = tuple(f"data/group_means/{stage}.csv" for stage in ("evaluate", "embed"))
 METRICS = tuple(f"metrics/{stage}.json" for stage in STAGES)
 TABLES = (
-    *(f"plots/{stage}/measures.csv" for stage in ("evaluate", "generate", "embed")),
+    *(f"plots/{stage}/{name}.csv" for stage in ("evaluate", "generate", "embed") for name in ("measures", "verdicts")),
     "plots/train/losses.csv",
-    "plots/evaluate/latent_dimensions.csv",
+    "plots/evaluate/kl_per_dimension.csv",
     "plots/embed/projection.csv",
 )
 STATE = f"{CHECKPOINTS}/saved.state"

@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stages import entry, paths
-from stages.results import write_results
+from stages.results import write_curves, write_results
 from vae.base import runtime
 from vae.base.artifacts import write_bytes, write_csv, write_png
 from vae.base.params import Params
@@ -117,6 +117,14 @@ def look_at_dimensions(latent_map: LatentMap, kl: Tensor, seed: int) -> Diagnosi
     measurable = representation.has_classes(labels)
     if measurable:
         information = representation.label_information(latent_map.codes.numpy(), labels, seed)
+    write_curves(
+        PLOTS / "label_information.csv",
+        [
+            ("Class information by latent dimension", "each dimension", rank, float(information[dimension]))
+            for rank, dimension in enumerate(kl.argsort(descending=True, stable=True).tolist(), start=1)
+            if np.isfinite(information[dimension])
+        ],
+    )
     write_png(PLOTS / "label_information.png", label_information(information, kl.double().numpy()))
     return Diagnosis({"label_information": float(information.max()) if measurable else None}, [])
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages import entry, paths
-from stages.results import write_results
+from stages.results import density_rows, known, write_curves, write_results
 from vae.base import runtime
 from vae.base.artifacts import read_json, write_csv, write_png
 from vae.base.params import LIKELIHOODS_OF_8_BITS, Params
@@ -127,7 +127,7 @@ def look_at_codes(
     order = kl.argsort(descending=True, stable=True).tolist()
     threshold = collapse.ACTIVE_VARIANCE  # in every row, so that the chart can draw it
     write_csv(
-        PLOTS / "latent_dimensions.csv",
+        PLOTS / "kl_per_dimension.csv",
         ["rank", "dimension", "kl", "variance", "active_above"],
         [
             (rank, index, float(kl[index]), float(variances[index]), threshold)
@@ -157,11 +157,15 @@ def look_at_reconstructions(
     softness, worse = blur.softness(real, decoded_again), blur.is_worse_than_mean(real, decoded_again)
     draw_reconstructions(test, reconstructions, order[: ROWS * COLUMNS])
     draw_worst(test, reconstructions, torch.tensor(reconstruction.worst(errors, WORST)))
-    figure = diagnoses.error_per_class(per_class.numpy(), test.class_names, float(errors.mean()))
-    write_png(PLOTS / "error_per_class.png", figure)
+    overall = float(errors.mean())
+    write_csv(
+        PLOTS / "error_per_class.csv",
+        ["class", "mse", "reference"],
+        [(name, known(float(error)), overall) for name, error in zip(test.class_names, per_class, strict=True)],
+    )
+    write_png(PLOTS / "error_per_class.png", diagnoses.error_per_class(per_class.numpy(), test.class_names, overall))
     return Diagnosis(
         {
-            "mse_per_class": named(per_class, test.class_names) if len(test.class_names) > 1 else {},
             "reconstruction_blur": softness.blur,
             "reconstruction_sharpness": softness.relative_sharpness,
             "reconstruction_sharpness_se": softness.relative_sharpness_se,
@@ -228,13 +232,13 @@ def is_binary(test: LabelledImages) -> bool:
     return test.kind == PixelKind.BINARY
 
 
-def named(values: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """The values by class name, without classes that have no value."""
-    return {name: float(value) for name, value in zip(names, values, strict=True) if torch.isfinite(value)}
-
-
 def draw_bounds(train: Tensor, test: Tensor, unit: str, codecs: CodecBits | None, shape: ImageShape) -> None:
-    """Draw the negative ELBO of training and test images, with what codecs need for the test images."""
+    """Write and draw the distribution of the negative ELBO over training and test images.
+
+    The picture also shows what codecs need for the test images.
+    """
+    groups = {"training images": train.numpy(), "test images": test.numpy()}
+    write_curves(PLOTS / "bounds.csv", density_rows("Share of images by negative ELBO (nats per image)", groups))
     names = {"png": "PNG", "webp": "lossless WebP", "pixels": "entropy of pixels"}
     sizes = {names[name]: bits for name, bits in codecs._asdict().items()} if codecs else {}
     figure = diagnoses.bounds(train.numpy(), test.numpy(), unit, sizes, nats_of_a_bit=1 / bits_per_dimension(1, shape))

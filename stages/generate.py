@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages import decoded, entry, paths
-from stages.results import write_results
+from stages.results import density_rows, known, write_curves, write_results
 from vae.base import runtime
-from vae.base.artifacts import write_png
+from vae.base.artifacts import write_csv, write_png
 from vae.base.params import Params
 from vae.base.precision import standard_error
 from vae.classifier.classifier import Classifier, ClassifierKind, accuracy
@@ -177,6 +177,14 @@ def look_at_classes(
     least = classification.least_balance(reference, *sizes) if trained else nan
     balance = [classification.balance(each, reference) for each in shares]
 
+    write_csv(
+        PLOTS / "class_balance.csv",
+        ["class", "samples", "reference"],
+        [
+            (name, known(share), known(real))
+            for name, share, real in zip(test.class_names, shares[0].tolist(), reference.tolist(), strict=True)
+        ],
+    )
     figure = diagnoses.class_balance(shares[0], reference, test.class_names, right, unclear.prior, unclear.real)
     write_png(PLOTS / "class_balance.png", figure)
     measures = {
@@ -194,7 +202,7 @@ def look_at_classes(
         for each, share in zip(balance, unclear[:2], strict=True)
     )
     return Diagnosis(
-        {name: finite(value) for name, value in measures.items()}, [holes.point_to_mixture(*verdicts)]
+        {name: known(value) for name, value in measures.items()}, [holes.point_to_mixture(*verdicts)]
     ), unclear if classification.is_trusted(right) else holes.UnclearShares(nan, nan, nan)
 
 
@@ -215,6 +223,19 @@ def look_at_holes(
     shares = torch.linspace(0, 1, decoded.INTERPOLATION_STEPS)
     linear, spherical = realism_between(model, instrument, posterior.mean, labels, shares, seed)
     dips = {"linear": holes.interpolation_dip(linear), "spherical": holes.interpolation_dip(spherical)}
+    distances = {"codes of held-out images": array(from_held_out), "draws from the prior": array(from_prior)}
+    realism = {"on straight lines": array(linear), "on arcs": array(spherical)}
+    write_curves(
+        PLOTS / "holes.csv",
+        [
+            *density_rows("Share by distance to the nearest code (prior standard deviations)", distances),
+            *(
+                ("Median realism by position between two codes", name, share, value)
+                for name, values in realism.items()
+                for share, value in zip(shares.tolist(), values.tolist(), strict=True)
+            ),
+        ],
+    )
     figure = holes_figure(
         array(from_prior),
         array(from_held_out),
@@ -278,11 +299,6 @@ def with_errors(comparison: Comparison) -> dict[str, float]:
 def array(values: Tensor) -> NDArray[np.float64]:
     """The values of a tensor as an array, for a chart."""
     return values.cpu().double().numpy()
-
-
-def finite(value: float) -> float | None:
-    """The value, or None if it is NaN."""
-    return None if isnan(value) else value
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ def test_every_module_of_the_library_and_the_stages_is_imported_by_a_stage() -> 
     assert every_file == set().union(*(imported_files(f"stages.{name}") for name in STAGES))
 
 
-def test_dvc_yaml_has_at_most_260_lines() -> None:
-    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 260
+def test_dvc_yaml_has_at_most_310_lines() -> None:
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 310
 
 
 def test_the_registered_model_is_an_output_of_a_stage() -> None:

@@ -7,12 +7,13 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from stages import paths
-from stages.results import write_results
+from stages.results import density_rows, write_curves, write_results
 from vae.diagnostics.verdict import Level, Verdict
 
 VERDICT = Verdict("overfitting", Level.WARNING, "a gap of 2 nats", "at most 1 nat", "fewer train.epochs")
@@ -42,12 +43,36 @@ def measures(folder: Path) -> dict[str, str]:
     return {row["measure"]: row["value"] for row in rows(folder / "plots/stage/measures.csv")}
 
 
-def test_metrics_are_written_as_json_and_all_other_measures_and_levels_as_a_table(folder: Path) -> None:
+def test_metrics_are_written_as_json_and_all_other_measures_as_a_table(folder: Path) -> None:
     write()
     metrics = json.loads((folder / "metrics/stage.json").read_bytes())
     assert metrics == {"test": MEASURES["test"], "accuracy": 0.75, "stage_verdict": "1 warning"}
-    assert measures(folder) == {"other.deep": "3", "verdict.overfitting": "warning"}
+    assert measures(folder) == {"other.deep": "3"}
     assert (folder / "plots/stage/verdicts.png").exists()
+
+
+def test_verdicts_are_written_as_a_table_of_words(folder: Path) -> None:
+    write()
+    assert rows(folder / "plots/stage/verdicts.csv") == [
+        {
+            "verdict": "overfitting",
+            "level": "warning",
+            "finding": "a gap of 2 nats",
+            "criterion": "at most 1 nat",
+            "advice": "fewer train.epochs",
+        }
+    ]
+
+
+def test_densities_are_written_as_points_of_a_curve_of_each_group_with_an_area_of_one(folder: Path) -> None:
+    groups = {"few": np.arange(8.0), "none": np.array([np.nan])}
+    write_curves(folder / "curves.csv", density_rows("a panel", groups))
+    points = rows(folder / "curves.csv")
+    assert {(point["panel"], point["curve"]) for point in points} == {("a panel", "few"), ("a panel", "none")}
+    few = [(float(point["x"]), float(point["y"])) for point in points if point["curve"] == "few"]
+    assert [x for x, _ in few] == pytest.approx([0.875, 2.625, 4.375, 6.125])  # 2 · 8^(1/3) = 4 bins
+    assert sum(y for _, y in few) * 1.75 == pytest.approx(1, rel=1e-5)
+    assert density_rows("a panel", {"none": np.array([np.nan])}) == []
 
 
 def test_the_standard_error_of_a_metric_is_the_measure_with_its_key_and_se(folder: Path) -> None:

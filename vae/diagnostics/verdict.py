@@ -35,6 +35,11 @@ class Verdict:
     criterion: str
     advice: str = ""
 
+    @property
+    def name(self) -> str:
+        """The subject, named as metrics are: ``posterior_collapse``."""
+        return self.subject.replace(" ", "_")
+
 
 # Warning and failure for a difference of losses, in nats per image: a smaller one than the first could not change the
 # order of published models, and a larger one than the second would.
@@ -134,11 +139,6 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     counts = [(sum(verdict.level == level for verdict in verdicts), level) for level in (Level.FAILURE, Level.WARNING)]
     words = [f"{count} {level}{'s' * (count > 1)}" for count, level in counts if count]
     return ", ".join(words) or str(Level.HEALTHY)
-
-
-def levels(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """The levels by subject, named as in the metrics: ``posterior_collapse`` for ``posterior collapse``."""
-    return {verdict.subject.replace(" ", "_"): str(verdict.level) for verdict in verdicts}
 
 
 def table(verdicts: Sequence[Verdict], width: int = 116) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vae.diagnostics.densities import densities
 from vae.figures.canvas import BLUE, GREY, ORANGE, brief, canvas, leave_empty, literal
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 
 COLOURS = (BLUE, ORANGE)  # of the two histograms in a panel
-BINS = 60
 CODEC_STYLES = ("-", "-.", ":")  # of the lines of image codecs
 WIDTH = 11.0  # inches, of a picture with a bar for each class
 LABEL_INCHES = 0.09  # width of a letter in a tick label
@@ -188,22 +188,15 @@ def label_information(information: Values, kl: Values) -> "Figure":
 def histograms(axes: "Axes", groups: dict[str, Values], ylabel: str) -> bool:
     """Draw the densities of two groups over common bins. If no value is finite, say so and return False."""
     axes.set_ylabel(ylabel)
-    finite = {name: values[np.isfinite(values)].astype(np.float64) for name, values in groups.items()}
-    together = np.concatenate(list(finite.values()))
-    if not len(together):
+    found = densities(groups)
+    if found is None:
         leave_empty(axes, "no finite values")
         return False
-    low, high = together.min(), together.max()
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # all values are equal
-        room = max(0.5, 0.01 * abs(low))
-        low, high = low - room, high + room
-    edges = np.linspace(low, high, BINS + 1)
-    for (name, values), colour in zip(finite.items(), COLOURS, strict=True):
-        left_out = len(groups[name]) - len(values)
+    for (name, density), colour in zip(found.heights.items(), COLOURS, strict=True):
+        left_out = np.count_nonzero(~np.isfinite(groups[name]))
         label = f"{name} ({left_out:,} not finite, left out)" if left_out else name
-        density = np.histogram(values, edges)[0] / max(len(values), 1) / np.diff(edges)
-        axes.stairs(density, edges, fill=True, color=colour, alpha=0.2)
-        axes.stairs(density, edges, color=colour, linewidth=1.5, label=label)
+        axes.stairs(density, found.edges, fill=True, color=colour, alpha=0.2)
+        axes.stairs(density, found.edges, color=colour, linewidth=1.5, label=label)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     return True

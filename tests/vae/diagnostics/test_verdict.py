@@ -3,7 +3,7 @@ from math import log
 
 import pytest
 
-from vae.diagnostics.verdict import Level, Verdict, between_models, grade, levels, rounded, summary, table
+from vae.diagnostics.verdict import Level, Verdict, between_models, grade, rounded, summary, table
 
 HEALTHY = Verdict("overfitting", Level.HEALTHY, "a gap of 0.1 nats", "no more than 0.2", "more data")
 WARNING = Verdict("blur of samples", Level.WARNING, "as soft as fog", "no more than 0.8 pixels", "model.network conv")
@@ -75,15 +75,8 @@ def test_rounded_without_thresholds_is_the_plain_format() -> None:
     assert rounded(0.797, ".2f") == "0.80"
 
 
-def test_levels_maps_subjects_as_metric_names_to_plain_strings() -> None:
-    assert levels(ALL) == {
-        "overfitting": "healthy",
-        "blur_of_samples": "warning",
-        "posterior_collapse": "failure",
-        "training_length": "not judged",
-    }
-    assert all(type(level) is str for level in levels(ALL).values())
-    assert levels([]) == {}
+def test_the_name_of_a_verdict_is_its_subject_as_metrics_are_named() -> None:
+    assert Verdict("posterior collapse", Level.HEALTHY, "", "").name == "posterior_collapse"
 
 
 @pytest.mark.parametrize(
