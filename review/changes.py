@@ -1,12 +1,14 @@
-"""Find what differs between revisions, and whether it got better or worse."""
+"""Find what differs between revisions."""
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from review.limits import Limit
-from review.precision import is_significant
 from review.revisions import Revision, Value, is_number
+
+# Files have six significant digits, of which another machine may round the last one differently.
+ROUNDING = 1e-5
 
 
 class Direction(StrEnum):
@@ -16,6 +18,7 @@ class Direction(StrEnum):
     WORSE = "worse"
     WITHIN_SPREAD = "within the spread"  # no larger than the difference that another seed may make
     NOT_SIGNIFICANT = "not significant"  # larger than that, but within two standard errors of the difference
+    MISSING = "missing"  # only the first revision has the metric, which has a limit
     CHANGED = "changed"  # the metric has no better direction, or is not in limits.yaml
     NOT_COMPARABLE = "not comparable"  # the values mean something else
     SAME = "same"
@@ -30,38 +33,25 @@ class Row(NamedTuple):
 
 def parameters_that_differ(revisions: Sequence[Revision]) -> list[Row]:
     """The parameters that differ between revisions, in the order of ``params.yaml``."""
-    return _rows([revision.parameters for revision in revisions])
+    return _rows([revision.parameters for revision in revisions], operator.eq)
 
 
 def metrics_that_differ(revisions: Sequence[Revision]) -> list[Row]:
     """The metrics that differ between revisions, stage by stage."""
-    return _rows([revision.metrics for revision in revisions])
+    return _rows([revision.metrics for revision in revisions], is_same)
 
 
-def verdicts_that_differ(revisions: Sequence[Revision]) -> list[Row]:
-    """The verdicts that differ between revisions."""
-    return _rows([revision.verdicts for revision in revisions])
+def verdicts_that_differ(revisions: Sequence[Revision]) -> list[str]:
+    """The verdicts whose levels differ between revisions, stage by stage."""
+    levels = [{key: judgement.level for key, judgement in revision.verdicts.items()} for revision in revisions]
+    return [row.key for row in _rows(levels, operator.eq)]
 
 
-def direction(before: Value, after: Value, limit: Limit | None, error: float | None = None) -> Direction:
-    """Whether a metric got better or worse from one revision to another.
-
-    Args:
-        before: value at the first revision.
-        after: value at the other.
-        limit: its better direction, and the difference that another seed may make.
-        error: the standard error of the difference, if it is known.
-    """
-    if before == after:
-        return Direction.SAME
-    if limit is None or not is_number(before) or not is_number(after):
-        return Direction.CHANGED
-    worsening = limit.worsening(float(before), float(after))  # type: ignore[arg-type]  # they are numbers
-    if abs(worsening) <= limit.max_worse:
-        return Direction.WITHIN_SPREAD
-    if not is_significant(worsening, error):
-        return Direction.NOT_SIGNIFICANT
-    return Direction.WORSE if worsening > 0 else Direction.BETTER
+def is_same(before: Value, after: Value) -> bool:
+    """Whether two measured values are equal, or floats that differ by no more than rounding in the files."""
+    if isinstance(before, float) and isinstance(after, float) and is_number(before) and is_number(after):
+        return abs(after - before) <= ROUNDING * max(abs(before), abs(after))
+    return before == after
 
 
 def in_words(value: Value) -> str:
@@ -77,7 +67,7 @@ def in_words(value: Value) -> str:
             return str(value)
 
 
-def _rows(mappings: Sequence[Mapping[str, Value]]) -> list[Row]:
+def _rows(mappings: Sequence[Mapping[str, Value]], same: Callable[[Value, Value], bool]) -> list[Row]:
     keys = dict.fromkeys(key for mapping in mappings for key in mapping)
     rows = [Row(key, tuple(mapping.get(key) for mapping in mappings)) for key in keys]
-    return [row for row in rows if len(set(row.values)) > 1]
+    return [row for row in rows if not all(same(row.values[0], value) for value in row.values)]

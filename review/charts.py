@@ -7,17 +7,23 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from math import isfinite
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from review.revisions import ERROR, Revision
+from review.changes import is_same
+from review.labels import labels
+from review.pictures import Picture, have_same_inputs
+from review.revisions import Revision
 from vae.base.errors import VAEError
 from vae.base.terminal import printable
 from vae.base.yaml12 import parse_yaml
 
 DOTS = 1.5  # pixels of a PNG per pixel of a chart
 ABSENT = "not at this revision"
-MEASURES = "measures.csv"
+SHOWN_AS_TEXT = {"measures", "verdicts"}  # files by name that a report shows as tables of HTML
+
+Plotted = TypeVar("Plotted", "Chart", Picture)
 
 
 class PlotsError(VAEError):
@@ -33,7 +39,7 @@ class Chart(NamedTuple):
         title: title of the chart.
         specification: the Vega-Lite specification, with the rows of all revisions; empty if no revision has any.
         absent: revisions that are missing from the chart, with the reason.
-        differing: revisions whose rows differ from those of the first revision.
+        changes: how much the rows of each revision that differs do so from those of the first revision, by its label.
     """
 
     path: str
@@ -41,48 +47,24 @@ class Chart(NamedTuple):
     title: str
     specification: Mapping[str, Any]
     absent: Mapping[str, str]
-    differing: Sequence[str]
+    changes: Mapping[str, float]
 
     @property
     def same(self) -> bool:
         """Whether all revisions have the same rows."""
-        return not self.differing
+        return not self.changes
 
     @property
-    def is_table(self) -> bool:
-        """Whether this is a table of a stage's measures."""
-        return PurePosixPath(self.path).name == MEASURES
-
-
-class Picture(NamedTuple):
-    """A picture at each revision.
-
-    Attributes:
-        path: path of the picture.
-        stage: the stage that writes it.
-        title: title of the picture.
-        contents: content of the file at each revision, or None if a revision lacks it.
-    """
-
-    path: str
-    stage: str
-    title: str
-    contents: tuple[bytes | None, ...]
-
-    @property
-    def same(self) -> bool:
-        """Whether all revisions have the same picture."""
-        return len(set(self.contents)) == 1
-
-    @property
-    def media_type(self) -> str:
-        """The media type, for a data URL."""
-        suffix = PurePosixPath(self.path).suffix.removeprefix(".").lower()
-        return {"svg": "image/svg+xml", "jpg": "image/jpeg"}.get(suffix, f"image/{suffix}")
+    def change(self) -> float:
+        """How much the rows differ at most, from 0 to 1."""
+        return max(self.changes.values(), default=0.0)
 
 
 class Plots(NamedTuple):
-    """The plots that ``dvc plots diff`` shows, in the order of ``dvc.yaml``."""
+    """The plots that ``dvc plots diff`` shows, those that changed most first.
+
+    A picture is left out where there is a chart of the same name, or a table of HTML.
+    """
 
     charts: Sequence[Chart]
     pictures: Sequence[Picture]
@@ -104,16 +86,27 @@ def load_plots(revisions: Sequence[Revision], project: Path = Path()) -> Plots:
     errors = {(error.get("name"), error["rev"]): error for error in found.get("errors", [])}
     declared = _declared(revisions)
     charts, pictures = [], []
+    tables = {_name(path) for path in found.get("data", {}) if path.endswith(".csv")}
     for path, items in sorted(found.get("data", {}).items(), key=lambda item: _place(item[0], declared)):
-        stage, title = declared.get(path, _Declared("", printable(path)))
+        stage, title = described = declared.get(path, _Declared("", printable(path)))
         contents = tuple(revision.read(path) for revision in revisions)
         if any(item["type"] == "image" for item in items):
-            pictures.append(Picture(path, stage, title, contents))
-        elif items or any(name == path for name, _ in errors):
+            if _name(path) not in tables | SHOWN_AS_TEXT:
+                same = tuple(have_same_inputs(path, revisions[0], head) for head in revisions[1:])
+                pictures.append(Picture(path, stage, title, contents, same))
+        elif _name(path) not in SHOWN_AS_TEXT and (items or any(name == path for name, _ in errors)):
             names = [revision.name for revision in revisions]
             reasons = {name: _reason(errors.get((path, name))) for name in names}
-            charts.append(_chart(path, stage, title, items[0]["content"] if items else {}, names, reasons))
-    return Plots(charts, pictures)
+            charts.append(_chart(path, described, items[0]["content"] if items else {}, names, reasons))
+    return Plots(_by_change(charts), _by_change(pictures))
+
+
+def _by_change(plots: Iterable[Plotted]) -> list[Plotted]:
+    return sorted(plots, key=lambda plot: -plot.change)
+
+
+def _name(path: str) -> str:
+    return PurePosixPath(path).stem
 
 
 def as_png(chart: Chart) -> bytes:
@@ -185,34 +178,60 @@ def _reason(error: Mapping[str, str] | None) -> str:
 
 def _chart(
     path: str,
-    stage: str,
-    title: str,
+    declared: _Declared,
     specification: Mapping[str, Any],
     names: Sequence[str],
     reasons: Mapping[str, str],
 ) -> Chart:
-    if PurePosixPath(path).name == MEASURES:
-        specification = _without_errors(specification)
+    """A chart that calls revisions by their labels."""
+    called = dict(zip(names, labels(names), strict=True))
+    values = specification.get("data", {}).get("values", [])
     rows = {
-        name: [
-            {key: value for key, value in row.items() if key != "rev"}
-            for row in specification.get("data", {}).get("values", [])
-            if row["rev"] == name
-        ]
-        for name in names
+        label: [{key: value for key, value in row.items() if key != "rev"} for row in values if row["rev"] == name]
+        for name, label in called.items()
     }
-    absent = {name: reasons[name] for name in names if not rows[name]}
-    differing = [name for name in names if rows[name] != rows[names[0]]]
+    base = rows[called[names[0]]]
     # The templates name an earlier version of Vega-Lite. The newest draws them alike, but warns of the version.
     specification = {key: value for key, value in specification.items() if key != "$schema"}
-    return Chart(path, stage, title, _ordered(specification, names), absent, differing)
+    if values:
+        shown = [{**row, "rev": called[row["rev"]]} for row in values]
+        specification = {**specification, "data": {**specification["data"], "values": shown}}
+    return Chart(
+        path,
+        declared.stage,
+        declared.title,
+        _ordered(specification, list(rows)),
+        {called[name]: reasons[name] for name in names if not rows[called[name]]},
+        {label: change for label, found in rows.items() if (change := change_of_rows(base, found))},
+    )
 
 
-def _without_errors(specification: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of measures without standard errors, which the report shows beside the values."""
-    data = specification.get("data", {})
-    rows = [row for row in data.get("values", []) if not str(row.get("measure", "")).endswith(ERROR)]
-    return {**specification, "data": {**data, "values": rows}} if data else dict(specification)
+def change_of_rows(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> float:
+    """How much the numbers of two tables differ, from 0 to 1; differences as small as rounding count as 0.
+
+    It is the sum of absolute differences over the sum of absolute values, over all cells that are numbers at both, and
+    1 for tables with different rows, columns or texts.
+    """
+    if [list(row) for row in before] != [list(row) for row in after]:
+        return 1.0
+    differences = total = 0.0
+    for first, second in ((row[key], other[key]) for row, other in zip(before, after, strict=True) for key in row):
+        one, other = _number(first), _number(second)
+        if one is None or other is None:
+            if first != second:
+                return 1.0
+        elif not is_same(one, other):
+            differences += abs(one - other)
+            total += abs(one) + abs(other)
+    return differences / total if total else 0.0
+
+
+def _number(cell: object) -> float | None:
+    try:
+        value = float(str(cell))
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
 
 
 def _ordered(part: Any, names: Sequence[str]) -> Any:
@@ -221,7 +240,7 @@ def _ordered(part: Any, names: Sequence[str]) -> Any:
         case Mapping():
             ordered = {key: _ordered(value, names) if key != "values" else value for key, value in part.items()}
             if part.get("field") == "rev" and part.get("type") == "nominal":
-                ordered.setdefault("sort", list(names))
+                ordered["sort"] = list(names)
             return ordered
         case list():
             return [_ordered(value, names) for value in part]

@@ -8,23 +8,26 @@ from typing import NamedTuple
 
 from review.changes import (
     Direction,
-    Row,
-    direction,
     in_words,
     metrics_that_differ,
     parameters_that_differ,
     verdicts_that_differ,
 )
-from review.charts import ABSENT, Chart, Picture, Plots
-from review.comparability import why_not_comparable
+from review.charts import ABSENT, Chart, Plots
+from review.checks import Check, check, check_all, importance, in_limits
+from review.decision import Decision
+from review.labels import labels
 from review.limits import Limit
-from review.precision import error_of_difference, standard_error, with_error
-from review.revisions import Revision, Value, flattened, is_number
+from review.pictures import Picture
+from review.precision import standard_error, with_error
+from review.reruns import Rerun, reruns
+from review.revisions import Judgement, Revision, Value, flattened, is_number
 from vae.diagnostics.verdict import Level
 
 LONGEST_VALUE = 100  # characters; longer values are cut so that they do not break a table
+DIGITS = (4, 5, 6)  # significant digits of a number without an error: as few as tell it from the base's
 LIGHTS: Mapping[str, str] = {Level.HEALTHY: "●", Level.WARNING: "▲", Level.FAILURE: "■", Level.NOT_JUDGED: "◆"}
-FROM_BEST_TO_WORST: Sequence[object] = (Level.HEALTHY, Level.WARNING, Level.FAILURE)
+FROM_BEST_TO_WORST: Sequence[str] = (Level.HEALTHY, Level.WARNING, Level.FAILURE)
 ERRORS = (
     "± is one standard error, for the finite number of test images and samples. The error of a change on the same test "
     "images is smaller than those of its two values, since most of it is common to both."
@@ -33,6 +36,7 @@ ERRORS = (
 MARKS = {
     Direction.BETTER: "✓ better",
     Direction.WORSE: "✗ worse",
+    Direction.MISSING: "✗ missing",
     Direction.WITHIN_SPREAD: "≈",
     Direction.NOT_SIGNIFICANT: "not significant",
     Direction.CHANGED: "",
@@ -49,26 +53,18 @@ class Cell(NamedTuple):
         difference: the signed difference, with its own standard error if that is known; empty if the values are equal
             or not numbers.
         direction: whether the difference is better or worse.
-        light: the mark of a verdict's level.
-        reason: why the value cannot be compared with the base, if it cannot.
+        note: the difference in units of its limit, or why the value cannot be compared with the base.
     """
 
     text: str
     difference: str = ""
     direction: Direction = Direction.SAME
-    light: str = ""
-    reason: str = ""
-
-    @property
-    def lit(self) -> str:
-        """The value, after the mark of its level if it is a verdict."""
-        return f"{self.light} {self.text}".strip()
+    note: str = ""
 
     @property
     def change(self) -> str:
-        """The difference with its mark, or why there is none."""
-        reason = f" ({self.reason})" if self.reason else ""
-        return f"{self.difference} {MARKS[self.direction]}{reason}".strip()
+        """The difference with its mark, and how large it is by its limit."""
+        return " ".join(filter(None, [self.difference, MARKS[self.direction], self.note and f"({self.note})"]))
 
 
 class Line(NamedTuple):
@@ -87,6 +83,47 @@ class Line(NamedTuple):
         return f"{'↓' if self.limit.better == 'lower' else '↑'} {self.limit.max_worse:g}"
 
 
+class JudgedCell(NamedTuple):
+    """A verdict at one revision, and whether it is better or worse than at the base."""
+
+    judgement: Judgement
+    direction: Direction = Direction.SAME
+
+    @property
+    def light(self) -> str:
+        """The mark of its level."""
+        return LIGHTS.get(self.judgement.level, "")
+
+    @property
+    def lit(self) -> str:
+        """The level, after its mark."""
+        return f"{self.light} {self.judgement.level}".strip()
+
+
+class JudgedLine(NamedTuple):
+    """A verdict at each revision: its stage, its subject, and a cell for the base and each head."""
+
+    stage: str
+    subject: str
+    cells: tuple[JudgedCell, ...]
+
+    @property
+    def levels(self) -> str:
+        """The levels at all revisions: ``● healthy → ■ failure``."""
+        return " → ".join(cell.lit for cell in self.cells)
+
+    @property
+    def last(self) -> Judgement:
+        """The verdict at the last revision that has it."""
+        found = [cell.judgement for cell in self.cells if cell.judgement.level != ABSENT]
+        return found[-1] if found else self.cells[-1].judgement
+
+    @property
+    def directions(self) -> list[Direction]:
+        """Whether each head is better or worse, without those that are the same."""
+        return [cell.direction for cell in self.cells[1:] if cell.direction != Direction.SAME]
+
+
 @dataclass(frozen=True)
 class Findings:
     """Everything that a report contains.
@@ -101,31 +138,58 @@ class Findings:
     limits: Mapping[str, Limit] | None
     plots: Plots
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
+        """What the report calls the revisions."""
+        return labels(self.full_names)
+
+    @property
+    def full_names(self) -> list[str]:
         """The names of the revisions, as given by the user."""
         return [revision.name for revision in self.revisions]
 
     @cached_property
+    def decisions(self) -> list[Decision]:
+        """Whether each head passes the gate, and why."""
+        base, *heads = self.revisions
+        return [
+            Decision(
+                None if self.limits is None else check_all(base, head, self.limits),
+                list({**base.metrics, **head.metrics, **(self.limits or {})}),
+            )
+            for head in heads
+        ]
+
+    @cached_property
+    def reruns(self) -> list[list[Rerun]]:
+        """For each head, which stages ran again, and why."""
+        return [reruns(self.revisions[0], head) for head in self.revisions[1:]]
+
+    @cached_property
     def parameters(self) -> list[Line]:
         """Parameters that differ between revisions."""
-        return [self._parameter(row) for row in parameters_that_differ(self.revisions)]
+        return [self._parameter(row.key) for row in parameters_that_differ(self.revisions)]
 
     @cached_property
-    def verdicts(self) -> list[Line]:
-        """Verdicts that differ between revisions."""
-        return [_judged(row) for row in verdicts_that_differ(self.revisions)]
+    def verdicts(self) -> list[JudgedLine]:
+        """Verdicts that differ between revisions, those that got worse first."""
+        lines = [self._judged(key) for key in verdicts_that_differ(self.revisions)]
+        return sorted(lines, key=lambda line: Direction.WORSE not in line.directions)
 
     @cached_property
-    def lasting_verdicts(self) -> list[tuple[str, Cell]]:
+    def lasting_verdicts(self) -> list[JudgedLine]:
         """Verdicts that are not healthy and the same at all revisions."""
-        changed = {line.key for line in self.verdicts}
+        changed = verdicts_that_differ(self.revisions)
         last = self.revisions[-1].verdicts
-        return [(key, _verdict(level)) for key, level in last.items() if key not in changed and level != Level.HEALTHY]
+        return [
+            self._judged(key)
+            for key, judgement in last.items()
+            if key not in changed and judgement.level != Level.HEALTHY
+        ]
 
     @cached_property
     def metrics(self) -> list[Line]:
-        """Metrics that differ and are in ``metrics/STAGE.json`` or have a limit; the worse ones first."""
+        """Metrics that differ and are in ``metrics/STAGE.json`` or have a limit; the most important first."""
         return [line for line in self._measured if line.key in self._chief]
 
     @cached_property
@@ -139,10 +203,12 @@ class Findings:
 
     @cached_property
     def _measured(self) -> list[Line]:
-        rows = metrics_that_differ(self.revisions)
         # The summaries of verdicts repeat the verdicts.
-        rows = [row for row in rows if not row.key.endswith("_verdict")]
-        return sorted(map(self._metric, rows), key=_rank)
+        keys = [row.key for row in metrics_that_differ(self.revisions) if not row.key.endswith("_verdict")]
+        base, *heads = self.revisions
+        checks = {key: [check(key, base, head, (self.limits or {}).get(key)) for head in heads] for key in keys}
+        ranked = sorted(keys, key=lambda key: min(map(importance, checks[key])))
+        return [self._metric(key, checks[key]) for key in ranked]
 
     @property
     def has_errors(self) -> bool:
@@ -171,55 +237,39 @@ class Findings:
 
     @property
     def nothing_changed(self) -> bool:
-        """Whether nothing that a report shows differs between the revisions."""
+        """Whether no result and no parameter that a report shows differs between the revisions."""
         return not (self.parameters or self.verdicts or self._measured or self.charts or self.pictures)
 
-    def _parameter(self, row: Row) -> Line:
+    def _parameter(self, key: str) -> Line:
         cells = [
-            Cell(
-                _shortened(in_words(value)) if row.key in revision.parameters else ABSENT,
-                _difference(row.values[0], value),
-                direction(row.values[0], value, None),
-            )
-            for value, revision in zip(row.values, self.revisions, strict=True)
+            Cell(_shortened(in_words(revision.parameters[key])) if key in revision.parameters else ABSENT)
+            for revision in self.revisions
         ]
-        return Line(row.key, Cell(cells[0].text), tuple(cells[1:]))
+        return Line(key, cells[0], tuple(cells[1:]))
 
-    def _metric(self, row: Row) -> Line:
-        limit = (self.limits or {}).get(row.key)
+    def _judged(self, key: str) -> JudgedLine:
+        stage, _, name = key.partition(".")
+        found = [revision.verdicts.get(key, Judgement(ABSENT)) for revision in self.revisions]
+        cells = [JudgedCell(each, _verdict_direction(found[0].level, each.level)) for each in found]
+        return JudgedLine(stage, name.replace("_", " "), tuple(cells))
+
+    def _metric(self, key: str, checks: Sequence[Check]) -> Line:
         base, *heads = self.revisions
-        before, *afters = row.values
         cells = []
-        for head, after in zip(heads, afters, strict=True):
-            text = _measured(row.key, after, head)
-            reason = why_not_comparable(row.key, base, head)
-            if reason and before != after:
-                cells.append(Cell(text, direction=Direction.NOT_COMPARABLE, reason=reason))
-            else:
-                error = error_of_difference(row.key, base, head)
-                cells.append(Cell(text, _difference(before, after, error), direction(before, after, limit, error)))
-        return Line(row.key, Cell(_measured(row.key, before, base)), tuple(cells), limit)
+        for head, each in zip(heads, checks, strict=True):
+            comparable = each.direction != Direction.NOT_COMPARABLE
+            cells.append(
+                Cell(
+                    _measured(key, head, base),
+                    _difference(each.before, each.after, each.error) if comparable else "",
+                    each.direction,
+                    in_limits(each) if comparable and each.direction != Direction.MISSING else each.reason,
+                )
+            )
+        return Line(key, Cell(_measured(key, base, *heads)), tuple(cells), (self.limits or {}).get(key))
 
 
-def _rank(line: Line) -> int:
-    """Sort key: lines that are worse at any head, then those that are better, then the rest."""
-    directions = {cell.direction for cell in line.heads}
-    return 0 if Direction.WORSE in directions else 1 if Direction.BETTER in directions else 2
-
-
-def _judged(row: Row) -> Line:
-    """The line of a verdict."""
-    before, *after = row.values
-    heads = [_verdict(level, _verdict_direction(before, level)) for level in after]
-    return Line(row.key, _verdict(before), tuple(heads))
-
-
-def _verdict(level: Value, change: Direction = Direction.SAME) -> Cell:
-    text = ABSENT if level is None else str(level)
-    return Cell(text, direction=change, light=LIGHTS.get(text, ""))
-
-
-def _verdict_direction(before: Value, after: Value) -> Direction:
+def _verdict_direction(before: str, after: str) -> Direction:
     if before == after:
         return Direction.SAME
     if before not in FROM_BEST_TO_WORST or after not in FROM_BEST_TO_WORST:
@@ -235,12 +285,25 @@ def _compared_by(revision: Revision) -> set[str]:
     return {f"{stage}.{key}" for stage, text in contents.items() if text for key, _ in flattened(json.loads(text))}
 
 
-def _measured(metric: str, value: Value, revision: Revision) -> str:
-    """The value of a metric as text, with its standard error if that is known."""
+def _measured(metric: str, revision: Revision, *others: Revision) -> str:
+    """The value of a metric as text, with its standard error if that is known.
+
+    A number without one has as many digits as tell it from those of the other revisions.
+    """
     if metric not in revision.metrics:
         return ABSENT
+    value = revision.metrics[metric]
     error = standard_error(revision, metric)
-    return with_error(float(value), error) if error and is_number(value) else _shortened(in_words(value))  # type: ignore[arg-type]
+    if error and is_number(value):
+        return with_error(float(value), error)  # type: ignore[arg-type]  # it is a number
+    if not isinstance(value, float):
+        return _shortened(in_words(value))
+    apart = [other for each in others if isinstance(other := each.metrics.get(metric), float) and other != value]
+    for digits in DIGITS:
+        text = f"{value:.{digits}g}"
+        if text not in [f"{other:.{digits}g}" for other in apart]:
+            break
+    return text
 
 
 def _difference(before: Value, after: Value, error: float | None = None) -> str:

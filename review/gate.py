@@ -14,97 +14,40 @@ evidence that it did not get worse; there are too few images or samples to tell.
 """
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from review import command
-from review.comparability import why_not_comparable
+from review.changes import Direction
+from review.checks import Check, check_all, in_limits
+from review.labels import labels
 from review.limits import LIMITS, Limit, LimitsError, load_limits, resolve
-from review.precision import error_of_difference, is_significant, with_error
-from review.revisions import WORKSPACE, Revision, Value, is_number, load_revision
+from review.precision import with_error
+from review.revisions import WORKSPACE, Revision, load_revision
 
 PASSED, FAILED = 0, 1
 SUMMARY = "Fail if any metric got worse by more than its limit and by more than two standard errors."
 
 
-class Check(NamedTuple):
-    """One metric at two revisions.
-
-    Attributes:
-        metric: key of the metric.
-        before: value at the base, or None if there is none.
-        after: value at the head, or None if there is none.
-        worsening: by how much the metric got worse, or None if either revision lacks it.
-        limit: the largest worsening that passes.
-        reason: why the two values cannot be compared; empty if they can.
-        error: the standard error of the worsening, or None if it is not known.
-    """
-
-    metric: str
-    before: Value
-    after: Value
-    worsening: float | None
-    limit: float
-    reason: str = ""
-    error: float | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the metric did not get worse by more than its limit and two standard errors, or cannot be compared.
-
-        A metric that only the base has does not pass.
-        """
-        if self.worsening is None:
-            return self.before is None
-        return bool(self.reason) or not (self.beyond_limit and is_significant(self.worsening, self.error))
-
-    @property
-    def beyond_limit(self) -> bool:
-        """Whether the metric got worse by more than its limit, as far as it can be compared."""
-        return self.worsening is not None and not self.reason and self.worsening > self.limit
-
-    @property
-    def result(self) -> str:
-        """The result in a word."""
-        if self.reason and self.worsening is not None:
-            return "not comparable"
-        if self.passed:
-            return "not significant" if self.beyond_limit else "ok"
-        return "MISSING" if self.worsening is None else "WORSE"
-
-
-def check(base: Revision, head: Revision, limits: Mapping[str, Limit]) -> list[Check]:
-    """Check two revisions against the limits: one check for each metric that either has."""
-    checks = []
-    for metric, limit in limits.items():
-        before, after = base.metrics.get(metric), head.metrics.get(metric)
-        if before is None and after is None:
-            continue
-        both = is_number(before) and is_number(after)
-        worsening = limit.worsening(float(before), float(after)) if both else None  # type: ignore[arg-type]
-        reason = why_not_comparable(metric, base, head) if both else ""
-        error = error_of_difference(metric, base, head) if both else None
-        checks.append(Check(metric, before, after, worsening, limit.max_worse, reason, error))
-    return checks
+# The result of a check in a word; any other change passes.
+RESULTS = {
+    Direction.WORSE: "WORSE",
+    Direction.MISSING: "MISSING",
+    Direction.BETTER: "better",
+    Direction.NOT_COMPARABLE: "not comparable",
+}
 
 
 def table(checks: Sequence[Check], base: str, head: str) -> str:
-    """Format the checks as a table: failed checks first, then those that are not significant."""
+    """Format the checks as a table, in their order."""
     from tabulate import tabulate
 
-    rows = [
-        [
-            each.result,
-            each.metric,
-            each.before,
-            each.after,
-            _worse_by(each),
-            f"{each.limit:.4g}",
-        ]
-        for each in sorted(checks, key=lambda each: (each.passed, not each.beyond_limit))
-    ]
+    rows = [[_result(each), each.metric, each.before, each.after, _worse_by(each), _limit(each)] for each in checks]
     return str(tabulate(rows, ["", "metric", base, head, "worse by", "limit"], missingval="–", disable_numparse=True))
+
+
+def _result(check: Check) -> str:
+    return "not significant" if check.is_uncertain else RESULTS.get(check.direction, "ok")
 
 
 def _worse_by(check: Check) -> str | None:
@@ -112,6 +55,10 @@ def _worse_by(check: Check) -> str | None:
     if check.worsening is None or check.reason:
         return None
     return with_error(check.worsening, check.error, signed=True) if check.error else f"{check.worsening:+.4g}"
+
+
+def _limit(check: Check) -> str:
+    return f"{check.limit.max_worse:.4g}" if check.limit else "–"
 
 
 def chosen_limits(path: Path, metric: str | None, max_worse: float | None) -> dict[str, Limit]:
@@ -145,10 +92,10 @@ def main() -> int:
 
     limits = chosen_limits(arguments.limits, arguments.metric, arguments.max_worse)
     base, head = load_revision(arguments.base), load_revision(arguments.head)
-    checks = check(base, head, limits)
+    checks = check_all(base, head, limits)
     if not checks:
         raise LimitsError(f"{', '.join(limits)}: not measured at {base.name} or at {head.name}; run dvc repro")
-    print(table(checks, base.name, head.name))
+    print(table(checks, *labels([base.name, head.name])))
     print(*notes(checks, base, head), sep="\n")
     return FAILED if any(not each.passed for each in checks) else PASSED
 
@@ -159,27 +106,26 @@ def notes(checks: Sequence[Check], base: Revision, head: Revision) -> list[str]:
     if any(each.error and not each.reason for each in checks):
         found.append("± is one standard error of the difference, for the finite number of test images and samples.")
     for reason in dict.fromkeys(each.reason for each in checks if each.reason):
-        found.append(
-            f"Not comparable, because of {reason}: {_names(each for each in checks if each.reason == reason)}."
-        )
+        names = ", ".join(each.metric for each in checks if each.reason == reason)
+        found.append(f"Not comparable, because of {reason}: {names}.")
     for key in [key for key in base.parameters if key.startswith("prepare.")]:
         if head.parameters.get(key) != base.parameters[key]:
             found.append(f"Note: the images differ: {key} is {base.parameters[key]} and {head.parameters.get(key)}.")
-    uncertain = [each for each in checks if each.beyond_limit and each.passed]
+    uncertain = [each for each in checks if each.is_uncertain]
     if uncertain:
-        found.append(f"Worse by more than the limit, but within two standard errors: {_names(uncertain)}.")
+        found.append(f"Worse by more than the limit, but within two standard errors: {_in_words(uncertain)}.")
     failed = [each for each in checks if not each.passed]
     compared = sum(not each.reason for each in checks)
     if failed:
-        found.append(f"Worse by more than the limit, or missing: {_names(failed)}.")
+        found.append(f"Fails: worse by more than the limit: {_in_words(failed)}.")
     else:
         worse = "significantly worse" if uncertain else "worse"
-        found.append(f"No metric got {worse} by more than its limit ({compared} checked).")
+        found.append(f"Passes: no metric got {worse} by more than its limit ({compared} checked).")
     return found
 
 
-def _names(checks: Iterable[Check]) -> str:
-    return ", ".join(each.metric for each in checks)
+def _in_words(checks: Iterable[Check]) -> str:
+    return ", ".join(f"{each.metric} ({in_limits(each)})" for each in checks)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from review.changes import Direction
 from review.findings import Cell, Findings, Line
-from review.outcome import sentence
 from review.pages import environment
 from review.tables import as_markdown, as_plain
 
@@ -38,12 +37,13 @@ DETAILS = (
 )
 
 
-def markdown(findings: Findings, image_root: str = "") -> str:
+def markdown(findings: Findings, image_root: str = "", *, images: bool = True) -> str:
     """Write the report, within GitHub's limit on the length of a comment.
 
     Args:
         findings: what to report.
         image_root: prefix of the paths of images; without it they are relative to the report.
+        images: whether to include charts and pictures, which cannot be shown where nothing can be uploaded.
     """
     root = f"{image_root.rstrip('/')}/" if image_root else ""
     template = environment(
@@ -51,12 +51,11 @@ def markdown(findings: Findings, image_root: str = "") -> str:
         code=as_code,
         plain=as_plain,
         source=lambda path: escape(root + path),
-        sentence=sentence,
         parameters_table=parameters_table,
-        verdicts_table=verdicts_table,
         metrics_table=metrics_table,
     ).get_template("report.md")
-    for detail in DETAILS:
+    for each in DETAILS:
+        detail = each if images else each._replace(images=False)
         text = template.render(findings=findings, detail=detail)
         if len(text.encode()) <= LONGEST_COMMENT:
             break
@@ -83,33 +82,20 @@ def parameters_table(lines: Sequence[Line], names: Sequence[str]) -> str:
     return _table(head, rows)
 
 
-def verdicts_table(lines: Sequence[Line], names: Sequence[str]) -> str:
-    """Format a table of verdicts: the verdict at the base, and verdict and change at each head."""
-    rows = [
-        [
-            as_code(line.key),
-            as_plain(line.base.lit),
-            *(text for cell in line.heads for text in (as_plain(cell.lit), _change(cell))),
-        ]
-        for line in lines
-    ]
-    return _table(_head("verdict", names), rows)
-
-
 def metrics_table(lines: Sequence[Line], names: Sequence[str]) -> str:
-    """Format a table of metrics: the value at the base, value and change at each head, and the limits, if any."""
-    limited = any(line.limit for line in lines)
+    """Format a table of metrics: the value at the base, and value and change at each head.
+
+    The better direction stands before the name. Limits are in the changes, as multiples.
+    """
     rows = [
         [
-            as_code(line.key),
+            f"{as_code(line.key)} {line.allowance[:1]}".strip(),
             as_value(line.base.text),
             *(text for cell in line.heads for text in (as_value(cell.text), _change(cell))),
-            *[line.allowance] * limited,
         ]
         for line in lines
     ]
-    alignment = "lr" + "rl" * (len(names) - 1) + "l" * limited
-    return _table([*_head("metric", names), *["limit"] * limited], rows, alignment)
+    return _table(_head("metric", names), rows, "lr" + "rl" * (len(names) - 1))
 
 
 def _head(what: str, names: Sequence[str]) -> list[str]:
@@ -117,7 +103,8 @@ def _head(what: str, names: Sequence[str]) -> list[str]:
 
 
 def _change(cell: Cell) -> str:
-    return f"**{cell.change}**" if cell.direction in {Direction.BETTER, Direction.WORSE} else cell.change
+    decided = {Direction.BETTER, Direction.WORSE, Direction.MISSING}
+    return f"**{cell.change}**" if cell.direction in decided else cell.change
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], alignment: str = "") -> str:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from review.charts import ABSENT, Chart, Picture, vega_scripts
+from review.changes import Direction
+from review.charts import ABSENT, Chart, vega_scripts
 from review.findings import ERRORS, MARKS, Findings
 from review.limits import LIMITS
-from review.outcome import outcome
+from review.pictures import Picture
 from vae.base.pages import content_security_policy
 
 if TYPE_CHECKING:
@@ -35,15 +36,23 @@ def rendered(template: Path, *, styles: Sequence[Path] = (), **values: object) -
     from markupsafe import Markup
 
     found = environment(
-        True, template.parent, outcome=outcome, breakable=breakable, data_url=data_url, script_data=as_script_data
+        True, template.parent, breakable=breakable, data_url=data_url, script_data=as_script_data
     ).get_template(template.name)
     texts = [path.read_text(encoding="utf-8") for path in (TEMPLATES / "report.css", *styles)]
     return found.render(
         # Trusted: the project's own and Vega's.
         styles=Markup("\n".join(texts)),
-        scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "report.js").read_text(encoding="utf-8"))],
+        scripts=own_scripts("report.js"),
         **values,
     )
+
+
+def own_scripts(*names: str) -> list[str]:
+    """Vega, the script that draws charts with it, and scripts of TEMPLATES, as markup."""
+    from markupsafe import Markup
+
+    texts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("charts.js", *names)]
+    return [Markup(text) for text in (vega_scripts(), *texts)]
 
 
 def chart_path(chart: Chart) -> str:
@@ -100,6 +109,7 @@ def environment(autoescape: bool, templates: Path = TEMPLATES, **functions: Call
         "ERRORS": ERRORS,
         "LIMITS": LIMITS,
         "MARKS": MARKS,
+        "SAME": Direction.SAME,
         "chart_path": chart_path,
         "policy": content_security_policy,
         "picture_path": picture_path,

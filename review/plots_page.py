@@ -13,8 +13,7 @@ import os
 from pathlib import Path
 
 from review import command
-from review.charts import vega_scripts
-from review.pages import TEMPLATES, environment
+from review.pages import TEMPLATES, environment, own_scripts
 from vae.base.artifacts import write_bytes
 from vae.base.errors import VAEError
 
@@ -34,7 +33,7 @@ def template() -> str:
         .get_template("plots.html")
         .render(
             styles=Markup((TEMPLATES / "plots.css").read_text(encoding="utf-8")),
-            scripts=[Markup(vega_scripts()), Markup((TEMPLATES / "plots.js").read_text(encoding="utf-8"))],
+            scripts=own_scripts("plots.js"),
         )
     )
 

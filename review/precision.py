@@ -28,7 +28,8 @@ from math import floor, hypot, isfinite, log10, sqrt
 from pathlib import Path
 from typing import NamedTuple
 
-from review.revisions import Revision, RevisionError, recorded_hash
+from review.recorded import RevisionError, recorded_hash
+from review.revisions import Revision
 from stages import paths
 from vae.base.errors import shortened
 from vae.base.yaml12 import YAMLError
@@ -73,10 +74,10 @@ def error_of_difference(metric: str, base: Revision, head: Revision) -> float | 
     """
     stage, _, name = metric.partition(".")
     before, after = (group_means(revision, stage) for revision in (base, head))
-    same_groups = before and after and before[:2] == after[:2] and _same_output(base, head, paths.TEST_IMAGES)
+    same_groups = before and after and before[:2] == after[:2] and same_output(base, head, paths.TEST_IMAGES)
     if before and after and same_groups and name in before.means and name in after.means:
         return paired_error(before.means[name], after.means[name], before.images)
-    if metric == "train.validation_loss" and _same_output(base, head, paths.VALIDATION_IMAGES):
+    if metric == "train.validation_loss" and same_output(base, head, paths.VALIDATION_IMAGES):
         return None
     errors = [standard_error(revision, metric) for revision in (base, head)]
     return None if errors[0] is None or errors[1] is None else hypot(errors[0], errors[1])
@@ -136,7 +137,7 @@ def group_means(revision: Revision, stage: str) -> Groups | None:
         raise RevisionError(f"{path} at {revision.name}: cannot be read ({reason}); run dvc repro there") from error
 
 
-def _same_output(base: Revision, head: Revision, path: Path) -> bool:
+def same_output(base: Revision, head: Revision, path: Path) -> bool:
     """Whether both revisions have the same file, by its hashes in ``dvc.lock``."""
     before, after = (_hash_at(revision, path.as_posix()) for revision in (base, head))
     return before is not None and before == after

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from review import command
 from review.charts import as_png, load_plots
+from review.decision import Decision
 from review.findings import Findings
 from review.folders import whole_folder
 from review.limits import LIMITS, load_limits
 from review.markdown import markdown
-from review.outcome import sentence
 from review.pages import chart_path, html, picture_path
-from review.revisions import WORKSPACE, RevisionError, load_revision
+from review.recorded import RevisionError
+from review.revisions import WORKSPACE, load_revision
 from vae.base.artifacts import write_bytes
 
 
@@ -30,17 +31,24 @@ def load_findings(base: str, heads: Sequence[str]) -> Findings:
     return Findings(revisions, load_limits() if LIMITS.exists() else None, load_plots(revisions))
 
 
-def write_report(folder: Path, findings: Findings, image_root: str = "") -> None:
+def write_report(folder: Path, findings: Findings, image_root: str = "", *, images: bool = True) -> None:
     """Write ``report.md`` with its images, and ``index.html``, to a folder."""
-    for chart in findings.charts:
-        if not chart.is_table:
-            write_bytes(folder / chart_path(chart), as_png(chart))
-    for picture in findings.pictures:
+    for chart in findings.charts if images else []:
+        write_bytes(folder / chart_path(chart), as_png(chart))
+    for picture in findings.pictures if images else []:
         for place, (name, content) in enumerate(zip(findings.names, picture.contents, strict=True)):
             if content is not None:
                 write_bytes(folder / picture_path(picture, place, name), content)
-    write_bytes(folder / "report.md", markdown(findings, image_root).encode())
+    write_bytes(folder / "report.md", markdown(findings, image_root, images=images).encode())
     write_bytes(folder / "index.html", html(findings).encode())
+
+
+def summary(findings: Findings, decision: Decision) -> str:
+    """The outcome for one head in one line or a few."""
+    if findings.nothing_changed:
+        return "Nothing changed."
+    reasons = [f"  {words}: {', '.join(metrics)}" for words, metrics in decision.reasons]
+    return "\n".join([f"{decision.headline}.", *reasons])
 
 
 def main() -> int:
@@ -50,13 +58,14 @@ def main() -> int:
     parser.add_argument("heads", nargs="*", metavar="head", help="revisions or experiments (default: the workspace)")
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write (default: %(default)s)")
     parser.add_argument("--image-root", default="", help="URL of that folder, for images in a comment")
+    parser.add_argument("--no-images", action="store_true", help="leave the images out of report.md")
     arguments = parser.parse_args()
 
     findings = load_findings(arguments.base, arguments.heads or [WORKSPACE])
     with whole_folder(arguments.out) as folder:
-        write_report(folder, findings, arguments.image_root)
-    for place, name in enumerate(findings.names[1:]):
-        print(f"{name} compared with {arguments.base}: {sentence(findings, place)}.")
+        write_report(folder, findings, arguments.image_root, images=not arguments.no_images)
+    for name, decision in zip(findings.full_names[1:], findings.decisions, strict=True):
+        print(f"{name} compared with {arguments.base}. {summary(findings, decision)}")
     print(f"Written: {arguments.out}/report.md for a pull request, {arguments.out}/index.html for a browser")
     return 0
 

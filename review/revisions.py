@@ -1,7 +1,6 @@
 """Load a revision of the project: its parameters, metrics, verdicts and files."""
 
 import csv
-import hashlib
 import io
 import json
 import re
@@ -10,25 +9,37 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from vae.base.errors import VAEError, shortened
+from review.recorded import RecordedFiles, RevisionError
+from vae.base.errors import shortened
 from vae.base.terminal import printable
 from vae.base.yaml12 import YAMLError, parse_yaml
 
 WORKSPACE = "workspace"
 BASELINE = "HEAD"  # the commit that experiments start from
-VERDICT = "verdict"  # prefix of verdicts in measures.csv: verdict.SUBJECT
 ERROR = "_se"  # suffix of standard errors: recall_se is that of recall
 
 Value = bool | int | float | str | tuple[Any, ...] | None
 Values = Mapping[str, Value]
 
 
-class RevisionError(VAEError):
-    """There is no revision of that name, or one of its files cannot be read."""
+class Judgement(NamedTuple):
+    """What a stage wrote about one failure mode in ``plots/STAGE/verdicts.csv``.
+
+    Attributes:
+        level: ``healthy``, ``warning``, ``failure`` or ``not judged``.
+        finding: what was measured.
+        criterion: what is healthy.
+        advice: what to try; empty where there is nothing to do.
+    """
+
+    level: str
+    finding: str = ""
+    criterion: str = ""
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Revision:
         parameters: the values of ``params.yaml`` by dotted key, e.g. ``train.beta``.
         metrics: the values of ``metrics/STAGE.json`` and ``plots/STAGE/measures.csv`` by dotted key, e.g.
             ``evaluate.test.negative_elbo``, without their standard errors.
-        verdicts: the levels of verdicts by dotted key, e.g. ``evaluate.posterior_collapse``.
+        verdicts: the verdicts by dotted key, e.g. ``evaluate.posterior_collapse``.
         files: a file system to read files at this revision, including those in DVC's cache.
         errors: the standard errors by metric. The files have that of ``recall`` as ``recall_se``.
     """
@@ -48,7 +59,7 @@ class Revision:
     name: str
     parameters: Values
     metrics: Values
-    verdicts: Mapping[str, str]
+    verdicts: Mapping[str, Judgement]
     files: Any = field(repr=False, compare=False)
     errors: Mapping[str, float] = field(default_factory=dict)
 
@@ -60,45 +71,9 @@ class Revision:
             return None
         return content
 
-
-@dataclass(frozen=True)
-class RecordedFiles:
-    """The files of a revision, of which outputs are read only as ``dvc.lock`` records them.
-
-    A damaged or edited metric would otherwise be compared like any other. Git notices it, and so does ``dvc status``.
-
-    Attributes:
-        name: the name of the revision.
-        system: DVC's file system at the revision.
-    """
-
-    name: str
-    system: Any
-
-    @cached_property
-    def recorded(self) -> Mapping[str, str]:
-        """The hash of each output in ``dvc.lock``, none if there is no such file."""
-        try:
-            return recorded_outputs(self.system.read_bytes("dvc.lock"))
-        except FileNotFoundError:
-            return {}
-        except YAMLError as error:
-            raise RevisionError(f"dvc.lock at {self.name}: {error}; run dvc repro there") from error
-
-    def read_bytes(self, path: str) -> bytes:
-        """The content of a file.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            RevisionError: the file is an output, and not what ``dvc.lock`` records.
-        """
-        content: bytes = self.system.read_bytes(path)
-        if self.recorded.get(path) not in {None, hashlib.md5(content, usedforsecurity=False).hexdigest()}:
-            raise RevisionError(
-                f"{path} at {self.name}: not what dvc.lock records, so it is damaged, or changed since dvc repro; "
-                "run dvc repro there"
-            )
-        return content
+    def read_all(self, path: str) -> dict[str, bytes]:
+        """The contents of a file, or of all files in a folder, by path; empty if the revision has neither."""
+        return {name: content for name in self.files.find(path) if (content := self.read(name)) is not None}
 
 
 def load_revision(name: str, project: Path = Path()) -> Revision:
@@ -114,16 +89,14 @@ def load_revision(name: str, project: Path = Path()) -> Revision:
         )
     files = RecordedFiles(name, _files(name, project))
     measured: dict[str, Value] = {}
-    verdicts: dict[str, str] = {}
+    verdicts: dict[str, Judgement] = {}
     for stage in _parse(name, files, "dvc.yaml", _stages):
         metrics = _parse(name, files, f"metrics/{stage}.json", _metrics, missing={})
         measured |= {f"{stage}.{key}": value for key, value in flattened(metrics)}
-        for key, value in _parse(name, files, f"plots/{stage}/measures.csv", _measures, missing={}).items():
-            head, _, subject = key.partition(".")
-            if head == VERDICT:
-                verdicts[f"{stage}.{subject}"] = str(value)
-            else:
-                measured[f"{stage}.{key}"] = value
+        measures = _parse(name, files, f"plots/{stage}/measures.csv", _measures, missing={})
+        measured |= {f"{stage}.{key}": value for key, value in measures.items()}
+        judged = _parse(name, files, f"plots/{stage}/verdicts.csv", _judgements, missing={})
+        verdicts |= {f"{stage}.{key}": judgement for key, judgement in judged.items()}
     parameters = dict(flattened(_parse(name, files, "params.yaml", parse_yaml)))
     metrics = {key: value for key, value in measured.items() if not key.endswith(ERROR)}
     return Revision(name, parameters, metrics, verdicts, files, _errors(measured))
@@ -250,38 +223,6 @@ def _stages(text: str) -> Mapping[str, Any]:
     return stages
 
 
-@cache
-def recorded_outputs(lock: bytes) -> Mapping[str, str]:
-    """The hash of each output in a ``dvc.lock``, by path.
-
-    Raises:
-        YAMLError: it is damaged.
-    """
-    return dict(_recorded(lock, "outs"))
-
-
-@cache
-def recorded_hash(lock: bytes, path: str) -> str | None:
-    """The hash of a file in a ``dvc.lock``, where a stage writes it and where others read it; None if there is none.
-
-    Raises:
-        YAMLError: the lock is damaged, or has several hashes of the file.
-    """
-    found = {hash_ for kind in ("outs", "deps") for name, hash_ in _recorded(lock, kind) if name == path}
-    if len(found) > 1:
-        raise YAMLError(f"it has two hashes of {path}, so it is damaged, or a stage has not run since")
-    return next(iter(found), None)
-
-
-def _recorded(lock: bytes, kind: str) -> list[tuple[str, str]]:
-    """Path and hash of all ``outs`` or ``deps`` of a ``dvc.lock``."""
-    try:
-        stages = ((parse_yaml(lock) or {}).get("stages") or {}).values()
-        return [(each["path"], each["md5"]) for stage in stages for each in stage.get(kind, [])]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise YAMLError(f"not a dvc.lock: {shortened(error)}") from error
-
-
 def _metrics(text: str) -> Any:
     """The values of a metrics file."""
     return json.loads(text, parse_constant=_refuse)
@@ -294,6 +235,14 @@ def _refuse(constant: str) -> None:
 def _measures(text: str) -> dict[str, Value]:
     """The rows of a ``measures.csv``: numbers as numbers, an empty cell as None."""
     return {printable(row["measure"]): _number(row["value"]) for row in csv.DictReader(io.StringIO(text))}
+
+
+def _judgements(text: str) -> dict[str, Judgement]:
+    """The rows of a ``verdicts.csv``."""
+    return {
+        printable(row["verdict"]): Judgement(*(printable(row[name] or "") for name in Judgement._fields))
+        for row in csv.DictReader(io.StringIO(text))
+    }
 
 
 def _number(text: str) -> Value:

@@ -3,10 +3,6 @@
 // DVC writes names, branches and the values of tables into its page as they are, so they could end an element and run
 // a script. This page therefore keeps all that DVC writes in a <plaintext> element. HTML reads everything after its start
 // as text, and nothing can end it. The charts and pictures are taken from that text, line by line, and built here.
-//
-// The page's policy allows no script but its own. So Vega interprets its expressions instead of compiling them (ast), and
-// draws and exports in the browser.
-const OPTIONS = { ast: true, renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } };
 const CHART = /^\s*var spec = (.*);$/s; // JSON, in which a line break is escaped
 const PARAGRAPH = /^\s*<p>(.*)<\/p>$/s; // the name of a plot, or the revision of the picture in the next line
 const PICTURE = /^\s*<img src="(.*)">$/s;
@@ -29,7 +25,8 @@ function addChart(json) {
   try {
     // Without $schema: its version is older than this Vega, which would warn of that.
     const { $schema: version, ...specification } = JSON.parse(json);
-    window.vegaEmbed(card, specification, OPTIONS).catch(explain);
+    const { title } = specification;
+    drawChart(card, specification, `Chart: ${title?.text ?? title ?? "untitled"}`).catch(explain);
   } catch (error) {
     explain(error);
   }

@@ -1,12 +1,8 @@
 "use strict";
 
-// Charts. The AST interpreter needs no eval, which the page's security policy forbids. Charts are exported in the
-// browser.
-const options = { ast: true, renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } };
-
 for (const chart of document.querySelectorAll(".chart")) {
   const specification = JSON.parse(chart.querySelector("script").textContent);
-  vegaEmbed(chart.querySelector("div"), specification, options).catch((error) => {
+  drawChart(chart.querySelector("div"), specification, chart.getAttribute("aria-label")).catch((error) => {
     chart.append(`This chart cannot be drawn: ${error.message}`);
     throw error;
   });
@@ -16,6 +12,7 @@ for (const chart of document.querySelectorAll(".chart")) {
 const viewer = document.getElementById("viewer");
 const enlarged = viewer.querySelector("img");
 const choices = viewer.querySelector(".choices");
+const spoken = viewer.querySelector("[role=status]"); // announces which revision the arrow keys chose
 
 function choose(place) {
   const buttons = [...choices.children];
@@ -25,6 +22,7 @@ function choose(place) {
   }
   enlarged.src = chosen.image.src;
   enlarged.alt = chosen.image.alt;
+  spoken.textContent = chosen.textContent;
 }
 
 function enlarge(image) {

@@ -1,6 +1,7 @@
 """A clone with a commit that changes some results by hand, so that tests need no training."""
 
 import json
+import re
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
@@ -27,7 +28,7 @@ def changed_clone(reproduced: Project, folder: Path) -> Project:
     project = Project(folder)
     reproduced.run("git", "clone", "--quiet", str(reproduced.folder), str(folder))
     (folder / "limits.yaml").write_text(LIMITS)
-    edit(project, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "posterior_collapse", "healthy"))
+    edit(project, "plots/evaluate/verdicts.csv", lambda text: with_verdict(text, "posterior_collapse", "healthy"))
     edit(project, "plots/embed/measures.csv", lambda text: f"{text}silhouette_se,0.125\n")
     project.commit("Limits")
     metrics = json.loads(project.read("metrics/evaluate.json"))
@@ -36,7 +37,7 @@ def changed_clone(reproduced: Project, folder: Path) -> Project:
     metrics["test"]["kl"] += 0.125
     metrics["test"]["negative_iwae_bound"] -= 1
     (folder / "metrics/evaluate.json").write_text(json.dumps(metrics))
-    edit(project, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "posterior_collapse", "failure"))
+    edit(project, "plots/evaluate/verdicts.csv", lambda text: with_verdict(text, "posterior_collapse", "failure"))
     edit(project, "plots/train/losses.csv", lambda text: "\n".join(text.splitlines()[:-1]) + "\n")
     (folder / "plots/generate/samples.png").write_bytes(project.read("plots/prepare/examples.png"))
     project.set({"train.beta": "0.5"})
@@ -63,9 +64,8 @@ def edit(project: Project, name: str, change: Callable[[str], str]) -> None:
     record(project)
 
 
-def with_verdict(measures: str, subject: str, level: str) -> str:
-    """Change the level of a verdict in the text of a ``measures.csv``."""
-    lines = measures.splitlines()
-    (place,) = (place for place, line in enumerate(lines) if line.startswith(f"verdict.{subject},"))
-    lines[place] = f"verdict.{subject},{level}"
-    return "\n".join(lines) + "\n"
+def with_verdict(verdicts: str, subject: str, level: str) -> str:
+    """Change the level of a verdict in the text of a ``verdicts.csv``."""
+    changed, count = re.subn(rf"^{subject},[^,]*,", f"{subject},{level},", verdicts, flags=re.MULTILINE)
+    assert count == 1
+    return changed

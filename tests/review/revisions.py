@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from review.revisions import Revision, Value
+from review.revisions import Judgement, Revision, Value
 
 
 class NoFiles:
@@ -12,6 +12,10 @@ class NoFiles:
     @staticmethod
     def read_bytes(path: str) -> bytes:
         raise FileNotFoundError(path)
+
+    @staticmethod
+    def find(path: str) -> list[str]:  # noqa: ARG004
+        return []
 
 
 class Files(NamedTuple):
@@ -24,6 +28,9 @@ class Files(NamedTuple):
             raise FileNotFoundError(path)
         return self.contents[path].encode()
 
+    def find(self, path: str) -> list[str]:
+        return [name for name in self.contents if name == path or name.startswith(f"{path}/")]
+
 
 def revision(
     name: str = "main",
@@ -34,9 +41,8 @@ def revision(
     files: Mapping[str, str] | None = None,
 ) -> Revision:
     """A revision with values, and with the contents of files if they matter."""
-    return Revision(
-        name, parameters or {}, metrics or {}, verdicts or {}, Files(files) if files else NoFiles(), errors or {}
-    )
+    judged = {key: Judgement(level) for key, level in (verdicts or {}).items()}
+    return Revision(name, parameters or {}, metrics or {}, judged, Files(files) if files else NoFiles(), errors or {})
 
 
 def with_groups(

@@ -1,33 +1,8 @@
 import pytest
 
-from review.changes import Direction, Row, direction, in_words, metrics_that_differ, parameters_that_differ
-from review.limits import Limit
+from review.changes import Row, in_words, is_same, metrics_that_differ, parameters_that_differ, verdicts_that_differ
 from review.revisions import Value
 from tests.review.revisions import revision
-
-LOWER, HIGHER = Limit(better="lower", max_worse=0.5), Limit(better="higher", max_worse=0.5)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "limit", "expected"),
-    [
-        (10.0, 10.0, LOWER, Direction.SAME),
-        (10.0, 10.5, LOWER, Direction.WITHIN_SPREAD),
-        (10.0, 9.5, LOWER, Direction.WITHIN_SPREAD),
-        (10.0, 10.6, LOWER, Direction.WORSE),
-        (10.0, 9.4, LOWER, Direction.BETTER),
-        (10.0, 10.6, HIGHER, Direction.BETTER),
-        (10, 9, HIGHER, Direction.WORSE),
-        (10.0, 20.0, None, Direction.CHANGED),
-        ("healthy", "1 failure", LOWER, Direction.CHANGED),
-        (None, 3.0, LOWER, Direction.CHANGED),
-        (True, False, HIGHER, Direction.CHANGED),
-    ],
-)
-def test_a_change_of_a_metric_is_better_or_worse_only_beyond_its_limit(
-    before: Value, after: Value, limit: Limit | None, expected: Direction
-) -> None:
-    assert direction(before, after, limit) is expected
 
 
 def test_only_parameters_that_differ_or_are_missing_at_a_revision_are_listed() -> None:
@@ -44,20 +19,32 @@ def test_a_row_has_the_metric_of_each_of_three_revisions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "error", "expected"),
+    ("before", "after", "expected"),
     [
-        (10.4, 1.0, Direction.WITHIN_SPREAD),
-        (10.6, 0.3, Direction.NOT_SIGNIFICANT),
-        (9.4, 0.3, Direction.NOT_SIGNIFICANT),
-        (10.6, 0.29, Direction.WORSE),
-        (9.4, 0.29, Direction.BETTER),
-        (9.4, None, Direction.BETTER),
+        (23.9189, 23.9190, True),
+        (23.9189, 23.9193, False),
+        (0.0, 1e-9, False),
+        (1_000_000, 1_000_001, False),
+        (5, 5, True),
+        ("a", "b", False),
+        (None, 1.0, False),
     ],
 )
-def test_a_change_beyond_its_limit_is_not_significant_within_two_standard_errors(
-    after: float, error: float | None, expected: Direction
+def test_numbers_that_differ_by_one_in_the_sixth_digit_are_the_same_and_whole_numbers_are_exact(
+    before: Value, after: Value, expected: bool
 ) -> None:
-    assert direction(10.0, after, LOWER, error) is expected
+    assert is_same(before, after) is expected
+
+
+def test_a_metric_that_differs_by_rounding_is_not_listed_and_a_parameter_is() -> None:
+    first, second = (revision(parameters={"a": value}, metrics={"b": value}) for value in (1.0, 1.000001))
+    assert metrics_that_differ([first, second]) == []
+    assert parameters_that_differ([first, second]) == [Row("a", (1.0, 1.000001))]
+
+
+def test_verdicts_differ_by_their_levels() -> None:
+    levels = [{"a.b": "healthy", "a.c": "warning"}, {"a.b": "failure", "a.c": "warning"}]
+    assert verdicts_that_differ([revision(verdicts=each) for each in levels]) == ["a.b"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import vl_convert
 from PIL import Image
 
 from faults.project import ROOT, Project
-from review.charts import ABSENT, Plots, PlotsError, as_png, load_plots, vega_scripts
+from review.charts import ABSENT, Plots, PlotsError, as_png, change_of_rows, load_plots, vega_scripts
 from review.revisions import WORKSPACE, load_revision
 from tests.review.changed import changed_clone, edit, record
 from vae.base.yaml12 import parse_yaml
@@ -52,38 +52,42 @@ def parts(value: Any) -> Iterator[dict[str, Any]]:
         yield from parts(each)
 
 
-def test_charts_are_those_of_dvc_plots_diff_except_for_the_order_of_revisions_and_standard_errors(
+def test_charts_are_those_of_dvc_plots_diff_except_for_measures_and_the_order_of_revisions(
     changed: Project, plots: Plots, tmp_path: Path
 ) -> None:
     printed = changed.run("dvc", "plots", "diff", "HEAD~1", "HEAD", "--json", "--out", str(tmp_path))
     data = json.loads(printed)["data"]
-    specifications = {path: items[0]["content"] for path, items in data.items() if items[0]["type"] == "vega"}
+    specifications = {
+        path: items[0]["content"]
+        for path, items in data.items()
+        if items[0]["type"] == "vega" and not path.endswith("measures.csv")
+    }
     assert {chart.path for chart in plots.charts} == set(specifications)
     for chart in plots.charts:
         ours, theirs = json.loads(json.dumps(chart.specification)), specifications[chart.path]
         del theirs["$schema"]
-        values = theirs["data"]["values"]
-        theirs["data"]["values"] = [row for row in values if not row.get("measure", "").endswith("_se")]
-        assert (theirs["data"]["values"] != values) >= (chart.path == "plots/embed/measures.csv")
-        for part in parts(ours):
-            if part.get("sort") == ["HEAD~1", "HEAD"]:
-                del part["sort"]
+        for part in [*parts(ours), *parts(theirs)]:
+            if part.get("field") == "rev":
+                part.pop("sort", None)
         assert ours == theirs
 
 
-def test_charts_and_pictures_have_title_stage_and_order_from_dvc_yaml(changed: Project, plots: Plots) -> None:
+def test_each_thing_is_shown_once_with_title_and_stage_from_dvc_yaml_and_those_that_changed_come_first(
+    changed: Project, plots: Plots
+) -> None:
+    """What is a table of HTML is no chart, and what is a chart is no picture; the rest is in the order of dvc.yaml."""
     expected = declared(changed)
-    for found, suffix in ((plots.charts, ".csv"), (plots.pictures, ".png")):
-        assert [each.path for each in found] == [path for path in expected if path.endswith(suffix)]
+    tables = [path for path in expected if path.endswith(".csv") and not path.endswith("measures.csv")]
+    names = {Path(path).stem for path in tables} | {"verdicts"}
+    pictures = [path for path in expected if path.endswith(".png") and Path(path).stem not in names]
+    for found, paths, first in ((plots.charts, tables, LOSSES), (plots.pictures, pictures, SAMPLES)):
+        assert [each.path for each in found] == [first, *(path for path in paths if path != first)]
         for each in found:
             assert (each.stage, each.title) == (expected[each.path]["stage"], expected[each.path]["title"])
 
 
 def test_charts_and_pictures_that_differ_between_revisions_are_recognized(plots: Plots) -> None:
-    assert {chart.path: chart.differing for chart in plots.charts if not chart.same} == {
-        LOSSES: ["HEAD"],
-        "plots/evaluate/measures.csv": ["HEAD"],
-    }
+    assert {chart.path: chart.changes for chart in plots.charts if not chart.same} == {LOSSES: {"HEAD": 1.0}}
     assert [picture.path for picture in plots.pictures if not picture.same] == [SAMPLES]
 
 
@@ -92,12 +96,13 @@ def test_pictures_have_the_content_of_the_file_at_each_revision(
 ) -> None:
     contents = {picture.path: picture.contents for picture in plots.pictures}
     assert contents[SAMPLES] == (reproduced.read(SAMPLES), changed.read(SAMPLES))
-    assert contents["plots/generate/holes.png"] == (reproduced.read("plots/generate/holes.png"),) * 2
+    traversals = "plots/generate/traversals.png"
+    assert contents[traversals] == (reproduced.read(traversals),) * 2
 
 
 def test_every_chart_template_draws_a_picture_that_is_neither_empty_nor_full(changed: Project, plots: Plots) -> None:
     templates = {declared(changed)[chart.path]["template"] for chart in plots.charts}
-    assert templates == {path.stem for path in (ROOT / ".dvc/plots").glob("*.json")}
+    assert templates | {"measures"} == {path.stem for path in (ROOT / ".dvc/plots").glob("*.json")}
     for chart in plots.charts:
         picture = Image.open(io.BytesIO(as_png(chart)))
         colours = picture.convert("RGB").getcolors(picture.width * picture.height)
@@ -148,7 +153,7 @@ def test_a_chart_names_the_revision_whose_table_cannot_be_read(reproduced: Proje
     record(project)
     plots = plots_of(project, "HEAD", WORKSPACE)
     (absent,) = (chart.absent for chart in plots.charts if chart.path == LOSSES)
-    assert absent[WORKSPACE].startswith("cannot be read (")
+    assert absent["this change"].startswith("cannot be read (")
 
 
 def test_an_error_of_dvc_plots_diff_is_passed_on(reproduced: Project, tmp_path: Path) -> None:
@@ -165,3 +170,27 @@ def test_the_scripts_contain_vega_and_load_nothing_from_the_web() -> None:
     assert "cdn." not in scripts
     assert "</script" not in scripts.lower()
     assert "<!--" not in scripts
+
+
+def test_a_commit_is_called_by_its_first_letters_in_charts(changed: Project) -> None:
+    commit = changed.run("git", "rev-parse", "HEAD").strip()
+    losses = next(chart for chart in plots_of(changed, "HEAD~1", commit).charts if chart.path == LOSSES)
+    assert {row["rev"] for row in losses.specification["data"]["values"]} == {"HEAD~1", commit[:8]}
+    assert list(losses.changes) == [commit[:8]]
+
+
+@pytest.mark.parametrize(
+    ("after", "change"),
+    [
+        ([{"x": "1", "y": "2.0"}], 0.0),
+        ([{"x": "1", "y": "2.00001"}], 0.0),
+        ([{"x": "1", "y": "6.0"}], 0.5),
+        ([{"x": "a", "y": "2.0"}], 1.0),
+        ([{"x": "1", "z": "2.0"}], 1.0),
+        ([], 1.0),
+    ],
+)
+def test_the_change_of_a_table_is_the_share_of_its_numbers_that_differ_by_more_than_rounding(
+    after: list[dict[str, str]], change: float
+) -> None:
+    assert change_of_rows([{"x": "1", "y": "2.0"}], after) == pytest.approx(change)

@@ -9,7 +9,6 @@ from review.charts import Plots
 from review.comparability import SAME, comparable_groups, why_not_comparable
 from review.findings import Findings
 from review.limits import Limit, load_limits
-from review.outcome import sentence
 from review.revisions import Revision
 from tests.imports import ROOT
 from tests.review.revisions import revision
@@ -117,9 +116,14 @@ def test_a_report_marks_what_cannot_be_compared_with_the_reason_and_counts_it_ne
     cells = {line.key: line.heads[0] for line in (*findings.metrics, *findings.other_measures)}
     assert cells[ELBO].direction == Direction.NOT_COMPARABLE
     assert cells[ELBO].change == "not comparable (another model.likelihood)"
-    assert cells[ELBO].text == "-100.0"
+    assert cells[ELBO].text == "-100"
     assert cells[RECALL].direction == Direction.BETTER
-    assert sentence(findings, 0).startswith("1 metric better, 1 not comparable;")
+    (decision,) = findings.decisions
+    assert decision.headline == "Passes the gate: no metric worse than its limit, of 1"
+    assert decision.reasons == [
+        ("Better", ["recall (5.0 × limit)"]),
+        ("Not comparable", ["negative_elbo (another model.likelihood)"]),
+    ]
 
 
 def test_every_metric_with_a_limit_is_one_whose_meaning_was_considered() -> None:

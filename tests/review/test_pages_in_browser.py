@@ -14,12 +14,13 @@ from review.findings import Findings
 from review.limits import load_limits
 from review.pages import html
 from review.revisions import load_revision
-from tests.browser import NARROW, WIDE, OpenedPage, needs_chromium, opened
+from tests.browser import NARROW, WIDE, OpenedPage, accessibility_violations, needs_chromium, opened
 from tests.review.changed import changed_clone, edit
 
 pytestmark = needs_chromium
 
-CHARTS, PICTURES = 6, 19
+CHARTS, PICTURES = 8, 8  # of a report, which shows each thing once
+TABLES, TWINS = 3, 11  # that only the page of dvc plots shows: tables of measures, pictures of charts and verdicts
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 BREAKS_OUT = f"sample_blur_{HOSTILE},1\n"
 BRANCH = "x'\"</p></script><img/src=x/onerror=alert(1)>#%41"  # Git allows it
@@ -50,7 +51,7 @@ def report(changed: Project) -> Path:
     edit(changed, "plots/generate/measures.csv", lambda text: text + BREAKS_OUT)
     edit(changed, "params.yaml", lambda text: text.replace("dataset: digits", f"dataset: '{HOSTILE}'"))
     edit(changed, "dvc.yaml", lambda text: text.replace("title: Losses", f"title: '{HOSTILE}' # Losses"))
-    (changed.folder / "plots/generate/holes.png").unlink()
+    (changed.folder / "plots/generate/traversals.png").unlink()
     revisions = [load_revision(name, changed.folder) for name in ("HEAD~1", "HEAD", "workspace")]
     limits = load_limits(changed.folder / "limits.yaml")
     page = html(Findings(revisions, limits, load_plots(revisions, changed.folder)))
@@ -92,6 +93,8 @@ def hostile_dvc_page(changed: Project, dvc_page: Path, request: pytest.FixtureRe
 @pytest.fixture(params=[WIDE, NARROW], ids=["wide", "narrow"])
 def opened_report(browser: Browser, report: Path, request: pytest.FixtureRequest) -> Iterator[OpenedPage]:
     with opened(browser, report, request.param) as seen:
+        for summary in seen.page.locator("main > section > details > summary").all():
+            summary.click()
         yield seen
 
 
@@ -110,7 +113,7 @@ def assert_everything_is_drawn(page: Page, charts: int, pictures: int) -> None:
 def test_the_report_draws_every_chart_and_picture_without_a_request_to_the_network(opened_report: OpenedPage) -> None:
     alerts: list[str] = []
     opened_report.page.on("dialog", lambda dialog: alerts.append(dialog.message))
-    # The samples at three revisions, and the holes at the two revisions that have them.
+    # The samples at three revisions, and the traversals at the two revisions that have them.
     assert_everything_is_drawn(opened_report.page, CHARTS, PICTURES - 2 + 3 + 2)
     assert opened_report.requests == []
     assert opened_report.complaints == []
@@ -119,7 +122,6 @@ def test_the_report_draws_every_chart_and_picture_without_a_request_to_the_netwo
 
 
 def test_the_report_fits_the_window_and_no_text_is_clipped(opened_report: OpenedPage) -> None:
-    opened_report.page.locator("#metrics summary").click()
     assert opened_report.page.evaluate(OVERFLOW) == 0
     assert opened_report.page.evaluate(CLIPPED) == []
 
@@ -134,6 +136,7 @@ def test_a_click_enlarges_a_picture_and_arrow_keys_switch_between_its_revisions(
         expect(viewer.get_by_role("button", name=name, exact=True)).to_have_attribute("aria-pressed", "true")
         expect(enlarged).to_have_attribute("alt", f"Samples from the prior, {name}")
         sources.append(enlarged.get_attribute("src"))
+        expect(viewer.get_by_role("status")).to_have_text(name)
         page.keyboard.press("ArrowRight")
     assert sources[0] != sources[1] == sources[2]
     expect(enlarged).to_have_attribute("alt", "Samples from the prior, HEAD~1")
@@ -148,7 +151,7 @@ def test_links_in_the_navigation_lead_to_every_section_and_the_navigation_stays_
     opened_report: OpenedPage,
 ) -> None:
     page = opened_report.page
-    for name in ("Parameters", "Verdicts", "Metrics", "Charts", "Pictures"):
+    for name in ("Causes", "Verdicts", "Metrics", "Charts", "Pictures"):
         page.locator("nav").get_by_role("link", name=name).click()
         expect(page.get_by_role("heading", name=name, exact=True)).to_be_in_viewport()
         expect(page.locator("nav")).to_be_in_viewport(ratio=1)
@@ -158,12 +161,41 @@ def test_links_in_the_navigation_lead_to_every_section_and_the_navigation_stays_
         assert box["y"] >= below - 1
 
 
+def test_axe_finds_no_violation_in_the_report_in_light_and_dark(opened_report: OpenedPage) -> None:
+    page = opened_report.page
+    expect(page.locator(".vega-embed svg.marks")).to_have_count(CHARTS)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert accessibility_violations(page) == []
+
+
+def test_the_report_opens_with_the_decision_at_each_head(opened_report: OpenedPage) -> None:
+    """The workspace names another data set, so that nothing can be compared."""
+    failed, not_judged = opened_report.page.locator("header .decision").all_inner_texts()
+    assert failed.startswith("✗ Fails the gate: 1 metric worse than the limit")
+    assert "mse (250 × limit)" in failed
+    assert "better" not in failed.casefold()
+    assert "posterior collapse: ● healthy → ■ failure" in failed.replace("\xa0", " ")
+    assert not_judged.startswith("◆ Not judged: no metric can be compared")
+
+
+def test_printed_the_report_has_tables_and_changed_pictures_and_no_controls(browser: Browser, report: Path) -> None:
+    with opened(browser, report) as seen:
+        seen.page.emulate_media(media="print")
+        for hidden in ("nav", ".vega-embed summary", "#pictures details article"):
+            assert not seen.page.locator(hidden).first.is_visible()
+        for shown in (".decision", "#metrics table", "#pictures img"):
+            assert seen.page.locator(shown).first.is_visible()
+
+
 def test_a_chart_can_be_saved_without_the_network(browser: Browser, report: Path, tmp_path: Path) -> None:
     with opened(browser, report) as seen:
         menu = seen.page.locator(".vega-embed").first
         expect(menu.locator("summary")).to_be_visible()
         menu.locator("summary").click()
         assert menu.locator("a").all_text_contents() == ["Save as SVG", "Save as PNG"]
+        names = [link.get_attribute("aria-label") for link in seen.page.locator(".vega-actions a").all()]
+        assert len(set(names)) == len(names) == 2 * CHARTS
         with seen.page.expect_download() as download:
             menu.get_by_text("Save as PNG").click()
         download.value.save_as(tmp_path / "chart.png")
@@ -174,6 +206,7 @@ def test_a_chart_can_be_saved_without_the_network(browser: Browser, report: Path
 
 def test_a_click_in_the_legend_of_the_projection_fades_all_other_classes(browser: Browser, report: Path) -> None:
     with opened(browser, report) as seen:
+        seen.page.locator("#charts summary", has_text="unchanged").click()
         chart = seen.page.locator(".vega-embed", has_text="Latent codes of test images")
         expect(chart.locator("svg.marks")).to_be_visible()
         pale = chart.locator(".role-mark path[opacity='0.08']")
@@ -188,10 +221,11 @@ def test_the_page_of_dvc_plots_diff_works_without_the_network(
     browser: Browser, dvc_page: Path, size: tuple[int, int]
 ) -> None:
     with opened(browser, dvc_page, size) as seen:
-        assert_everything_is_drawn(seen.page, CHARTS, 2 * PICTURES)
+        assert_everything_is_drawn(seen.page, CHARTS + TABLES, 2 * (PICTURES + TWINS))
         assert seen.requests == []
         assert seen.complaints == []
         assert seen.page.evaluate(OVERFLOW) == 0
+        assert accessibility_violations(seen.page) == []
         seen.page.locator("img").first.click()
         expect(seen.page).to_have_url(re.compile(r"/static/HEAD~1_plots_.*\.png$"))
 
@@ -203,10 +237,10 @@ def test_no_name_or_value_in_the_page_of_dvc_plots_runs_as_a_script_or_changes_t
     with opened(browser, hostile_dvc_page) as seen:
         seen.page.on("dialog", lambda dialog: alerts.append(dialog.message))
         compared = "diff" in hostile_dvc_page.parent.name
-        assert_everything_is_drawn(seen.page, CHARTS, (2 if compared else 1) * PICTURES + 1)
+        assert_everything_is_drawn(seen.page, CHARTS + TABLES, (2 if compared else 1) * (PICTURES + TWINS) + 1)
         assert seen.requests == []
         assert seen.complaints == []
-        assert seen.page.locator("script").count() == 2
+        assert seen.page.locator("script").count() == 3
         assert seen.page.locator("img[onerror], img[src=x]").count() == 0
         assert seen.page.locator("main svg").get_by_text(HOSTILE[:20]).count() > 0  # a long label is cut
         assert (seen.page.locator("figure").get_by_text(BRANCH).count() > 0) == compared

@@ -27,7 +27,7 @@ def test_the_page_may_run_the_scripts_of_the_template_only() -> None:
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', template())
     (sources,) = re.findall("script-src ([^;]*);", unescape(policy))
     scripts = re.findall(r"<script>(.*?)</script>", template(), re.DOTALL)
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     digests = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
     assert sources.split() == [f"'sha256-{digest}'" for digest in digests]
 

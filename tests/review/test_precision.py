@@ -16,7 +16,8 @@ from review.precision import (
     standard_error,
     with_error,
 )
-from review.revisions import Revision, RevisionError, load_revision
+from review.recorded import RevisionError
+from review.revisions import Revision, load_revision
 from tests.review.changed import record
 from tests.review.revisions import revision, with_groups
 

@@ -9,22 +9,21 @@ from pathlib import Path
 import pytest
 
 from faults.project import Project
-from review.charts import ABSENT, Chart, Picture, Plots
+from review.changes import Direction
+from review.charts import ABSENT, Chart, Plots
+from review.decision import Outcome
 from review.findings import Findings
 from review.limits import Limit
 from review.markdown import LONGEST_COMMENT, as_code, markdown
-from review.outcome import sentence
 from review.pages import html, picture_path
+from review.pictures import Picture
 from review.report import load_findings, write_report
-from review.revisions import Revision, Value
+from review.revisions import Judgement, Revision, Value
 from review.tables import as_plain
 from tests.review.changed import changed_clone, edit, record, with_verdict
-from tests.review.revisions import NoFiles, with_groups
+from tests.review.revisions import NoFiles, revision, with_groups
 
-OUTCOME = (
-    "1 metric better, 1 worse, 1 within the spread over seeds, 1 changed without a limit; 1 verdict worse; "
-    "2 of 6 charts changed; 1 of 19 pictures changed; 1 parameter changed"
-)
+HEADLINE = "Fails the gate: 1 metric worse than the limit"
 HOSTILE = "a|b `c` <script>alert(1)</script> \\| *d* [e](f) @g #1"
 
 
@@ -41,7 +40,12 @@ def findings(
             f"revision-{place}",
             (parameters or {}) if place == len(metrics) - 1 else dict.fromkeys(parameters or {}, "before"),
             values,
-            (verdicts or {}) if place == len(metrics) - 1 else dict.fromkeys(verdicts or {}, "healthy"),
+            {
+                key: Judgement(
+                    level if place == len(metrics) - 1 else "healthy", f"finding of {level}", "criterion", "advice"
+                )
+                for key, level in (verdicts or {}).items()
+            },
             NoFiles(),
         )
         for place, values in enumerate(metrics)
@@ -117,26 +121,29 @@ def two(changed: Project) -> str:
 
 
 def test_two_commits_are_compared_in_a_clone_with_an_empty_cache(changed: Project, two: str) -> None:
-    assert f"HEAD compared with HEAD~1: {OUTCOME}.\n" in two
+    assert f"HEAD compared with HEAD~1. {HEADLINE}.\n  Worse: mse (250 × limit)\n" in two
     text = changed.read("two/report.md").decode()
-    assert text.startswith(f"## `HEAD` compared with `HEAD~1`\n\n**{OUTCOME}.**\n")
+    assert text.startswith(
+        f"## ✗ {HEADLINE}\n\n`HEAD` compared with `HEAD~1`\n\n- **Worse**: mse &#40;250 × limit&#41;\n"
+    )
+    assert "- **Verdicts**: posterior collapse ● healthy → ■ failure\n" in text
+    assert "better" not in text[: text.index("### Causes")]
     assert row(text, "train.beta") == ["`train.beta`", "1.0", "0.5"]
-    assert row(text, "evaluate.posterior_collapse")[1:] == ["● healthy", "■ failure", "**✗ worse**"]
+    assert "- **posterior collapse**: ● healthy → ■ failure ✗ worse\n" in text
     # The cache has no means over groups of images, so the errors are those of independent estimates.
-    for metric, change, limit in (
-        ("negative_elbo", r"\*\*−2\.00? ± 0\.\d+ ✓ better\*\*", "↓ 0.5"),
-        ("mse", r"\*\*\+0\.250* ± 0\.\d+ ✗ worse\*\*", "↓ 0.001"),
-        ("kl", r"\+0\.1[23]5?0* ± 0\.\d+ ≈", "↓ 0.5"),
-        ("negative_iwae_bound", r"−1\.00? ± 0\.\d+", ""),
+    for metric, change in (
+        ("mse` ↓", r"\*\*\+0\.250* ± 0\.\d+ ✗ worse \(250 × limit\)\*\*"),
+        ("negative_elbo` ↓", r"\*\*−2\.00? ± 0\.\d+ ✓ better \(4\.0 × limit\)\*\*"),
+        ("kl` ↓", r"\+0\.1[23]5?0* ± 0\.\d+ ≈ \(0\.[23] × limit\)"),
+        ("negative_iwae_bound`", r"−1\.00? ± 0\.\d+"),
     ):
-        *_, found, shown = row(text, f"evaluate.test.{metric}")
+        (found,) = (line[-1] for table in tables(text) for line in table if line[0] == f"`evaluate.test.{metric}")
         assert re.fullmatch(change, found), found
-        assert shown == limit
-    headings = ["### Parameters", "### Verdicts", "### Metrics", "### Charts", "### Pictures"]
+    headings = ["### Causes", "### Verdicts", "### Metrics", "### Charts", "### Pictures"]
     assert [line for line in text.splitlines() if line.startswith("### ")] == headings
     assert "Samples from the prior" in text
     assert "silhouette_se" not in text + changed.read("two/index.html").decode()
-    assert "Unchanged: KL and variance per latent dimension" in text
+    assert "Unchanged: Reconstruction error by class" in text
     assert not list((changed.folder / ".dvc/cache").glob("files/**/*"))
 
 
@@ -165,10 +172,11 @@ def test_two_reports_on_the_same_revisions_are_identical(changed: Project, two: 
 
 
 def test_a_report_on_an_unchanged_workspace_says_that_nothing_changed(changed: Project) -> None:
-    assert "workspace compared with HEAD: no metric changed" in report(changed, "HEAD", "--out", "same")
+    assert "workspace compared with HEAD. Nothing changed." in report(changed, "HEAD", "--out", "same")
     text, page = (changed.read(f"same/{name}").decode() for name in ("report.md", "index.html"))
-    assert "**Nothing changed**: parameters, metrics, verdicts, charts and pictures are the same." in text
-    assert "Nothing changed : parameters, metrics" in Page(page).text
+    same = "parameters, metrics, verdicts, charts and pictures are the same."
+    assert text == f"## Nothing changed\n\n`this change` compared with `HEAD`: {same}\n"
+    assert "✓ Nothing changed this change compared with HEAD : parameters, metrics" in Page(page).text
     assert not tables(text)
     assert [path.name for path in (changed.folder / "same").iterdir() if path.is_dir()] == []
 
@@ -201,24 +209,25 @@ def test_the_report_outside_a_git_repository_fails_with_one_line(changed: Projec
 def test_a_report_can_compare_three_revisions_including_an_experiment(
     workspace: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(workspace, "plots/evaluate/measures.csv", lambda text: with_verdict(text, "overfitting", "failure"))
+    edit(workspace, "plots/evaluate/verdicts.csv", lambda text: with_verdict(text, "overfitting", "failure"))
     (workspace.folder / "limits.yaml").unlink(missing_ok=True)
     workspace.commit("Changed")
     workspace.set({"embed.method": "pca"})
-    (workspace.folder / "plots/embed/projection.png").write_bytes(workspace.read("plots/prepare/examples.png"))
+    (workspace.folder / "plots/generate/samples.png").write_bytes(workspace.read("plots/prepare/examples.png"))
     record(workspace)
     workspace.dvc("exp", "save", "--name", "flat")
     monkeypatch.chdir(workspace.folder)
     found = load_findings("HEAD~1", ["HEAD", "flat"])
     write_report(workspace.folder, found)
     text = workspace.read("report.md").decode()
-    assert text.startswith("## `HEAD`, `flat` compared with `HEAD~1`\n\n- `HEAD`: **")
+    assert text.startswith("## ◆ Not judged: there is no limits.yaml\n\n`HEAD` compared with `HEAD~1`\n")
+    assert "\n`flat` compared with `HEAD~1`\n" in text
     assert row(text, "embed.method") == ["`embed.method`", "`tsne`", "`tsne`", "`pca`"]
-    assert row(text, "evaluate.overfitting")[3::2] == ["**✗ worse**", "**✗ worse**"]
+    assert "- **overfitting**: ● healthy → ■ failure → ■ failure ✗ worse ✗ worse\n" in text
     assert "There is no `limits.yaml`" in text
     assert "better**" not in text
     images = Page(text).images
-    assert images == [f"pictures/{place}/embed-projection.png" for place in ("1-HEAD-1", "2-HEAD", "3-flat")]
+    assert images == [f"pictures/{place}/generate-samples.png" for place in ("1-HEAD-1", "2-HEAD", "3-flat")]
 
 
 def test_results_that_a_revision_lacks_are_marked_as_absent(
@@ -226,13 +235,13 @@ def test_results_that_a_revision_lacks_are_marked_as_absent(
 ) -> None:
     project = changed_clone(reproduced, tmp_path / "clone")
     project.run("git", "rm", "--quiet", "metrics/embed.json", "plots/train/losses.csv", "plots/generate/samples.png")
-    project.run("git", "rm", "--quiet", "plots/embed/measures.csv")
+    project.run("git", "rm", "--quiet", "plots/embed/measures.csv", "plots/embed/verdicts.csv")
     project.commit("Without a stage's results and without plots")
     monkeypatch.chdir(project.folder)
     found = load_findings("HEAD", ["HEAD~1"])
     text = markdown(found)
     assert row(text, "embed.neighbour_accuracy")[1] == f"`{ABSENT}`"
-    assert row(text, "embed.representation")[1] == ABSENT
+    assert f"- **representation**: {ABSENT} → ● healthy" in text
     assert f"`HEAD`: {ABSENT}." in text
     assert [ABSENT, '<img src="pictures/2-HEAD-1/generate-samples.png"'] in [
         [cell.partition(" alt")[0] for cell in line] for table in tables(text) for line in table
@@ -253,10 +262,18 @@ def test_values_have_their_standard_errors_and_changes_have_their_own() -> None:
     errors = {elbo: 0.31, recall: 0.04}
     found = Findings([replace(each, errors=errors) for each in (base, head)], limits, Plots([], []))
     text = markdown(found)
-    assert row(text, elbo)[1:] == ["24.00 ± 0.31", "23.80 ± 0.31", "**−0.200 ± 0.058 ✓ better**", "↓ 0.1"]
-    assert row(text, recall)[1:] == ["0.500 ± 0.040", "0.400 ± 0.040", "−0.100 ± 0.057 not significant", "↑ 0.05"]
-    assert row(text, "evaluate.active_units")[1:] == ["5", "6", "+1"]
-    assert sentence(found, 0).startswith("1 metric better, 1 not significant, 1 changed without a limit;")
+    rows = {line[0]: line[1:] for table in tables(text) for line in table}
+    better = "**−0.200 ± 0.058 ✓ better (2.0 × limit)**"
+    uncertain = "−0.100 ± 0.057 not significant (2.0 × limit)"
+    assert rows[f"`{elbo}` ↓"] == ["24.00 ± 0.31", "23.80 ± 0.31", better]
+    assert rows[f"`{recall}` ↑"] == ["0.500 ± 0.040", "0.400 ± 0.040", uncertain]
+    assert rows["`evaluate.active_units`"] == ["5", "6", "+1"]
+    (decision,) = found.decisions
+    assert decision.headline == "Passes the gate: no metric worse than its limit, of 2"
+    assert decision.reasons == [
+        ("Worse by more than the limit, but within two standard errors", ["recall (2.0 × limit)"]),
+        ("Better", ["negative_elbo (2.0 × limit)"]),
+    ]
     page = Page(html(found)).text
     for shown in (text, page):
         assert "± is one standard error" in shown
@@ -271,7 +288,9 @@ def test_a_report_without_standard_errors_does_not_explain_them() -> None:
 
 
 def test_markup_in_names_and_values_is_escaped() -> None:
-    chart = Chart("plots/a.csv", "train", HOSTILE, {"data": {"values": [{"rev": HOSTILE}]}}, {HOSTILE: HOSTILE}, ["b"])
+    chart = Chart(
+        "plots/a.csv", "train", HOSTILE, {"data": {"values": [{"rev": HOSTILE}]}}, {HOSTILE: HOSTILE}, {"b": 1.0}
+    )
     picture = Picture("plots/a.png", HOSTILE, HOSTILE, (b"1", b"2"))
     found = findings(
         {HOSTILE: 1.0, "metric": HOSTILE},
@@ -287,8 +306,8 @@ def test_markup_in_names_and_values_is_escaped() -> None:
     page = html(found)
     parsed = Page(page)
     assert parsed.text.count("alert(1)") > 5
-    # Two scripts of the page, and the chart's data, which the text did not end.
-    assert len(parsed.scripts) == 3
+    # Three scripts of the page, and the chart's data, which the text did not end.
+    assert len(parsed.scripts) == 4
     assert sum("\\u003c/script\\u003e" in script for script in parsed.scripts) == 1
     assert "<script>alert" not in page
 
@@ -316,7 +335,7 @@ def test_a_long_report_is_shortened_to_fit_in_a_comment_and_says_so(count: int) 
     text = markdown(found)
     assert len(text.encode()) <= LONGEST_COMMENT
     assert ("Shortened" in text) == (count > 100)
-    assert sentence(found, 0).startswith(f"{count} metrics changed")
+    assert text.startswith("## ◆ Not judged: there is no limits.yaml")
 
 
 def test_every_image_address_begins_with_the_image_root(changed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,37 +352,69 @@ def test_revisions_whose_names_differ_only_in_punctuation_have_separate_pictures
     assert picture_path(picture, 1, "x-y") == "pictures/2-x-y/a-b.png"
 
 
-def test_the_outcome_counts_the_changes_from_the_base_to_each_head() -> None:
-    limits = {"a": Limit(better="lower", max_worse=0.5), "b": Limit(better="higher", max_worse=0.5)}
-    values = [{"a": 1.0, "b": 1.0, "c": 1}, {"a": 2.0, "b": 0.0, "c": 1}, {"a": 0.0, "b": 1.25, "c": 2}]
+def test_each_head_has_a_decision_of_its_own_and_metrics_that_fail_at_any_head_come_first() -> None:
+    limits = {"x.a": Limit(better="lower", max_worse=0.5), "x.b": Limit(better="higher", max_worse=0.5)}
+    values = [
+        {"x.a": 1.0, "x.b": 1.0, "x.c": 1},
+        {"x.a": 2.0, "x.b": -1.0, "x.c": 1},
+        {"x.a": 0.0, "x.b": 1.25, "x.c": 2},
+    ]
     found = findings(*values, limits=limits)
-    rest = "; no verdict changed; no chart changed; no picture changed; no parameter changed"
-    assert sentence(found, 0) == f"2 metrics worse{rest}"
-    assert sentence(found, 1) == f"1 metric better, 1 within the spread over seeds, 1 changed without a limit{rest}"
-    assert [line.key for line in found.metrics] == ["a", "b"]
-    assert [line.key for line in found.other_measures] == ["c"]
+    fails, passes = found.decisions
+    assert (fails.outcome, passes.outcome) == (Outcome.FAILS, Outcome.PASSES)
+    assert fails.headline == "Fails the gate: 2 metrics worse than the limit"
+    assert fails.reasons == [("Worse", ["b (4.0 × limit)", "a (2.0 × limit)"])]
+    assert passes.reasons == [("Better", ["a (2.0 × limit)"])]
+    assert [line.key for line in found.metrics] == ["x.b", "x.a"]
+    assert [line.key for line in found.other_measures] == ["x.c"]
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "mark"),
+    ("before", "after", "directions"),
     [
-        ("healthy", "warning", "✗ worse"),
-        ("failure", "warning", "✓ better"),
-        ("warning", "not judged", ""),
-        ("not judged", "healthy", ""),
+        ("healthy", "warning", [Direction.WORSE]),
+        ("failure", "warning", [Direction.BETTER]),
+        ("warning", "not judged", [Direction.CHANGED]),
+        ("not judged", "healthy", [Direction.CHANGED]),
     ],
 )
-def test_a_change_of_a_verdict_is_better_or_worse_by_its_level(before: str, after: str, mark: str) -> None:
-    revisions = [Revision(level, {}, {}, {"a.b": level}, NoFiles()) for level in (before, after)]
-    ((line,), lasting) = (lambda found: (found.verdicts, found.lasting_verdicts))(
-        Findings(revisions, None, Plots([], []))
-    )
-    assert (line.base.text, line.heads[0].text, line.heads[0].change) == (before, after, mark)
-    assert not lasting
+def test_a_change_of_a_verdict_is_better_or_worse_by_its_level(
+    before: str, after: str, directions: list[Direction]
+) -> None:
+    found = Findings([revision(verdicts={"a.b_c": level}) for level in (before, after)], None, Plots([], []))
+    (line,) = found.verdicts
+    assert (line.stage, line.subject, line.directions) == ("a", "b c", directions)
+    assert [cell.judgement.level for cell in line.cells] == [before, after]
+    assert not found.lasting_verdicts
 
 
 def test_unchanged_verdicts_that_are_not_healthy_are_listed() -> None:
     levels = {"a.b": "failure", "a.c": "healthy", "a.d": "warning"}
-    revisions = [Revision(name, {}, {}, levels, NoFiles()) for name in "xy"]
-    found = Findings(revisions, None, Plots([], []))
-    assert [(key, cell.lit) for key, cell in found.lasting_verdicts] == [("a.b", "■ failure"), ("a.d", "▲ warning")]
+    found = Findings([revision(name, verdicts=levels) for name in "xy"], None, Plots([], []))
+    assert [(line.subject, line.levels) for line in found.lasting_verdicts] == [
+        ("b", "■ failure → ■ failure"),
+        ("d", "▲ warning → ▲ warning"),
+    ]
+
+
+def test_a_verdict_that_changed_is_explained_in_words_before_and_after() -> None:
+    found = findings({}, {}, verdicts={"evaluate.overfitting": "failure"})
+    for text in (markdown(found), Page(html(found)).text):
+        assert text.count("finding of failure") == 2  # before and after
+        assert "criterion" in text
+        assert "advice" in text
+
+
+def test_a_report_without_images_says_where_they_are(changed: Project) -> None:
+    report(changed, "HEAD~1", "HEAD", "--out", "words", "--no-images")
+    text = changed.read("words/report.md").decode()
+    assert Page(text).images == []
+    assert "Charts and pictures are in `index.html`." in text
+    assert [path.name for path in (changed.folder / "words").iterdir() if path.is_dir()] == []
+    assert len(Page(changed.read("words/index.html").decode()).images) > 2
+
+
+def test_a_number_without_an_error_has_as_many_digits_as_tell_it_from_the_other() -> None:
+    found = findings({"x.a": 1.23422, "x.b": 1.23456}, {"x.a": 1.23411, "x.b": 2.0})
+    texts = {line.key: (line.base.text, line.heads[0].text) for line in found.other_measures}
+    assert texts == {"x.a": ("1.2342", "1.2341"), "x.b": ("1.235", "2")}

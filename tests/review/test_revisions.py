@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from faults.project import Project
-from review.revisions import WORKSPACE, RevisionError, Value, flattened, is_number, load_revision
+from review.recorded import RevisionError
+from review.revisions import WORKSPACE, Value, flattened, is_number, load_revision
 from tests.review.changed import record
 
 
@@ -35,8 +36,10 @@ def test_keys_of_metrics_and_verdicts_begin_with_their_stage(clone: Project) -> 
     assert revision.metrics["evaluate.latent_dim"] == revision.parameters["model.latent_dim"]
     assert revision.metrics["train.best_epoch"] == 3
     assert isinstance(revision.metrics["generate.real.recall"], float)
-    assert revision.verdicts["evaluate.training_length"] == "not judged"
-    assert not any("verdict." in key for key in revision.metrics)
+    verdict = revision.verdicts["evaluate.training_length"]
+    assert verdict.level == "not judged"
+    assert "epochs" in verdict.finding
+    assert verdict.criterion
 
 
 def test_a_file_is_read_at_its_revision_and_is_none_if_missing(clone: Project) -> None:
