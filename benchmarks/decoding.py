@@ -18,10 +18,11 @@ from PIL import Image
 from benchmarks.measurement import Settings, Spread, ratio, spreads
 from benchmarks.processes import ROOT
 from benchmarks.table import Row, Section, at_least
-from vae.base.params import PrepareParams, load_params
+from vae.base.params import load_params
 from vae.data import folder
-from vae.data.decoding import RESAMPLING
+from vae.data.decoding import RESAMPLING, Framing
 from vae.data.listing import by_folders, image_names
+from vae.data.preparation import Preparation
 from vae.data.temporary_images import TemporaryImages
 from vae.data.workers import available_cores
 
@@ -36,7 +37,8 @@ KINDS = (("JPEG of 500×375", ".jpg", 375, 500, 800), ("PNG of 64×64", ".png", 
 
 def run(settings: Settings) -> Section:
     """Read each kind of files in turn by both ways."""
-    params = load_params(ROOT / "params.yaml").prepare.model_copy(update={"dataset": "folder", "image_size": SIDE})
+    params = load_params(ROOT / "params.yaml").prepare.model_copy(update={"dataset": "folder"})
+    framing = Preparation.of(params).framing(SIDE, SIDE)
     workers = available_cores()
     rows = []
     with (
@@ -47,7 +49,7 @@ def run(settings: Settings) -> Section:
             images = Path(temporary, suffix)
             write(images, suffix, height, width, count // 8 if settings.quick else count)
             works: dict[str, Callable[[], float]] = {
-                f"{kind}, this project": lambda images=images: read(images, params),  # type: ignore[misc]
+                f"{kind}, this project": lambda images=images: read(images, framing),  # type: ignore[misc]
                 f"{kind}, bare Pillow": lambda images=images: read_bare(images, pool),  # type: ignore[misc]
             }
             spreads(works, 1, "warm-up")
@@ -77,12 +79,12 @@ def write(images: Path, suffix: str, height: int, width: int, count: int) -> Non
         Image.fromarray(noisy).save(images / f"{number:05d}{suffix}")
 
 
-def read(images: Path, params: PrepareParams) -> float:
+def read(images: Path, framing: Framing) -> float:
     """The images per second of the project."""
     start = perf_counter()
     files = by_folders(image_names(images)).files
     with TemporaryImages(images.parent, (len(files), 3, SIDE, SIDE)) as pixels:
-        folder.read_images(images, files, params, pixels)
+        folder.read_images(images, files, framing, pixels)
     return len(files) / (perf_counter() - start)
 
 

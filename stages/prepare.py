@@ -28,6 +28,7 @@ from vae.data.images import (
     pixels,
     save_images,
 )
+from vae.data.preparation import Preparation
 from vae.data.sources import load_source
 from vae.figures.canvas import brief
 from vae.figures.images import image_grid
@@ -44,7 +45,7 @@ def main(params: Params) -> None:
     train, validation, test = load(settings)
     train = chosen(train, settings)
     train, validation, test = (
-        binarized(data, settings, purpose)
+        replace(binarized(data, settings, purpose), preparation=Preparation.of(settings))
         for data, purpose in ((train, "training"), (validation, "validation"), (test, "test"))
     )
 

@@ -12,9 +12,9 @@ from stages import entry, paths
 from vae.base import runtime
 from vae.base.artifacts import write_csv, write_json
 from vae.base.params import Params, TrainParams
-from vae.data.images import load_images
+from vae.data.images import LabelledImages, fingerprint, load_images
 from vae.model.architecture import Architecture
-from vae.model.model_file import save_model
+from vae.model.model_file import Origin, save_model
 from vae.model.objective import Losses
 from vae.model.vae import VAE
 from vae.training.checkpoint import Checkpoint, identity, loaded_code
@@ -41,7 +41,7 @@ def main(params: Params) -> None:
     checkpoint = Checkpoint(paths.CHECKPOINTS, run_identity(params, device))
     training = train(model.to(device), data, validation, params.train, Report(params.train.epochs), checkpoint)
 
-    save_model(paths.MODEL, model)
+    save_model(paths.MODEL, model, origin_of(data))
     best = training.best
     write_json(paths.HISTORY, whole_history(training, params.train), checked=True)
     metrics = {
@@ -53,6 +53,13 @@ def main(params: Params) -> None:
     write_json(paths.METRICS / "train.json", metrics)
     checkpoint.discard()
     log.info("kept the weights of epoch %d: %s", best.number, in_words(best))
+
+
+def origin_of(data: LabelledImages) -> Origin | None:
+    """What the model file says of the training images; nothing if they do not say how they were prepared."""
+    if data.preparation is None:
+        return None
+    return Origin(preparation=data.preparation, training_images=fingerprint(data))
 
 
 def warn_of_long_training(images: int, params: Params) -> None:

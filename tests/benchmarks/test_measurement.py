@@ -19,10 +19,9 @@ from benchmarks.measurement import Settings, Spread, interleave, ratio
 from benchmarks.stage_start import FIRST_WORK
 from benchmarks.table import Goal, Row, Section, at_least, at_most, compared, skipped
 from benchmarks.tutorial import TutorialVAE, loss_function
-from tests.imports import ROOT
 from vae.base import runtime
-from vae.base.params import load_params
 from vae.base.runtime import CPU
+from vae.data.decoding import Framing
 from vae.model.networks import mlp
 from vae.model.objective import negative_elbo
 from vae.model.vae import VAE
@@ -322,10 +321,10 @@ def test_the_busy_process_of_the_threads_benchmark_ends_with_its_block(monkeypat
 
 def test_both_ways_of_the_decoding_benchmark_read_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "perf_counter", iter([0.0, 2.0, 2.0, 4.0]).__next__)
-    prepare = load_params(ROOT / "params.yaml").prepare.model_copy(update={"dataset": "folder", "image_size": 64})
+    framing = Framing(decoding.SIDE, decoding.SIDE, "crop", (255, 255, 255))
     decoding.write(tmp_path / "jpg", ".jpg", 40, 50, count=20)
     with ThreadPoolExecutor(2) as pool:
-        assert decoding.read(tmp_path / "jpg", prepare) == decoding.read_bare(tmp_path / "jpg", pool) == 10
+        assert decoding.read(tmp_path / "jpg", framing) == decoding.read_bare(tmp_path / "jpg", pool) == 10
 
 
 def test_the_goal_of_the_decoding_benchmark_is_judged_by_the_ratio() -> None:

@@ -56,6 +56,8 @@ class ModuleFile(NamedTuple):
             raise ModuleFileError(
                 f"{path}: no such file; run dvc repro {self.stage}, or dvc pull, to get it"
             ) from error
+        except ModuleFileError:
+            raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, VAEError) as error:
             raise ModuleFileError(
                 f"{path}: damaged, or not a {self.what} of this version ({shortened(error)}); "

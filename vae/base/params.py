@@ -18,6 +18,9 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
+Fit = Literal["crop", "pad", "stretch"]
+Binarization = Literal["none", "threshold", "static", "dynamic"]
+
 LONGEST_SIDE = 1024  # of an image, in pixels
 
 CONTINUOUS_LIKELIHOODS = ("continuous_bernoulli", "gaussian", "laplace")
@@ -61,13 +64,13 @@ class PrepareParams(Section):
     dataset: Literal["digits", "mnist", "fashion_mnist", "kmnist", "folder"]
     folder: Annotated[str, Field(min_length=1)]
     image_size: ImageSize
-    fit: Literal["crop", "pad", "stretch"]
+    fit: Fit
     channels: Literal["auto", 1, 3]
     background: str
     max_skipped: Annotated[float, Field(ge=0, le=1)]
     validation_fraction: Annotated[float, Field(ge=0, lt=1)]
     train_images: Count | Literal["all"]
-    binarize: Literal["none", "threshold", "static", "dynamic"]
+    binarize: Binarization
     seed: Seed
 
     @property

@@ -107,16 +107,19 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def device() -> torch.device:
+def device(wanted: str | None = None) -> torch.device:
     """The device to compute on: ``VAE_DEVICE`` if set, else the accelerator if there is one, else the CPU.
 
     Of several processes on a machine, each has its own accelerator.
 
+    Args:
+        wanted: the name of a device, instead of what ``VAE_DEVICE`` says.
+
     Raises:
-        DeviceError: ``VAE_DEVICE`` names a device that this machine does not have.
+        DeviceError: ``VAE_DEVICE`` or the argument names a device that this machine does not have.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    requested = os.environ.get("VAE_DEVICE", "").strip()
+    requested = os.environ.get("VAE_DEVICE", "").strip() if wanted is None else wanted
     if accelerator is not None and requested in {"", accelerator.type} and processes.local_count() > 1:
         return _own_accelerator(accelerator.type)
     if not requested:
@@ -127,8 +130,8 @@ def device() -> torch.device:
         present += [f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())]
     if requested not in present:
         raise DeviceError(
-            f"VAE_DEVICE={requested}: no such device on this machine; choose one of {', '.join(present)}, "
-            "or unset it to use the default"
+            f"{'VAE_DEVICE=' if wanted is None else ''}{requested}: no such device on this machine; choose one of "
+            f"{', '.join(present)}, or {'unset it' if wanted is None else 'leave it out'} to use the default"
         )
     return torch.device(requested)
 

@@ -100,13 +100,30 @@ def decode_image(content: bytes, framing: Framing) -> DecodedImage:
     """
     if not content:
         raise UnusableImageError("empty")
+    with _broken_files_refused(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        return frame_image(image, framing)
+
+
+def frame_image(image: Image.Image, framing: Framing) -> DecodedImage:
+    """Bring an image that Pillow has opened or made to one size, as ``decode_image`` does.
+
+    Raises:
+        UnusableImageError: as above.
+    """
+    width, height = image.size
+    if not width or not height:
+        raise UnusableImageError("empty")
+    if width * height > LARGEST_IMAGE:
+        raise UnusableImageError(f"too large: {width}×{height} pixels")
+    with _broken_files_refused(), ONE_AT_A_TIME if width * height > LARGE_IMAGE else nullcontext():
+        return _decoded(image, framing)
+
+
+@contextmanager
+def _broken_files_refused() -> Iterator[None]:
+    """Within the block, every error of a decoder is an ``UnusableImageError``."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > LARGEST_IMAGE:
-                raise UnusableImageError(f"too large: {width}×{height} pixels")
-            with ONE_AT_A_TIME if width * height > LARGE_IMAGE else nullcontext():
-                return _decoded(image, framing)
+        yield
     except UnusableImageError:
         raise
     except UnidentifiedImageError as error:

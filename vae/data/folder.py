@@ -23,7 +23,6 @@ from vae.data.decoding import (
     ONE_AT_A_TIME,
     Framing,
     UnusableImageError,
-    colour,
     decode_image,
     grey,
     is_grey,
@@ -32,6 +31,7 @@ from vae.data.decoding import (
 from vae.data.images import DatasetError, LabelledImages, require_names
 from vae.data.listing import ImageFile
 from vae.data.metadata import list_images
+from vae.data.preparation import Preparation
 from vae.data.splitting import assign_splits, position
 from vae.data.temporary_images import TemporaryImages
 from vae.data.workers import forked_map
@@ -73,7 +73,8 @@ def load(settings: PrepareParams, manifest: Path) -> tuple[LabelledImages, Label
     folder = Path(settings.folder)
     listing = list_images(folder)
     with TemporaryImages(manifest.parent, (len(listing.files), 3, *settings.image_shape)) as temporary:
-        found = read_images(folder, listing.files, settings, temporary)
+        framing = Preparation.of(settings).framing(*settings.image_shape)
+        found = read_images(folder, listing.files, framing, temporary)
         decoded = temporary.mapped()
     used = [row for row, image in enumerate(found) if not image.skipped]
     files = [listing.files[row] for row in used]
@@ -102,14 +103,11 @@ def load(settings: PrepareParams, manifest: Path) -> tuple[LabelledImages, Label
     return part("train"), part("validation"), part("test")
 
 
-def read_images(
-    folder: Path, files: Sequence[ImageFile], settings: PrepareParams, pixels: TemporaryImages
-) -> list[ReadImage]:
+def read_images(folder: Path, files: Sequence[ImageFile], framing: Framing, pixels: TemporaryImages) -> list[ReadImage]:
     """Read all files on all cores; write the pixels of those that can be used.
 
     The result does not depend on the number of cores.
     """
-    framing = Framing(*settings.image_shape, settings.fit, colour(settings.background))
     found: list[ReadImage] = []
 
     def read_chunk(start: int) -> list[ReadImage]:

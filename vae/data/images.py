@@ -4,6 +4,7 @@ Images are uint8 of shape (N, C, H, W), labels int64 of shape (N,). Each batch i
 is used. Pixels are not standardised, since a Bernoulli likelihood takes them as probabilities.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -20,6 +21,7 @@ from vae.base.errors import VAEError, shortened
 from vae.base.runtime import generator, permutation
 from vae.base.tensor_file import DamagedFileError, read_tensors, write_tensors
 from vae.base.terminal import printable
+from vae.data.preparation import Preparation
 
 ImageShape = tuple[int, int, int]
 
@@ -48,12 +50,14 @@ class LabelledImages:
         labels: int64 (N,), each an index into ``class_names``.
         class_names: a name for each class.
         kind: what the pixel values mean.
+        preparation: how images became these pixels, so that others can be prepared alike; None if unknown.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
     kind: PixelKind = PixelKind.GREY
+    preparation: Preparation | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -102,7 +106,12 @@ def drawn_once(data: LabelledImages, seed: int, purpose: str) -> LabelledImages:
 
 def at_threshold(data: LabelledImages) -> LabelledImages:
     """Make every pixel white if its intensity is at least ½, else black."""
-    return replace(data, images=(data.images >= 128).to(torch.uint8).mul_(255), kind=PixelKind.BINARY)
+    return replace(data, images=threshold_pixels(data.images), kind=PixelKind.BINARY)
+
+
+def threshold_pixels(intensities: Tensor) -> Tensor:
+    """Black or white pixels (0 or 255), white from an intensity of ½: uint8 of any shape."""
+    return (intensities >= 128).to(torch.uint8).mul_(255)
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -132,7 +141,17 @@ def save_images(path: Path, data: LabelledImages) -> None:
     """
     require_names(path, data.class_names)
     tensors = {"images": data.images, "labels": data.labels}
-    write_tensors(path, tensors, METADATA_KEY, {"class_names": list(data.class_names), "pixels": str(data.kind)})
+    description = {
+        "class_names": list(data.class_names),
+        "pixels": str(data.kind),
+        "preparation": data.preparation and data.preparation.model_dump(),
+    }
+    write_tensors(path, tensors, METADATA_KEY, description)
+
+
+def fingerprint(data: LabelledImages) -> str:
+    """CRC-32 of all pixels as hexadecimal digits, to tell whether images are those that a model was trained on."""
+    return f"{zlib.crc32(data.images.contiguous().numpy().data):08x}"
 
 
 def require_names(path: Path, names: Sequence[object]) -> None:
@@ -166,6 +185,8 @@ def load_images(path: Path) -> LabelledImages:
         tensors, description = read_tensors(path, METADATA_KEY)
         images, labels = tensors["images"], tensors["labels"]
         class_names, kind = tuple(description["class_names"]), PixelKind(description["pixels"])
+        recorded = description.get("preparation")  # older files have none
+        preparation = None if recorded is None else Preparation.model_validate(recorded)
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; run dvc repro prepare, or dvc pull, to get it") from error
     except (DamagedFileError, KeyError, TypeError, ValueError) as error:
@@ -182,4 +203,4 @@ def load_images(path: Path) -> LabelledImages:
         raise DatasetError(
             f"{path}: expected a label from {len(class_names)} classes for each image; delete it and run dvc repro"
         )
-    return LabelledImages(images, labels, class_names, kind)
+    return LabelledImages(images, labels, class_names, kind, preparation)

@@ -19,7 +19,8 @@ from vae.base.module_file import ModuleFileError
 from vae.base.runtime import seeded
 from vae.base.tensor_file import write_tensors
 from vae.data.images import ImageShape
-from vae.model.model_file import MODEL_FILE, load_model, save_model
+from vae.data.preparation import Preparation
+from vae.model.model_file import FORMAT, MODEL_FILE, Origin, load_model, read_model, save_model
 from vae.model.vae import VAE
 
 ROOT = Path(__file__).parents[3]
@@ -181,6 +182,77 @@ class TestSavedModels:
         path.parent.write_text("a file where a folder belongs")
         with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be written: ")):
             save_model(path, small_model())
+
+
+ORIGIN = Origin(
+    preparation=Preparation(dataset="folder", fit="crop", background="#ff0000", binarize="static"),
+    training_images="0123abcd",
+)
+
+
+class TestOrigins:
+    def test_a_model_is_read_with_the_origin_that_it_was_saved_with(self, path: Path) -> None:
+        save_model(path, small_model(), ORIGIN)
+        model, origin = read_model(path, CPU)
+        assert origin == ORIGIN
+        assert all(map(torch.equal, outputs(model), outputs(small_model())))
+
+    def test_a_model_that_was_saved_without_an_origin_has_none(self, saved: Path) -> None:
+        assert read_model(saved, CPU)[1] is None
+
+    def test_a_file_from_before_there_were_formats_is_read_and_has_no_origin(self, saved: Path) -> None:
+        write(saved, load_file(saved))
+        model, origin = read_model(saved, CPU)
+        assert origin is None
+        assert all(map(torch.equal, outputs(model), outputs(small_model())))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"fit": "squeeze"}, {"background": "no colour"}, {"binarize": None}, {"dataset": 3}, {"size": 8}],
+        ids=lambda changes: next(iter(changes)),
+    )
+    def test_a_model_file_with_an_invalid_preparation_is_refused_with_its_path(
+        self, saved: Path, changes: dict[str, object]
+    ) -> None:
+        origin = ORIGIN.model_dump()
+        write(saved, load_file(saved), format=FORMAT, origin={**origin, "preparation": origin["preparation"] | changes})
+        with pytest.raises(ModuleFileError, match=refusal(saved)):
+            read_model(saved, CPU)
+
+
+class TestFormats:
+    @pytest.mark.parametrize("likelihood", ["discretized_logistic", "discretized_logistic_mixture"])
+    def test_an_autoregressive_model_of_8_bit_pixels_of_format_1_is_refused_since_its_weights_changed_their_meaning(
+        self, path: Path, likelihood: str
+    ) -> None:
+        model = small_model(network="autoregressive", likelihood=likelihood)
+        save_model(path, model)
+        write_tensors(path, load_file(path), MODEL_FILE.key, model.architecture.model_dump())
+        expected = re.escape(f"{path}: of format 1; since format 2 the weights of an autoregressive decoder with")
+        with pytest.raises(ModuleFileError, match=expected + f" {likelihood} have another meaning; run dvc repro"):
+            load_model(path, CPU, DIGITS)
+
+    def test_an_autoregressive_model_of_black_and_white_pixels_of_format_1_is_read(self, path: Path) -> None:
+        model = small_model(network="autoregressive")
+        save_model(path, model)
+        write_tensors(path, load_file(path), MODEL_FILE.key, model.architecture.model_dump())
+        assert all(map(torch.equal, outputs(load_model(path, CPU, DIGITS)), outputs(model)))
+
+    def test_a_model_file_of_a_newer_format_is_refused_with_what_to_do(self, saved: Path) -> None:
+        write(saved, load_file(saved), format=FORMAT + 1)
+        expected = (
+            re.escape(f"{saved}: of format {FORMAT + 1}, which a newer version of the code wrote") + ".*update it"
+        )
+        with pytest.raises(ModuleFileError, match=expected):
+            load_model(saved, CPU, DIGITS)
+
+    @pytest.mark.parametrize("number", [0, "2", True, None, 2.0])
+    def test_a_model_file_whose_format_is_no_number_of_a_format_is_refused_as_damaged(
+        self, saved: Path, number: object
+    ) -> None:
+        write(saved, load_file(saved), format=number)
+        with pytest.raises(ModuleFileError, match=refusal(saved)):
+            load_model(saved, CPU, DIGITS)
 
 
 def refusal(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""A trained model applied to a folder of images: which of them are odd, typical, or like training images."""

@@ -1,0 +1,1 @@
+"""A trained model put to use: any images in, codes, images and scores out."""
