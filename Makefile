@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env install repro back mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench gpu calibration faults study search umap lock clean-env
+.PHONY: help env install repro back mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench gpu calibration faults study score search umap lock clean-env
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,12 @@ faults: $(READY) ## Provoke CASES=20 faults of each kind in copies of the projec
 study: $(READY) ## Search over parameters as STUDY=studies/digits.yaml says; SCHEDULER=… WORKERS=…; write study/
 	@test -n '$(STUDY)' || { echo 'Set STUDY=… to a file of studies/.'; exit 2; }
 	@$(BIN)/python -m search $(STUDY) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(WORKERS),--workers $(WORKERS)) \
+		$(if $(OUT),--out $(OUT))
+
+# Exits with status 1 if files could not be used, 2 if nothing was written.
+score: $(READY) ## Score the images of the folder IMAGES=… with MODEL=models/vae.safetensors; write scores/
+	@test -n '$(IMAGES)' || { echo 'Set IMAGES=… to a folder of images.'; exit 2; }
+	@$(BIN)/python -m scoring '$(IMAGES)' $(if $(MODEL),--model $(MODEL)) $(if $(TRAIN),--train $(TRAIN)) \
 		$(if $(OUT),--out $(OUT))
 
 search: $(READY) ## Install the optional dependencies of make study

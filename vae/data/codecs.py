@@ -55,6 +55,21 @@ def codec_bits(images: Tensor) -> CodecBits | None:
     return CodecBits(8 * png / chosen.numel(), 8 * webp / chosen.numel(), pixel_entropy(images))
 
 
+def least_bits(images: Tensor) -> Tensor | None:
+    """The bits of each image in a file of its own, in PNG or in lossless WebP, whichever is smaller: float64 (N,).
+
+    Args:
+        images: uint8 (N, C, H, W).
+
+    Returns:
+        None where ``codec_bits`` measures nothing.
+    """
+    if images.shape[1] not in CHANNELS or prod(images.shape[1:]) < SMALLEST_IMAGE:
+        return None
+    sizes = [min(_size(_picture(image), codec) for codec in (PNG, WEBP)) for image in images]
+    return 8 * torch.tensor(sizes, dtype=torch.float64)
+
+
 def pixel_entropy(images: Tensor) -> float:
     """The entropy of a pixel's value in bits, -Σ p·log₂ p over the 256 values, averaged over channels.
 

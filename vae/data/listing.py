@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vae.base.terminal import printable
@@ -53,25 +54,30 @@ class Listing:
     layout: str
 
 
-def image_names(folder: Path) -> list[str]:
+def image_names(folder: Path, setting: str = "prepare.folder") -> list[str]:
     """The names of the images in a folder and its subfolders, sorted. Hidden files and folders do not count.
 
     Links are followed, but no folder is read twice. Links to folders come last, so that an image has the name of the
     folder in which it is.
+
+    Args:
+        folder: with images.
+        setting: what names the folder, for messages.
 
     Raises:
         DatasetError: the folder is missing or cannot be read, or has no images.
     """
     if not folder.is_dir():
         problem = "a file, not a folder" if folder.exists() else "no such folder"
-        raise DatasetError(f"prepare.folder: {_shown(folder)}: {problem}; set it to a folder of images")
+        raise DatasetError(f"{setting}: {_shown(folder)}: {problem}; set it to a folder of images")
     names: list[str] = []
     other = Counter[str]()
     seen = set()
     waiting, links = [folder], list[Path]()
+    refuse = partial(_refuse, setting)
     while waiting:
         found_links: list[Path] = []
-        for path, folders, files in (entry for start in waiting for entry in os.walk(start, onerror=_refuse)):
+        for path, folders, files in (entry for start in waiting for entry in os.walk(start, onerror=refuse)):
             status = Path(path).stat()
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()
@@ -95,7 +101,7 @@ def image_names(folder: Path) -> list[str]:
     kinds = ", ".join(f"{count:,} of {printable(suffix)}" for suffix, count in other.most_common(5))
     if not names:
         raise DatasetError(
-            f"prepare.folder: {_shown(folder)}: no images; their names must end in {', '.join(sorted(SUFFIXES))}"
+            f"{setting}: {_shown(folder)}: no images; their names must end in {', '.join(sorted(SUFFIXES))}"
             + (f" (other files: {kinds})" if kinds else "")
         )
     if kinds:
@@ -139,8 +145,8 @@ def _top(name: str) -> str | None:
     return name.split("/")[0] if "/" in name else None
 
 
-def _refuse(error: OSError) -> None:
-    raise DatasetError(f"prepare.folder: {_shown(error.filename)}: cannot be read: {error.strerror}") from error
+def _refuse(setting: str, error: OSError) -> None:
+    raise DatasetError(f"{setting}: {_shown(error.filename)}: cannot be read: {error.strerror}") from error
 
 
 def _shown(path: object) -> str:

@@ -14,13 +14,17 @@ from vae.data.images import DatasetError
 from vae.data.listing import METADATA, SPLIT_NAMES, ImageFile, Listing, by_folders, image_names, split_folders
 
 
-def list_images(folder: Path) -> Listing:
+def list_images(folder: Path, setting: str = "prepare.folder") -> Listing:
     """Find the images in a folder, with what ``metadata.csv`` or ``metadata.jsonl`` says, or else the folders' names.
+
+    Args:
+        folder: with images.
+        setting: what names the folder, for messages.
 
     Raises:
         DatasetError: the folder is missing, cannot be read or has no images, or its metadata are invalid.
     """
-    names = image_names(folder)
+    names = image_names(folder, setting)
     found = [folder / name for name in METADATA if (folder / name).is_file()]
     if len(found) > 1:
         raise DatasetError(f"{found[1]}: there is a {found[0].name} as well; delete one of them")
