@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,13 @@ from scoring.scores import Scores, joined
 from stages import paths
 from vae import load
 from vae.base import command, runtime
+from vae.base.artifacts import write_png
 from vae.data.images import load_images, pixels
 from vae.data.sources import load_source
 from vae.use.trained_model import TrainedModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Kind = tuple[str, Tensor]
 
@@ -35,10 +40,24 @@ SCORES = {
     "likelihood_path": "likelihood path",
     "code_distance": "code distance",
 }
+COLOURS = ("#7F7F7F", "#E69F00", "#56B4E9", "#D55E00", "#0072B2")  # of Okabe & Ito
 
 
-def area_under_curve(usual: Tensor, other: Tensor) -> float:
-    """The area under the ROC curve: the probability that another image has a higher score than a usual one.
+class Area(NamedTuple):
+    """The area under the ROC curve of a score, and its standard error."""
+
+    area: float
+    standard_error: float
+
+
+Areas = Mapping[str, Mapping[str, Area]]  # by the kind of images, then by the score
+
+
+def area_under_curve(usual: Tensor, other: Tensor) -> Area:
+    """The probability that an image of another kind has a higher score than a usual one; ½ by chance.
+
+    The standard error is that of Hanley & McNeil 1982, "The Meaning and Use of the Area under a Receiver Operating
+    Characteristic (ROC) Curve".
 
     Args:
         usual: scores of images like the training images (N,).
@@ -46,21 +65,12 @@ def area_under_curve(usual: Tensor, other: Tensor) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    labels = torch.cat([torch.zeros(len(usual)), torch.ones(len(other))])
-    return float(roc_auc_score(labels.numpy(), torch.cat([usual, other]).numpy()))
-
-
-def standard_error(area: float, usual: int, other: int) -> float:
-    """The standard error of an area under the ROC curve (Hanley & McNeil 1982, equation 2).
-
-    Args:
-        area: A.
-        usual: number of usual images.
-        other: number of other images.
-    """
+    n, m = len(usual), len(other)
+    labels = torch.cat([torch.zeros(n), torch.ones(m)])
+    area = float(roc_auc_score(labels.numpy(), torch.cat([usual, other]).numpy()))
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (other - 1) * (q1 - area**2) + (usual - 1) * (q2 - area**2)
-    return sqrt(max(variance, 0) / (usual * other))
+    variance = area * (1 - area) + (m - 1) * (q1 - area**2) + (n - 1) * (q2 - area**2)
+    return Area(area, sqrt(max(variance, 0) / (n * m)))
 
 
 def other_images(model: TrainedModel, usual: Tensor, mnist: bool, folders: Sequence[Path]) -> Iterator[Kind]:
@@ -87,8 +97,8 @@ def of_size(model: TrainedModel, images: Tensor) -> Tensor:
     return stretched.mul(255).round().to(torch.uint8).expand(-1, channels, -1, -1)
 
 
-def measure(scorer: Scorer, usual: Tensor, others: Iterator[Kind]) -> dict[str, dict[str, float]]:
-    """The area under the ROC curve by kind of images and by score."""
+def measure(scorer: Scorer, usual: Tensor, others: Iterator[Kind]) -> Areas:
+    """How well each score tells the usual images from each other kind."""
     reference = scores(scorer, usual, "test images")
     return {name: areas(reference, scores(scorer, images, name)) for name, images in others}
 
@@ -99,8 +109,8 @@ def scores(scorer: Scorer, images: Tensor, name: str) -> Scores:
     return joined([piece.scores for piece in scorer.pieces(chosen, name)])
 
 
-def areas(usual: Scores, other: Scores) -> dict[str, float]:
-    """The area under the ROC curve of each score."""
+def areas(usual: Scores, other: Scores) -> dict[str, Area]:
+    """The area under the ROC curve of each score that both have."""
     found = {}
     for name in SCORES:
         first, second = getattr(usual, name), getattr(other, name)
@@ -109,13 +119,35 @@ def areas(usual: Scores, other: Scores) -> dict[str, float]:
     return found
 
 
-def table(found: Mapping[str, Mapping[str, float]]) -> str:
-    """The areas as a table in Markdown."""
+def table(found: Areas) -> str:
+    """The areas as a table in Markdown, with the largest standard error below it."""
     lines = ["| test images against | " + " | ".join(SCORES.values()) + " |", "|---" * (len(SCORES) + 1) + "|"]
     for name, values in found.items():
-        cells = [f"{values[score]:.3f}" if score in values else "–" for score in SCORES]
+        cells = [f"{values[score].area:.3f}" if score in values else "–" for score in SCORES]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    largest = max(each.standard_error for values in found.values() for each in values.values())
+    return "\n".join([*lines, "", f"Standard errors are at most {largest:.3f}."])
+
+
+def picture(found: Areas, title: str) -> "Figure":
+    """The areas as bars, from ½ by chance to the right, or to the left where a score is worse than chance."""
+    from vae.figures.canvas import canvas
+
+    figure = canvas(9, 1.2 + 0.6 * len(found), title, "Area under the ROC curve; 1 tells them apart, ½ is chance.")
+    axes = figure.add_subplot()
+    height = 0.8 / len(SCORES)
+    for number, (score, words) in enumerate(SCORES.items()):
+        rows = {row: values[score].area for row, values in enumerate(found.values()) if score in values}
+        places = [row + height * (number - (len(SCORES) - 1) / 2) for row in rows]
+        widths = [area - 0.5 for area in rows.values()]
+        axes.barh(places, widths, height, left=0.5, label=words, color=COLOURS[number])
+    axes.set_yticks(range(len(found)), list(found))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.axvline(0.5, color="black", linewidth=0.8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=len(SCORES), frameon=False)
+    return figure
 
 
 def main() -> None:
@@ -125,6 +157,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=paths.TRAIN_IMAGES.parent, help="default: %(default)s")
     parser.add_argument("--mnist", action="store_true", help="compare with MNIST as well")
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER", help="images to compare with")
+    parser.add_argument("--picture", type=Path, metavar="PATH", help="write the areas as bars to a PNG")
+    parser.add_argument("--title", default="test images against others", help="what the picture compares")
     arguments = parser.parse_args()
 
     runtime.configure()
@@ -132,7 +166,11 @@ def main() -> None:
     train, test = (load_images(arguments.data / path.name) for path in (paths.TRAIN_IMAGES, paths.TEST_IMAGES))
     require_training_images(arguments.data, train, arguments.model, model)
     scorer = Scorer(model, train, seed=0)
-    print(table(measure(scorer, test.images, other_images(model, test.images, arguments.mnist, arguments.folders))))
+    kinds = other_images(model, test.images, arguments.mnist, arguments.folders)
+    found = measure(scorer, test.images, kinds)
+    print(table(found))
+    if arguments.picture:
+        write_png(arguments.picture, picture(found, f"What scores are worth: {arguments.title}"))
 
 
 if __name__ == "__main__":
