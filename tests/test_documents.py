@@ -22,6 +22,7 @@ from PIL import Image
 
 from vae.base.params import ParamsError, load_params
 from vae.base.yaml12 import parse_yaml
+from vae.data.preparation import Preparation
 from vae.diagnostics import (
     blur,
     classification,
@@ -32,6 +33,9 @@ from vae.diagnostics import (
     sample_quality,
     verdict,
 )
+from vae.model.architecture import Architecture
+from vae.model.model_file import Origin, save_model
+from vae.model.vae import VAE
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs/tutorial.md"
@@ -477,6 +481,23 @@ def test_the_thresholds_in_the_table_of_verdicts_are_those_of_the_code() -> None
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines if "judge_" in line}
     assert set(rows) == set(expected)
     require_none([f"{name}: {text}" for name, texts in expected.items() for text in texts if text not in rows[name]])
+
+
+def test_the_code_of_the_document_on_use_runs_as_written_with_results_of_the_shapes_that_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = load_params(ROOT / "params.yaml")
+    network = VAE(Architecture(image_shape=(1, 8, 8), **default.model.model_dump()))
+    origin = Origin(preparation=Preparation.of(default.prepare), training_images="0123abcd")
+    save_model(tmp_path / "models/vae.safetensors", network, origin)
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for block in document(ROOT / "docs/use.md").blocks if block.language == "python")
+    found: dict[str, Any] = {}
+    exec(block.code, found)
+    for line in block.code.splitlines():
+        if said := re.match(r"(\w+) = .*# ([\d×]+)(?=[: ])", line):
+            assert "×".join(map(str, found[said[1]].shape)) == said[2], line
+    assert len(block.code.strip().splitlines()) <= 10 + block.code.count("\n\n")
 
 
 def test_the_letters_of_the_document_on_own_images_are_drawn_as_it_says(
