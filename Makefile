@@ -131,8 +131,8 @@ study: $(READY) ## Search over parameters as STUDY=studies/digits.yaml says; SCH
 # Exits with status 1 if files could not be used, 2 if nothing was written.
 score: $(READY) ## Score the images of the folder IMAGES=… with MODEL=models/vae.safetensors; write scores/
 	@test -n '$(IMAGES)' || { echo 'Set IMAGES=… to a folder of images.'; exit 2; }
-	@$(BIN)/python -m scoring '$(IMAGES)' $(if $(MODEL),--model $(MODEL)) $(if $(TRAIN),--train $(TRAIN)) \
-		$(if $(OUT),--out $(OUT))
+	@$(BIN)/python -m scoring '$(IMAGES)' $(if $(MODEL),--model '$(MODEL)') $(if $(TRAIN),--train '$(TRAIN)') \
+		$(if $(OUT),--out '$(OUT)')
 
 search: $(READY) ## Install the optional dependencies of make study
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-search.txt

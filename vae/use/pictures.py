@@ -47,7 +47,8 @@ def as_batch(given: Pictures, framing: Framing, channels: int) -> Batch:
     Args:
         given: one image or several of them. An image is the path of a file, a Pillow image, or an array or a tensor:
             whole numbers from 0 to 255, intensities from 0 to 1 as floats, or truth values. Arrays with four axes are
-            several images.
+            several images. From the file of a JPEG that is much larger than the result, not all pixels are decoded, so
+            that it may differ by a few levels from the same JPEG as a Pillow image.
         framing: how images of other sizes are brought to one size.
         channels: 1 for grey or 3 for colour.
 
@@ -104,7 +105,10 @@ def _pixels(picture: Picture, framing: Framing, channels: int, name: str) -> Pix
 
 
 def _as_array(picture: NDArray[Any] | Tensor) -> NDArray[Any]:
-    return picture.detach().cpu().numpy() if isinstance(picture, Tensor) else picture
+    if not isinstance(picture, Tensor):
+        return picture
+    tensor = picture.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # NumPy has no bfloat16
 
 
 def _as_image(array: NDArray[Any], name: str) -> Image.Image:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.vae.data.test_decoding import encoded
-from vae.data.decoding import Framing, Pixels
+from vae.data.decoding import ORIENTATION, Framing, Pixels
 from vae.use.pictures import Pictures, PicturesError, as_batch
 
 FRAMING = Framing(5, 6, "pad", (0, 0, 0))
@@ -99,6 +99,21 @@ def test_transparent_pixels_of_an_array_show_the_background() -> None:
     transparent = np.zeros((5, 6, 4), np.uint8)
     framing = Framing(5, 6, "crop", (10, 20, 30))
     assert one(transparent, 3, framing).reshape(3, -1).T.tolist() == [[10, 20, 30]] * 30
+
+
+def test_a_pillow_image_is_turned_as_its_exif_orientation_says_like_the_file_of_it(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    path = tmp_path / "turned.png"
+    path.write_bytes(encoded(Image.fromarray(pattern(60, 50, 3)), "PNG", exif=exif))
+    with Image.open(path) as picture:
+        assert np.array_equal(one(picture, 3), one(path, 3))
+        assert not np.array_equal(one(picture, 3), one(np.asarray(picture), 3))
+
+
+def test_a_tensor_in_half_precision_has_the_pixels_of_its_intensities() -> None:
+    values = torch.tensor([[0.0, 0.5, 1.0]], dtype=torch.bfloat16)
+    assert one(values, framing=Framing(1, 3, "pad", (0, 0, 0))).ravel().tolist() == [0, 128, 255]
 
 
 def test_a_given_pillow_image_is_not_changed(tmp_path: Path) -> None:
