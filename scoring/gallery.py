@@ -1,7 +1,7 @@
 """A page with the oddest and the most typical images of a folder, and those that are like training images."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,13 +32,17 @@ SCORES = {
 
 
 class Card(NamedTuple):
-    """An image on the page: its file, class, scores in words, and PNGs of it and of what it is compared with."""
+    """An image on the page: its file, class, scores in words, and PNGs of it and of what it is compared with.
+
+    The neighbour is the nearest training image.
+    """
 
     name: str
     label: str
     words: str
     image: bytes
     reconstruction: bytes
+    neighbour_name: str
     neighbour: bytes
 
 
@@ -49,7 +53,9 @@ class Group(NamedTuple):
     cards: Sequence[Card]
 
 
-def html(name: str, folder: Folder, scorer: Scorer, scores: Scores, nearest: Nearest) -> str:
+def html(
+    name: str, folder: Folder, scorer: Scorer, scores: Scores, nearest: Nearest, training: Mapping[int, str]
+) -> str:
     """Write the page, which works without a network.
 
     Args:
@@ -58,10 +64,11 @@ def html(name: str, folder: Folder, scorer: Scorer, scores: Scores, nearest: Nea
         scorer: with which they were scored.
         scores: of all images.
         nearest: training images to all of them.
+        training: names of the files of training images, by index.
     """
 
     def group(title: str, rows: Tensor) -> Group:
-        return Group(title, cards(rows, folder, scorer, scores, nearest))
+        return Group(title, cards(rows, folder, scorer, scores, nearest, training))
 
     odd = [
         group(title, getattr(scores, key).argsort(descending=True, stable=True)[:SHOWN])
@@ -86,7 +93,9 @@ def html(name: str, folder: Folder, scorer: Scorer, scores: Scores, nearest: Nea
     )
 
 
-def cards(rows: Tensor, folder: Folder, scorer: Scorer, scores: Scores, nearest: Nearest) -> list[Card]:
+def cards(
+    rows: Tensor, folder: Folder, scorer: Scorer, scores: Scores, nearest: Nearest, training: Mapping[int, str]
+) -> list[Card]:
     """The images of some rows, as cards."""
     if not len(rows):
         return []
@@ -100,6 +109,7 @@ def cards(rows: Tensor, folder: Folder, scorer: Scorer, scores: Scores, nearest:
             words=in_words(row, scores, nearest),
             image=png(image),
             reconstruction=png(reconstruction),
+            neighbour_name=printable(training.get(int(nearest.image[row]), f"number {nearest.image[row]}")),
             neighbour=png(scorer.training.data.images[int(nearest.image[row])]),
         )
         for row, image, reconstruction in zip(rows.tolist(), images, reconstructions, strict=True)

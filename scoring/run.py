@@ -12,6 +12,8 @@ from scoring.neighbours import DUPLICATE, Nearest
 from scoring.scorer import Scorer, require_training_images
 from scoring.scores import joined
 from scoring.tables import write_scores, writing_embeddings
+from scoring.training_files import training_files
+from stages.paths import MANIFEST
 from vae import load
 from vae.base import runtime
 from vae.base.artifacts import write_bytes
@@ -47,6 +49,7 @@ def score(images: Path, model_path: Path, train_path: Path, out: Path, seed: int
     model = load(model_path)
     train = load_images(train_path)
     require_training_images(train_path, train, model_path, model)
+    names = training_files(train_path.parent / MANIFEST.name)
     with whole_folder(out) as partial:
         folder = read_folder(images, model, partial)
         scorer = Scorer(model, train, seed)
@@ -58,8 +61,8 @@ def score(images: Path, model_path: Path, train_path: Path, out: Path, seed: int
                 near.append(piece.nearest)
         scores = joined(found)
         nearest = Nearest(*(torch.cat(parts) for parts in zip(*near, strict=True)))
-        write_scores(partial / "scores.csv", folder, scores, nearest)
-        page = gallery.html(images.name or str(images), folder, scorer, scores, nearest)
+        write_scores(partial / "scores.csv", folder, scores, nearest, names)
+        page = gallery.html(images.resolve().name, folder, scorer, scores, nearest, names)
         write_bytes(partial / "index.html", page.encode())
     skipped = {printable(name): printable(reason) for name, reason in folder.skipped.items()}
     return Result(len(folder.images), int((nearest.difference <= DUPLICATE).sum()), skipped, out / "index.html")

@@ -1,7 +1,7 @@
 """Write the scores and the codes of images as tables."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -19,13 +19,21 @@ NAMES = {"standard_error": "negative_elbo_se"}  # of columns, where that of the 
 UNLABELLED = -1  # the label of an image without a class, if others have one
 
 
-def write_scores(path: Path, folder: Folder, scores: Scores, nearest: Nearest) -> None:
-    """Write a row for each file of a folder, in nats per image; cells are empty where there is no such score."""
+def write_scores(path: Path, folder: Folder, scores: Scores, nearest: Nearest, training: Mapping[int, str]) -> None:
+    """Write a row for each file of a folder, in nats per image; cells are empty where there is no such score.
+
+    Args:
+        path: of the table.
+        folder: the images.
+        scores: of each image.
+        nearest: training images to each of them.
+        training: names of the files of training images, by index.
+    """
     columns: dict[str, Sequence[Any]] = {}
     for field in fields(Scores):
         values: Tensor | None = getattr(scores, field.name)
         columns[NAMES.get(field.name, field.name)] = [None] * len(folder.images) if values is None else values.tolist()
-    columns["nearest_training_image"] = nearest.image.tolist()
+    columns["nearest_training_image"] = [training.get(index, index) for index in nearest.image.tolist()]
     columns["pixel_difference"] = nearest.difference.tolist()
     columns["duplicate"] = ["yes" if near <= DUPLICATE else "no" for near in nearest.difference.tolist()]
     scored = zip(*columns.values(), strict=True)

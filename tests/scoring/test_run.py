@@ -16,6 +16,7 @@ import vae
 from scoring import scorer
 from scoring.run import Result, score
 from scoring.scorer import OtherImagesError
+from scoring.training_files import ManifestError
 from tests.imports import ROOT
 from tests.scoring.material import Files, some_images, training_images, write_files
 from tests.vae.data.picture_files import numbered, write_pictures
@@ -72,6 +73,28 @@ def test_every_file_has_a_row_with_finite_scores_or_the_reason_why_it_has_none(
             assert np.isfinite([float(value) for value in numbers]).all()
     (same,) = (row for row in table if row["duplicate"] == "yes")
     assert (same["file"], same["nearest_training_image"], same["pixel_difference"]) == ("b/same.png", "7", "0.0")
+
+
+def test_the_nearest_training_image_has_the_name_that_the_manifest_beside_the_training_images_gives_it(
+    files: Files, pictures: Path, tmp_path: Path
+) -> None:
+    lines = ["file,split,index", "first.png,train,3", "second.png,train,7", "third.png,test,7"]
+    (files.train.parent / "manifest.csv").write_text("\n".join(lines))
+    run(files, pictures, tmp_path / "scores")
+    found = {row["file"]: row["nearest_training_image"] for row in rows(tmp_path / "scores/scores.csv")}
+    assert found["b/same.png"] == "second.png"
+    assert "Training image: second.png" in (tmp_path / "scores/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [b"file,split\na,train\n", b"file,split,index\na,train,x\n", b"\xff"])
+def test_a_damaged_manifest_is_refused_with_its_path(
+    files: Files, pictures: Path, tmp_path: Path, content: bytes
+) -> None:
+    manifest = files.train.parent / "manifest.csv"
+    manifest.write_bytes(content)
+    with pytest.raises(ManifestError, match=re.escape(f"{manifest}: damaged, or not of this version")):
+        run(files, pictures, tmp_path / "scores")
+    assert not (tmp_path / "scores").exists()
 
 
 def test_codes_and_scores_are_those_of_the_loaded_model(files: Files, pictures: Path, tmp_path: Path) -> None:

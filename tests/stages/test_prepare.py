@@ -172,7 +172,7 @@ def test_classes_without_training_images_are_no_error() -> None:
 def test_other_data_sets_have_a_manifest_without_rows(inside: Path) -> None:
     prepare.main(params(train_images=1))
     assert (inside / "data/prepared/manifest.csv").read_text() == (
-        "file,split,class,group,width,height,mode,sha256,skipped\n"
+        "file,split,index,class,group,width,height,mode,sha256,skipped\n"
     )
 
 

@@ -6,10 +6,11 @@ Memory does not grow with the number of images: pixels lie in temporary files, o
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from stat import S_ISREG
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -43,7 +44,7 @@ LARGEST_FILE = 200_000_000  # bytes
 LARGE_FILE = 20_000_000  # bytes; large files are read one at a time
 CHUNK = 16  # files that a process reads in a row
 NAMED = 3  # of the skipped files, and of the reasons
-MANIFEST = ("file", "split", "class", "group", "width", "height", "mode", "sha256", "skipped")
+MANIFEST = ("file", "split", "index", "class", "group", "width", "height", "mode", "sha256", "skipped")
 
 
 class ReadImage(NamedTuple):
@@ -80,7 +81,9 @@ def load(settings: PrepareParams, manifest: Path) -> tuple[LabelledImages, Label
     files = [listing.files[row] for row in used]
     digests = [found[row].digest for row in used]
     splits = assign_splits(files, digests, settings.validation_fraction, settings.seed)
-    write_manifest(manifest, listing.files, found, dict(zip(used, splits, strict=True)))
+    orders = in_random_order(files, splits, settings.seed)
+    places = {used[place]: (split, index) for split, order in orders.items() for index, place in enumerate(order)}
+    write_manifest(manifest, listing.files, found, places)
     require_few_skipped(folder, listing.files, found, settings.max_skipped, manifest)
 
     names = class_names(folder, files)
@@ -94,13 +97,19 @@ def load(settings: PrepareParams, manifest: Path) -> tuple[LabelledImages, Label
         )
 
     def part(split: str) -> LabelledImages:
-        own = [(files[index], used[index]) for index, found_split in enumerate(splits) if found_split == split]
-        # In random order, so that the first images of a split are a random sample of it.
-        own.sort(key=lambda pair: (position(pair[0].name, settings.seed, "order"), pair[1]))
-        labels = torch.tensor([names.index(file.label or names[0]) for file, _ in own], dtype=torch.int64)
-        return LabelledImages(chosen(decoded, [row for _, row in own], channels, manifest.parent), labels, names)
+        order = orders[split]
+        labels = torch.tensor([names.index(files[place].label or names[0]) for place in order], dtype=torch.int64)
+        return LabelledImages(
+            chosen(decoded, [used[place] for place in order], channels, manifest.parent), labels, names
+        )
 
     return part("train"), part("validation"), part("test")
+
+
+def in_random_order(files: Sequence[ImageFile], splits: Sequence[str], seed: int) -> dict[str, list[int]]:
+    """The files of each split, as indices, in an order in which the first ones are a random sample of the split."""
+    order = sorted(range(len(files)), key=lambda place: (position(files[place].name, seed, "order"), place))
+    return {name: [place for place in order if splits[place] == name] for name in ("train", "validation", "test")}
 
 
 def read_images(folder: Path, files: Sequence[ImageFile], framing: Framing, pixels: TemporaryImages) -> list[ReadImage]:
@@ -209,15 +218,23 @@ def chosen(decoded: Tensor, rows: Sequence[int], channels: int, folder: Path) ->
 
 
 def write_manifest(
-    path: Path, files: Sequence[ImageFile] = (), found: Sequence[ReadImage] = (), splits: dict[int, str] | None = None
+    path: Path,
+    files: Sequence[ImageFile] = (),
+    found: Sequence[ReadImage] = (),
+    places: Mapping[int, tuple[str, int]] = MappingProxyType({}),
 ) -> None:
-    """Write a table with a row for each file; without files, its columns only."""
+    """Write a table with a row for each file; without files, its columns only.
+
+    Args:
+        path: of the table.
+        files: all files.
+        found: what was found in each of them.
+        places: the split and the index in the split of each file that is used, by its row.
+    """
     rows = []
     for row, (file, image) in enumerate(zip(files, found, strict=True)):
         size = (image.width, image.height) if image.width else (None, None)
-        texts = (file.name, (splits or {}).get(row), file.label, file.group)
-        last = (image.mode or None, image.digest or None, image.skipped or None)
-        rows.append(
-            [*(text and printable(text) for text in texts), *size, *(text and printable(text) for text in last)]
-        )
+        split, index = places.get(row, (None, None))
+        cells = (file.name, split, index, file.label, file.group, *size, image.mode, image.digest, image.skipped)
+        rows.append([printable(cell) if isinstance(cell, str) else cell for cell in cells])
     write_csv(path, MANIFEST, rows)

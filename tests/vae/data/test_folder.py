@@ -48,6 +48,14 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
+def test_the_manifest_says_where_the_image_of_each_file_is_in_its_split(pictures: Path) -> None:
+    write_pictures(pictures, *numbered("cat/#.png", 20), *numbered("dog/#.png", 20))
+    parts = dict(zip(("train", "validation", "test"), load(pictures), strict=True))
+    for name, row in manifest(pictures).items():
+        expected = np.asarray(Image.open(pictures / name)).transpose(2, 0, 1)
+        assert np.array_equal(parts[row["split"]].images[int(row["index"])].numpy(), expected)
+
+
 def test_the_splits_have_the_pixels_of_the_files_with_their_labels(pictures: Path) -> None:
     write_pictures(pictures, *numbered("cat/#.png", 20), *numbered("dog/more/#.png", 20))
     parts = load(pictures)
