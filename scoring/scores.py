@@ -26,7 +26,7 @@ class Scores:
         standard_error: of that average.
         complexity_corrected: -ELBO(x) - L(x) in nats, where L is what PNG or lossless WebP needs, whichever is smaller
             (Serrà et al. 2020, "Input Complexity and Out-of-distribution Detection with Likelihood-based Generative
-            Models", equation 2). Images that are simple for everyone do not pass for typical ones.
+            Models"). Images that are simple for everyone do not pass for typical ones.
         typicality: |-ELBO(x) - mean over training images| in nats (Nalisnick et al. 2019, "Detecting
             Out-of-Distribution Inputs to Deep Generative Models Using Typicality", for batches of one image).
         likelihood_path: the Mahalanobis distance of (‖x - x̂‖, ‖μ(x)‖, ‖σ(x)‖) from the training images, where x̂ is the
