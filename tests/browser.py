@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
@@ -60,10 +61,17 @@ def running_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, path: Path, size: tuple[int, int] = WIDE) -> Iterator[OpenedPage]:
-    """Open a file offline in a window of the given size, and wait until it is loaded."""
+def opened(browser: Browser, path: Path, size: tuple[int, int] = WIDE, **settings: Any) -> Iterator[OpenedPage]:
+    """Open a file offline in a window of the given size, and wait until it is loaded.
+
+    Args:
+        browser: to open it in.
+        path: of the file.
+        size: width and height of the window.
+        settings: others of Playwright's browser context.
+    """
     width, height = size
-    context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
+    context = browser.new_context(viewport={"width": width, "height": height}, offline=True, **settings)
     seen = OpenedPage(context.new_page())
 
     def note(message: ConsoleMessage) -> None:

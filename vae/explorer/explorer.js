@@ -18,7 +18,14 @@
   const GAP = 6; // pixels between small images
   const PAUSE = 500; // milliseconds without a change, after which screen readers announce it
 
+  const SIDEWAYS = 8; // pixels by which a touch on a slider moves before it changes the slider
+  const THUMB = 18; // pixels of a slider's thumb
+
   const byId = (id) => document.getElementById(id);
+  const theme = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  // If this is a saved page, these have been filled before.
+  for (const id of ["sliders", "legend"]) byId(id)?.replaceChildren();
+  byId("tooltip").hidden = true;
 
   // What is shown: the code, the code before sliders changed it, where that came from, and the changed dimensions.
   // Origins: { kind: "image", index }, { kind: "place", place, mixture }, { kind: "mean" }, { kind: "draw" }.
@@ -167,20 +174,40 @@
   function createSlider({ dimension, kl }) {
     const id = `z${dimension}`;
     const input = element("input", { type: "range", id, min: -limit, max: limit, step: 0.05 });
-    const output = element("output", { htmlFor: id });
+    const output = element("output", { htmlFor: id, ariaLive: "off" }); // the slider itself says its value
     const name = element("label", { htmlFor: id }, element("b", { textContent: id }), ` ${kl.toFixed(2)} nats`);
     byId("sliders").append(element("div", { className: "slider" }, name, input, output));
     const write = () => {
       output.textContent = captions.signed(code[dimension]);
       input.setAttribute("aria-valuetext", captions.signed(code[dimension]));
     };
-    input.addEventListener("input", () => {
+    const change = () => {
       code[dimension] = Number(input.value);
       moved.add(dimension);
       if (content.place_is_code && origin.kind === "place") origin.mixture = around(code);
       byId("undo").disabled = false;
       write();
       show();
+    };
+    // Browsers set a slider to where it is touched, even if the touch then scrolls the page.
+    let touch = null; // where a touch began and the value before, until it has moved sideways
+    input.addEventListener("pointerdown", ({ pointerType, clientX }) => {
+      touch = pointerType === "touch" ? { clientX, value: input.value } : null;
+    });
+    input.addEventListener("pointermove", ({ clientX }) => {
+      if (touch && Math.abs(clientX - touch.clientX) > SIDEWAYS) touch = null;
+    });
+    input.addEventListener("pointercancel", () => (touch = null));
+    input.addEventListener("pointerup", ({ clientX }) => {
+      if (!touch) return;
+      touch = null;
+      const { x, width } = input.getBoundingClientRect();
+      input.value = limit * ((2 * (clientX - x - THUMB / 2)) / (width - THUMB) - 1);
+      change();
+    });
+    input.addEventListener("input", () => {
+      if (touch) input.value = touch.value;
+      else change();
     });
     return {
       follow() {
@@ -235,11 +262,13 @@
     named: content.named,
     colours: content.colours,
     axes: content.axes,
+    theme,
   });
   const map = createMap({
     canvas: byId("map"),
     scatter,
     labels: content.labels,
+    theme,
     onPlace: goToPlace,
     onPoint: goToImage,
     onHover: showTooltip,

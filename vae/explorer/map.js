@@ -4,12 +4,12 @@
 //   onPlace(place)          when the crosshair moves to a place between points;
 //   onPoint(index)          when it moves to a point;
 //   onHover(index, x, y)    when the pointer is over a point, with the point's pixel; onHover(null) when over none.
-const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
+const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover }) => {
   const REACH = { mouse: 8, pen: 12, touch: 14 }; // pixels around a point within which it is selected
+  const GRIP = 32; // pixels around the crosshair within which a touch takes hold of it
   const DRAG = 4; // pixels; a press that moves further is a drag, not a click
   const STEP = 1 / 80; // by which an arrow key moves the crosshair, as a share of the map's width
   const LARGE_STEP = 1 / 12;
-  const INK = "#1f2328";
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   const context = canvas.getContext("2d");
@@ -38,7 +38,7 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
   function draw() {
     context.clearRect(0, 0, width, height);
     context.drawImage(picture, 0, 0, width, height);
-    if (hovered !== null) drawRing(scatter.toPixels(scatter.placeOf(hovered)), 7, INK, 2);
+    if (hovered !== null) drawRing(scatter.toPixels(scatter.placeOf(hovered)), 7, theme("ink"), 2);
     if (crosshair) drawCrosshair(scatter.toPixels(crosshair.place));
   }
 
@@ -50,11 +50,11 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
     context.stroke();
   }
 
-  // Dark with a white rim, to stand out from any point. Dashed if the code has moved away from the place.
+  // With a rim in the colour of the ground, to stand out from any point. Dashed if the code has moved away from the place.
   function drawCrosshair([x, y]) {
     context.setLineDash(crosshair.exact ? [] : [3, 3]);
-    for (const [colour, thickness] of [["#ffffff", 5], [INK, 2]]) {
-      drawRing([x, y], 9, colour, thickness);
+    for (const [colour, thickness] of [["panel", 5], ["ink", 2]]) {
+      drawRing([x, y], 9, theme(colour), thickness);
       context.beginPath();
       for (const [across, down] of Object.values(ARROWS)) {
         context.moveTo(x + 9 * across, y + 9 * down);
@@ -71,6 +71,14 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
     draw();
     onHover(index, ...(index === null ? [] : scatter.toPixels(scatter.placeOf(index))));
   }
+
+  // A touch near the crosshair drags it in any direction; elsewhere a vertical swipe scrolls the page.
+  canvas.addEventListener("touchstart", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const [{ clientX, clientY }] = event.touches;
+    const [x, y] = crosshair ? scatter.toPixels(crosshair.place) : [Infinity, Infinity];
+    if (Math.hypot(clientX - box.x - x, clientY - box.y - y) < GRIP) event.preventDefault();
+  });
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -131,6 +139,9 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover }) => {
   }
   resize();
   new ResizeObserver(resize).observe(canvas);
+  for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "print"]) {
+    matchMedia(query).addEventListener("change", drawPicture);
+  }
 
   return {
     // Puts the crosshair at a place, dashed unless it is exactly the code's; null removes the crosshair.

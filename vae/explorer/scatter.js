@@ -3,14 +3,9 @@
 // The scatter plot: scales, axes, points coloured by class, and the names of the classes.
 //
 // It takes x and y of each point in a flat list, the points' labels, the names and colours of the classes, the labels of
-// the classes to name (of all by default), and the axes (names; which have tick labels; whether both have the same scale;
+// the classes to name (of all by default), the page's colours by their names, and the axes (names; which have tick labels; whether both have the same scale;
 // whether classes are rows; the range to show at least).
-const createScatter = ({ places, labels, classNames, colours, axes, named = [...classNames.keys()] }) => {
-  const INK = "#1f2328";
-  const SOFT = "#57606a";
-  const GRID = "#e8eaed";
-  const DIMMED = "#d8dbe0";
-  const RIM = "rgba(31, 35, 40, 0.55)"; // makes pale points visible on white
+const createScatter = ({ places, labels, classNames, colours, axes, theme, named = [...classNames.keys()] }) => {
   const FONT = "system-ui, sans-serif";
   const NARROW = 480; // pixels, below which points are small
 
@@ -79,8 +74,8 @@ const createScatter = ({ places, labels, classNames, colours, axes, named = [...
 
   function drawAxes(pen) {
     pen.font = `12px ${FONT}`;
-    pen.fillStyle = SOFT;
-    pen.strokeStyle = GRID;
+    pen.fillStyle = theme("soft");
+    pen.strokeStyle = theme("grid");
     pen.lineWidth = 1;
     const [left, right, top, bottom] = [margin.left - radius, width, 0, height - margin.bottom + radius];
     const [lowest, highest] = [toPlace(left, bottom), toPlace(right, top)];
@@ -126,14 +121,14 @@ const createScatter = ({ places, labels, classNames, colours, axes, named = [...
   }
 
   function drawPoints(pen, counts) {
-    pen.fillStyle = DIMMED;
+    pen.fillStyle = theme("dimmed");
     labels.forEach((_, index) => {
       if (counts(index)) return;
       circle(pen, index, 0.7 * radius);
       pen.fill();
     });
     pen.lineWidth = 0.75;
-    pen.strokeStyle = RIM;
+    pen.strokeStyle = theme("rim");
     labels.forEach((label, index) => {
       if (!counts(index)) return;
       circle(pen, index, radius);
@@ -158,12 +153,14 @@ const createScatter = ({ places, labels, classNames, colours, axes, named = [...
       taken.push(box);
       pen.beginPath();
       pen.roundRect(...box, 5);
-      pen.fillStyle = "rgba(255, 255, 255, 0.88)";
+      pen.globalAlpha = 0.88;
+      pen.fillStyle = theme("panel");
       pen.fill();
+      pen.globalAlpha = 1;
       pen.strokeStyle = colours[label];
       pen.lineWidth = 1.5;
       pen.stroke();
-      pen.fillStyle = INK;
+      pen.fillStyle = theme("ink");
       write(pen, name, box[0] + box[2] / 2, box[1] + 16);
     });
   }

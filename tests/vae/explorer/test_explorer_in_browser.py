@@ -1,17 +1,15 @@
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from math import cos, log, pi, sqrt
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Locator, Page, expect
-from torch import Tensor
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import NARROW, WIDE, needs_chromium, opened
+from tests.browser import NARROW, WIDE, needs_chromium
 from tests.settings import LIKELIHOODS, architecture
-from tests.vae.explorer.digits import codes, coloured, digits, enlarged, mapped, page_of, trained, write_page
+from tests.vae.explorer.digits import codes, coloured, digits, enlarged, page_of, trained, write_page
+from tests.vae.explorer.opened_explorer import ONE_GREY_LEVEL, Open, mixed_code
 from vae.data.images import ImageShape, LabelledImages, pixels
 from vae.explorer import weights
 from vae.explorer.weights import Precision
@@ -22,7 +20,6 @@ from vae.model.vae import VAE
 
 pytestmark = needs_chromium
 
-ONE_GREY_LEVEL = 1 / 255
 LONGEST_LOAD = 3_000  # milliseconds; it takes a tenth of that where nothing else runs
 DEFAULTS: dict[str, Any] = {"hidden_dims": (400,), "channels": 32, "latent_dim": 20}
 
@@ -31,154 +28,6 @@ DECODE_BY_PAGE = """(codes) => {
     const decode = decoding.decoder(JSON.parse(document.getElementById("content").textContent).decoder);
     return codes.map((code) => Array.from(decode(code)));
 }"""
-NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-# Of a copy, since a canvas that is read often is no longer drawn by the graphics card.
-COLOURS_OF = """(canvas) => {
-    const { width, height } = canvas;
-    const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    pen.drawImage(canvas, 0, 0);
-    return [width, height, ...pen.getImageData(0, 0, width, height).data];
-}"""
-# Between the map's places and the window's pixels, by the page's own scales.
-SCALES = """() => {
-    const content = JSON.parse(document.getElementById("content").textContent);
-    const { labels, class_names: classNames, colours, axes } = content;
-    const scatter = createScatter({ places: decoding.numbers(content.places), labels, classNames, colours, axes });
-    const box = document.getElementById("map").getBoundingClientRect();
-    scatter.fit(box.width, box.height);
-    return [box, scatter];
-}"""
-PIXEL_OF_PLACE = f"""(place) => {{
-    const [box, scatter] = ({SCALES})();
-    const [x, y] = scatter.toPixels(place);
-    return [box.x + x, box.y + y];
-}}"""
-PLACE_OF_PIXEL = f"""([x, y]) => {{
-    const [box, scatter] = ({SCALES})();
-    return scatter.toPlace(x - box.x, y - box.y);
-}}"""
-FOCUSED = """() => {
-    const element = document.activeElement;
-    return [element.id || element.textContent, getComputedStyle(element).outlineStyle];
-}"""
-LOW_CONTRAST = """() => {
-    const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-    const luminance = (colour) => {
-        const linear = (share) => (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
-        const [r, g, b] = channels(colour).map((channel) => linear(channel / 255));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const ground = (element) => {
-        const colour = getComputedStyle(element).backgroundColor;
-        return (channels(colour)[3] ?? 1) === 0 && element.parentElement ? ground(element.parentElement) : colour;
-    };
-    return [...document.body.querySelectorAll("*:not(script)")]
-        .filter((element) => element.checkVisibility() && !element.disabled)
-        .filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
-        .filter((element) => {
-            const [a, b] = [luminance(getComputedStyle(element).color), luminance(ground(element))];
-            return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
-        })
-        .map((element) => element.textContent);
-}"""
-
-
-class Explorer:
-    """An explorer's page in the browser, with the model and images that it was built from."""
-
-    def __init__(self, page: Page, model: VAE, data: LabelledImages) -> None:
-        self.page, self.model, self.data = page, model, data
-        self.codes = codes(model, data)
-        self.places = torch.from_numpy(mapped(model, data).points)
-
-    def __getitem__(self, name: str) -> Locator:
-        return self.page.locator(f"#{name}")
-
-    def image(self, name: str = "decoded") -> Tensor:
-        """Intensities of a canvas (H, W, 3)."""
-        self.page.evaluate(NEXT_FRAME)
-        width, height, *colours = self[name].evaluate(COLOURS_OF)
-        return torch.tensor(colours).view(height, width, 4)[:, :, :3] / 255
-
-    def expected(self, code: Tensor) -> Tensor:
-        """The image that PyTorch decodes from a code (D,), as it can be shown: (H, W, 3)."""
-        image = inference.decode(self.model, code.float().unsqueeze(0), 0)[0]
-        return image.clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0)
-
-    def assert_decoded(self, code: Tensor) -> None:
-        torch.testing.assert_close(self.image(), self.expected(code), rtol=0, atol=ONE_GREY_LEVEL)
-
-    def assert_test_image(self, index: int) -> None:
-        image = pixels(self.data.images[index]).expand(3, -1, -1).permute(1, 2, 0)
-        torch.testing.assert_close(self.image("source"), image, rtol=0, atol=1e-6)
-        assert self["source-caption"].text_content() == f"Test image {100 + index}, class\u00a0{self.name(index)}"
-
-    def name(self, index: int) -> str:
-        return self.data.class_names[int(self.data.labels[index])]
-
-    def pixel(self, place: Tensor) -> tuple[float, float]:
-        x, y = self.page.evaluate(PIXEL_OF_PLACE, place.tolist())
-        return x, y
-
-    def place(self, x: float, y: float) -> Tensor:
-        return torch.tensor(self.page.evaluate(PLACE_OF_PIXEL, [x, y]), dtype=torch.float64)
-
-    def lonely_point(self) -> int:
-        """The point that is farthest from all others."""
-        distances = torch.cdist(self.places, self.places).fill_diagonal_(torch.inf)
-        return int(distances.min(1).values.argmax())
-
-    def empty_pixel(self) -> tuple[float, float]:
-        """A pixel of the map that is near no point."""
-        box = self["map"].bounding_box()
-        assert box is not None
-        points = torch.tensor([self.pixel(place) for place in self.places])
-        across = torch.arange(60, int(box["width"]) - 20, 10) + box["x"] + 0.5
-        down = torch.arange(20, int(box["height"]) - 60, 10) + box["y"] + 0.5
-        candidates = torch.cartesian_prod(across, down)
-        distances = torch.cdist(candidates, points.float()).min(1).values
-        near_enough = distances.where((distances > 25), torch.inf)
-        x, y = candidates[int(near_enough.argmin())].tolist()
-        return x, y
-
-
-def mixed_code(places: Tensor, all_codes: Tensor, place: Tensor) -> Tensor:
-    """Inverse squared distances of the nine nearest points as weights of their codes, in float64."""
-    distances = (places.double() - place).norm(dim=1)
-    nearest = distances.argsort()[:9]
-    shares = distances[nearest] ** -2 / (distances[nearest] ** -2).sum()
-    code: Tensor = shares @ all_codes[nearest].double()
-    return code
-
-
-Open = Callable[..., AbstractContextManager[Explorer]]
-
-
-@pytest.fixture
-def explore(browser: Browser, tmp_path: Path) -> Open:
-    """Open an explorer's page; check at the end that it has made no requests and logged no errors."""
-
-    @contextmanager
-    def open_page(model: VAE, data: LabelledImages, size: tuple[int, int] = WIDE, **changes: Any) -> Iterator[Explorer]:
-        with opened(browser, write_page(tmp_path, page_of(model, data, **changes)), size) as seen:
-            expect(seen.page.locator("#source-caption")).to_contain_text("Test image")
-            yield Explorer(seen.page, model, data)
-            assert seen.requests == []
-            assert seen.complaints == []
-
-    return open_page
-
-
-@pytest.fixture(scope="module")
-def model() -> VAE:
-    return trained(digits())
-
-
-@pytest.fixture(scope="module")
-def any_page(browser: Browser, model: VAE, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page whose scripts decode any description."""
-    with opened(browser, write_page(tmp_path_factory.mktemp("page"), page_of(model, digits()))) as seen:
-        yield seen.page
 
 
 # Decoding
@@ -540,28 +389,6 @@ def test_without_a_decoder_the_map_still_shows_test_images(explore: Open, model:
         explorer["map"].focus()
         explorer.page.keyboard.press("Enter")
         expect(explorer["source-caption"]).to_contain_text("Test image")
-
-
-@pytest.mark.parametrize("active", [True, False])
-def test_every_control_can_be_reached_by_tab_and_shows_its_focus(explore: Open, model: VAE, active: bool) -> None:
-    with explore(model, digits(), active=torch.full((5,), active)) as explorer:
-        reached = []
-        for _ in range(40):
-            explorer.page.keyboard.press("Tab")
-            name, outline = explorer.page.evaluate(FOCUSED)
-            if explorer.page.evaluate("document.activeElement === document.body"):
-                break
-            assert outline == "solid", name
-            reached.append(name)
-        sliders = {f"z{dimension}" for dimension in range(5)} if active else set()
-        assert {"map", "mean", "draw", *digits().class_names, *sliders} == set(reached)
-
-
-def test_text_has_enough_contrast_with_its_background(explore: Open, model: VAE) -> None:
-    """WCAG 2, level AA: 4.5 to 1."""
-    with explore(model, digits()) as explorer:
-        explorer.page.get_by_role("button", name="3", exact=True).click()
-        assert explorer.page.evaluate(LOW_CONTRAST) == []
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2, 12])

@@ -113,6 +113,10 @@ def test_the_page_has_language_title_and_viewport(page: str) -> None:
     assert "<title>Explorer</title>" in page
 
 
+def test_without_scripts_the_page_says_that_it_needs_them(page: str) -> None:
+    assert re.search("<noscript>.*This page needs JavaScript.*</noscript>", page)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_no_script_contains_a_closing_script_tag(name: str) -> None:
     assert "</script" not in (SOURCES / name).read_text(encoding="utf-8")
