@@ -10,7 +10,7 @@ const captions = (() => {
   }
 
   const named = ({ number, className }) =>
-    `test image ${number}${className === null ? "" : `, class\u00a0${className}`}`;
+    `test image ${number}${className === null ? "" : `, labelled\u00a0${className}`}`;
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
   // The texts for a code: the caption of the decoded image, the caption beside it, and the text for screen readers.

@@ -10,15 +10,24 @@ const decoding = (() => {
     return content;
   }
 
-  // Decodes base64 to a Float32Array. The numbers are little-endian: float32, or the scales of all blocks followed by
-  // the blocks of 16-bit integers.
-  const BLOCK = 64;
+  // Decodes base64 to a Float32Array: of little-endian float32, or of blocks of integers of a few bits ("8-bit blocks"),
+  // where the scales of all blocks come first and the integers, with half their range added, follow without gaps.
+  const BLOCK = 256;
   function numbers(text, precision = "float32") {
-    const content = bytes(text).buffer;
-    if (precision === "float32") return new Float32Array(content);
-    const count = content.byteLength / (4 + 2 * BLOCK);
-    const scales = new Float32Array(content, 0, count);
-    return Float32Array.from(new Int16Array(content, 4 * count), (integer, i) => integer * scales[Math.floor(i / BLOCK)]);
+    const content = bytes(text);
+    if (precision === "float32") return new Float32Array(content.buffer);
+    const bits = parseInt(precision, 10);
+    const blocks = content.length / (4 + (BLOCK * bits) / 8);
+    const scales = new Float32Array(content.buffer, 0, blocks);
+    const half = 2 ** (bits - 1);
+    let [held, kept, at] = [0, 0, 4 * blocks]; // bits that are read and not yet used, their number, the next byte
+    return Float32Array.from({ length: BLOCK * blocks }, (_, i) => {
+      for (; kept < bits; kept += 8) held = (held << 8) | content[at++];
+      kept -= bits;
+      const integer = held >> kept;
+      held &= (1 << kept) - 1;
+      return (integer - half) * scales[Math.floor(i / BLOCK)];
+    });
   }
 
   // 1 - erf(x), with a relative error below 1.2e-7 (Press et al., Numerical Recipes, section 6.2).

@@ -7,7 +7,7 @@
   const [tileHeight, tileWidth] = content.tile; // of a test image, which may be shrunk
   const hasClasses = content.class_names.length > 1;
   const size = content.latent_dim;
-  const codes = decoding.numbers(content.codes);
+  const codes = decoding.numbers(content.codes, content.precision);
   const places = decoding.numbers(content.places);
   const decode = content.decoder && decoding.decoder(content.decoder);
   const mixes = decode && !content.place_is_code; // the code of a place is averaged over nearby points
@@ -36,8 +36,15 @@
 
   const sprite = new Image();
 
-  // Draws a test image on a canvas at x and y, enlarged `times` times.
+  const hasPicture = (index) => index < content.pictures; // the page may be too small for all
+
+  // Draws a test image on a canvas at x and y, enlarged `times` times; a frame if it has no picture.
   function drawImage(pen, index, x, y, times) {
+    if (!hasPicture(index)) {
+      pen.strokeStyle = theme("edge");
+      pen.strokeRect(x + 0.5, y + 0.5, times * tileWidth - 1, times * tileHeight - 1);
+      return;
+    }
     const left = (index % content.columns) * tileWidth;
     const top = Math.floor(index / content.columns) * tileHeight;
     pen.imageSmoothingEnabled = false;
@@ -68,9 +75,13 @@
   function drawSource() {
     const canvas = byId("source");
     const pen = canvas.getContext("2d");
-    const absent = origin.kind === "mean" || origin.kind === "draw";
-    canvas.hidden = absent;
-    byId("source-absent").hidden = !absent;
+    const absent = {
+      image: hasPicture(origin.index) ? "" : "To keep this page small, this test image has no picture.",
+      place: "",
+    }[origin.kind] ?? "No test image has this code.";
+    canvas.hidden = absent !== "";
+    byId("source-absent").hidden = absent === "";
+    byId("source-absent").textContent = absent;
     if (origin.kind === "image") {
       shape(canvas, tileWidth, tileHeight);
       drawImage(pen, origin.index, 0, 0, 1);
@@ -176,7 +187,8 @@
     const input = element("input", { type: "range", id, min: -limit, max: limit, step: 0.05 });
     const output = element("output", { htmlFor: id, ariaLive: "off" }); // the slider itself says its value
     const name = element("label", { htmlFor: id }, element("b", { textContent: id }), ` ${kl.toFixed(2)} nats`);
-    byId("sliders").append(element("div", { className: "slider" }, name, input, output));
+    const row = element("div", { className: "slider" }, name, input, output);
+    byId("sliders").append(row);
     const write = () => {
       output.textContent = captions.signed(code[dimension]);
       input.setAttribute("aria-valuetext", captions.signed(code[dimension]));
@@ -210,6 +222,8 @@
       else change();
     });
     return {
+      row,
+      id,
       follow() {
         input.value = code[dimension];
         write();
@@ -217,12 +231,21 @@
     };
   }
 
+  // Shows the sliders of the dimensions that are looked for, or of the first, or all.
+  function chooseSliders() {
+    const sought = byId("find").value.trim().toLowerCase();
+    const all = byId("all").getAttribute("aria-pressed") === "true";
+    const found = (id) => id.startsWith(sought) || id.slice(1).startsWith(sought);
+    sliders.forEach(({ row, id }, rank) => (row.hidden = sought ? !found(id) : !all && rank >= content.first_sliders));
+    byId("none-found").hidden = sliders.some(({ row }) => !row.hidden);
+  }
+
   function fillLegend() {
     byId("legend").hidden = !hasClasses;
-    byId("legend").classList.toggle("long", content.class_names.length > content.named.length);
     const singled = new Set();
+    const present = new Set(content.labels);
     content.class_names.forEach((name, label) => {
-      if (!content.labels.includes(label)) return;
+      if (!present.has(label)) return;
       const swatch = element("span", { className: "swatch" });
       swatch.style.background = content.colours[label];
       const button = element("button", { type: "button", title: name }, swatch, content.short_names[label]);
@@ -242,10 +265,11 @@
     if (index === null) return;
     const [canvas, text] = tooltip.children;
     const times = Math.ceil(72 / tileHeight);
+    canvas.hidden = !hasPicture(index);
     shape(canvas, times * tileWidth, times * tileHeight);
     drawImage(canvas.getContext("2d"), index, 0, 0, times);
     const { number, className } = named(index);
-    const heading = hasClasses ? [element("b", { textContent: `class ${className}` }), element("br")] : [];
+    const heading = hasClasses ? [element("b", { textContent: className }), element("br")] : [];
     text.replaceChildren(...heading, `test image ${number}`);
     const box = byId("map").getBoundingClientRect();
     const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
@@ -260,6 +284,7 @@
     labels: content.labels,
     classNames: content.short_names,
     named: content.named,
+    densest: content.densest,
     colours: content.colours,
     axes: content.axes,
     theme,
@@ -272,13 +297,28 @@
     onPlace: goToPlace,
     onPoint: goToImage,
     onHover: showTooltip,
+    onZoom(zoomed) {
+      for (const id of ["zoom-out", "whole"]) byId(id).disabled = !zoomed;
+    },
   });
+  for (const [id, action] of [["zoom-in", map.zoomIn], ["zoom-out", map.zoomOut], ["whole", map.showWhole]]) {
+    byId(id).addEventListener("click", action);
+    byId(id).disabled = id !== "zoom-in";
+  }
   fillLegend();
   if (decode) {
     byId("mean").addEventListener("click", () => go({ kind: "mean" }, new Float32Array(size)));
     byId("draw").addEventListener("click", () => {
       go({ kind: "draw" }, Float32Array.from({ length: size }, normal));
     });
+    if (byId("find")) {
+      byId("find").addEventListener("input", chooseSliders);
+      byId("all").addEventListener("click", ({ currentTarget }) => {
+        currentTarget.setAttribute("aria-pressed", String(currentTarget.getAttribute("aria-pressed") !== "true"));
+        chooseSliders();
+      });
+      chooseSliders();
+    }
     byId("undo").addEventListener("click", () => {
       if (origin.kind === "place") goToPlace(origin.place);
       else go(origin, start);

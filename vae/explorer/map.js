@@ -3,13 +3,17 @@
 // The map: a scatter plot on a canvas, and a crosshair moved by pointer and keyboard. It calls:
 //   onPlace(place)          when the crosshair moves to a place between points;
 //   onPoint(index)          when it moves to a point;
-//   onHover(index, x, y)    when the pointer is over a point, with the point's pixel; onHover(null) when over none.
-const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover }) => {
+//   onHover(index, x, y)    when the pointer is over a point, with the point's pixel; onHover(null) when over none;
+//   onZoom(zoomed)          when it zooms or moves, with whether it shows less than the whole map.
+const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover, onZoom }) => {
   const REACH = { mouse: 8, pen: 12, touch: 14 }; // pixels around a point within which it is selected
   const GRIP = 32; // pixels around the crosshair within which a touch takes hold of it
   const DRAG = 4; // pixels; a press that moves further is a drag, not a click
   const STEP = 1 / 80; // by which an arrow key moves the crosshair, as a share of the map's width
   const LARGE_STEP = 1 / 12;
+  const WHEEL = { line: 0.06, pixel: 0.002 }; // by whose exponential the wheel zooms
+  const ZOOM = 1.5; // by which a key or a button zooms
+  const ZOOMS = { "+": ZOOM, "=": ZOOM, "-": 1 / ZOOM, 0: 0 };
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
   const context = canvas.getContext("2d");
@@ -18,11 +22,28 @@ const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover }
   let singled = new Set(); // highlighted labels; empty means all
   let crosshair = null; // { place, exact }
   let hovered = null;
-  let press = null; // { x, y, dragged } while the pointer is down
+  let press = null; // { x, y, dragged } while the only pointer is down
+  const pointers = new Map(); // pixels of those that are down, by their numbers
 
   const counts = (index) => singled.size === 0 || singled.has(labels[index]);
   const within = (x, y) => [Math.max(0, Math.min(x, width)), Math.max(0, Math.min(y, height))];
   const reach = (event) => REACH[event.pointerType] ?? REACH.mouse;
+
+  // Zooms around a pixel, or moves the map; draws it once per frame.
+  let waiting = false;
+  function change(move) {
+    move();
+    hover(null);
+    onZoom(scatter.zoomed());
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      drawPicture();
+    });
+  }
+  const zoom = (factor, x = width / 2, y = height / 2) => change(() => scatter.zoomAt(x, y, factor));
+  const pan = (x, y) => change(() => scatter.pan(x, y));
 
   function drawPicture() {
     const ratio = window.devicePixelRatio;
@@ -72,22 +93,36 @@ const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover }
     onHover(index, ...(index === null ? [] : scatter.toPixels(scatter.placeOf(index))));
   }
 
-  // A touch near the crosshair drags it in any direction; elsewhere a vertical swipe scrolls the page.
+  // A touch near the crosshair drags it in any direction, and two fingers move and zoom the map; elsewhere a vertical
+  // swipe scrolls the page.
   canvas.addEventListener("touchstart", (event) => {
     const box = canvas.getBoundingClientRect();
     const [{ clientX, clientY }] = event.touches;
     const [x, y] = crosshair ? scatter.toPixels(crosshair.place) : [Infinity, Infinity];
-    if (Math.hypot(clientX - box.x - x, clientY - box.y - y) < GRIP) event.preventDefault();
+    const held = Math.hypot(clientX - box.x - x, clientY - box.y - y) < GRIP;
+    if ((held || event.touches.length > 1) && event.cancelable) event.preventDefault();
   });
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    press = { x: event.offsetX, y: event.offsetY, dragged: false };
+    pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
+    press = pointers.size > 1 ? null : { x: event.offsetX, y: event.offsetY, dragged: false };
     canvas.setPointerCapture(event.pointerId);
   });
 
   canvas.addEventListener("pointermove", (event) => {
     const { offsetX: x, offsetY: y } = event;
+    const before = pointers.get(event.pointerId);
+    if (before) pointers.set(event.pointerId, [x, y]);
+    if (before && pointers.size > 1) {
+      pinch(event.pointerId, before);
+      return;
+    }
+    if (before && event.shiftKey) {
+      press = null;
+      pan(x - before[0], y - before[1]);
+      return;
+    }
     if (press && Math.hypot(x - press.x, y - press.y) > DRAG) press.dragged = true;
     if (press?.dragged) {
       hover(null);
@@ -97,7 +132,27 @@ const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover }
     }
   });
 
+  // One of two fingers has moved: the map moves with their middle, and is zoomed as they part.
+  function pinch(moved, before) {
+    const [other] = [...pointers].filter(([id]) => id !== moved).map(([, pixel]) => pixel);
+    const after = pointers.get(moved);
+    const distance = ([x, y]) => Math.max(Math.hypot(x - other[0], y - other[1]), 1);
+    const [x, y] = [(after[0] + other[0]) / 2, (after[1] + other[1]) / 2];
+    pan((after[0] - before[0]) / 2, (after[1] - before[1]) / 2);
+    zoom(distance(after) / distance(before), x, y);
+  }
+
+  // With a page that scrolls, the wheel does that, and zooms with Ctrl, as pinching on a touchpad does.
+  canvas.addEventListener("wheel", (event) => {
+    const { scrollHeight, clientHeight } = document.documentElement;
+    if (scrollHeight > clientHeight && !event.ctrlKey) return;
+    event.preventDefault();
+    const turned = event.deltaY * WHEEL[event.deltaMode === WheelEvent.DOM_DELTA_LINE ? "line" : "pixel"];
+    zoom(Math.exp(-turned), event.offsetX, event.offsetY);
+  });
+
   canvas.addEventListener("pointerup", (event) => {
+    pointers.delete(event.pointerId);
     if (press && !press.dragged) {
       const index = scatter.pointAt(event.offsetX, event.offsetY, reach(event), counts);
       if (index === null) onPlace(scatter.toPlace(event.offsetX, event.offsetY));
@@ -106,17 +161,25 @@ const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover }
     press = null;
   });
 
-  canvas.addEventListener("pointercancel", () => (press = null));
+  canvas.addEventListener("pointercancel", (event) => {
+    pointers.delete(event.pointerId);
+    press = null;
+  });
   canvas.addEventListener("pointerleave", () => hover(null));
   canvas.addEventListener("blur", () => hover(null));
 
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const from = crosshair ? scatter.toPixels(crosshair.place) : [width / 2, height / 2];
-    if (event.key in ARROWS) {
+    const from = crosshair ? within(...scatter.toPixels(crosshair.place)) : [width / 2, height / 2];
+    if (event.key in ZOOMS) {
+      zoom(ZOOMS[event.key], ...from);
+    } else if (event.key in ARROWS) {
       const step = width * (event.shiftKey ? LARGE_STEP : STEP);
       const [across, down] = ARROWS[event.key];
-      const to = within(from[0] + step * across, from[1] + step * down);
+      const wanted = [from[0] + step * across, from[1] + step * down];
+      const to = within(...wanted);
+      const [beyondX, beyondY] = [wanted[0] - to[0], wanted[1] - to[1]];
+      if (scatter.zoomed() && (beyondX || beyondY)) pan(-beyondX, -beyondY);
       onPlace(scatter.toPlace(...to));
       hover(scatter.pointAt(...to, REACH.mouse, counts));
     } else if (event.key === "Enter" || event.key === " ") {
@@ -144,6 +207,9 @@ const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover }
   }
 
   return {
+    zoomIn: () => zoom(ZOOM),
+    zoomOut: () => zoom(1 / ZOOM),
+    showWhole: () => zoom(0),
     // Puts the crosshair at a place, dashed unless it is exactly the code's; null removes the crosshair.
     point(place, exact) {
       crosshair = place && { place, exact };

@@ -1,7 +1,9 @@
 """Build the latent explorer's page from its sources, a model and a map of encoded images."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +15,24 @@ from torch import Tensor
 from vae.base.pages import content_security_policy
 from vae.data.images import LabelledImages
 from vae.explorer import weights
-from vae.explorer.sprite import Sprite, columns, fitting_sprite
+from vae.explorer.sprite import Sprites, columns
+from vae.explorer.versions import Version, versions
 from vae.explorer.weights import Precision
 from vae.figures.canvas import brief
+from vae.figures.charts import densest
 from vae.model.vae import VAE
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+log = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent
 # In this order; each uses those before it.
 SCRIPTS = ("decoder.js", "coordinates.js", "captions.js", "scatter.js", "map.js", "explorer.js")
 
 LARGEST_PAGE = 5_000_000  # bytes
-MOST_IMAGES = 2000  # of MNIST; they give a page of 2.4 MB (mlp) or 4.3 MB (conv, in 16 bits) with default parameters
-IMAGES_SHARE = 0.5  # of the page's bytes, at most, for images and codes
+FIRST_SLIDERS = 20  # shown of more, until one is looked for or all are asked for
 MOST_NAMES = 20  # classes named on the map; the largest, until others are highlighted
 PRIOR_REACH = 3  # standard deviations, which hold 99.7% of the prior in each dimension
 
@@ -87,12 +92,14 @@ class RunningDecoder:
     Attributes:
         precision: of its weights.
         size: the number of weights.
-        rounding_error: the largest change in intensity that rounding makes in the images decoded from the map's codes.
+        rounding_error: the largest change in intensity that rounding makes in decoded test images.
+        compared: the number of those.
     """
 
     precision: Precision
     size: int
     rounding_error: float
+    compared: int
 
 
 def explorer_page(
@@ -100,13 +107,12 @@ def explorer_page(
 ) -> str:
     """Build a self-contained page with a map of images and a slider for each latent dimension, decoded in the browser.
 
-    The decoder's weights are stored as float32 if the page then fits the budget, else in 16 bits. If that is too large
-    as well, or if the decoder is not a sequence of layers, the page has no decoder and says why. If test images take
-    more than half of the budget, they are shrunk, then left out, and the page says so.
+    If the page exceeds the budget, numbers are rounded, and pictures of test images are compressed, shrunk and left
+    out; then fewer test images are on the map; and only then is the decoder left out. The page and the log say so.
 
     Args:
-        model: the model whose decoder the page runs.
-        latent_map: encoded images and their coordinates; the page shows the first of them, ``MOST_IMAGES`` at most.
+        model: the model whose decoder the page runs, if it is a sequence of layers.
+        latent_map: encoded images and their coordinates.
         kl: nats per latent dimension, averaged over images (D,).
         active: which dimensions are active, bool (D,); they get sliders, sorted by KL.
         title: the page's title.
@@ -115,76 +121,104 @@ def explorer_page(
     Returns:
         HTML, the same for the same arguments.
     """
-    template = _template()
-    given = len(latent_map.images)
-    latent_map, picture = _fitting(latent_map.first(MOST_IMAGES), int(IMAGES_SHARE * budget))
-    content = _content(latent_map, picture, kl, active)
-    labels = {
-        "title": title,
-        "latent_map": latent_map,
-        "active_count": int(active.sum()),
-        "given": given,
-        "picture": picture,
-    }
-    layers = model.decoder.layers
-    if layers is None:
-        reason = f"The decoder of the {model.architecture.network} network does not run in the browser."
-        return template.render(**labels, content=content, decoder=None, reason=reason)
-    size = len(weights.numbers(layers))
-    for precision in Precision:
-        error = weights.rounding_error(model, latent_map.codes) if precision == Precision.BLOCKS else 0.0
-        description = weights.description(layers, model.architecture.likelihood, precision)
-        page = template.render(
-            **labels,
-            content={**content, "decoder": description},
-            decoder=RunningDecoder(precision, size, error),
-            reason=None,
-        )
+    builder = _Builder(model, latent_map, kl, active, title, budget)
+    sprites, given = Sprites(latent_map.images.images), len(latent_map.images)
+    for version in versions(sprites, given, latent_map.latent_dim, builder.size, budget):
+        page = builder.page(version)
         if len(page.encode()) <= budget:
-            return page
-    length = len(description["weights"])
-    reason = (
-        f"The decoder is too large for a page of {_megabytes(budget)}: its {size:,} weights would take "
-        f"{_megabytes(length)} in {precision}, in addition to the images and their codes."
-    )
-    return template.render(**labels, content=content, decoder=None, reason=reason)
+            break
+    for sentence in (version.reductions(given), "" if version.decodes else builder.reason):
+        if sentence:
+            log.info("latent explorer: %s", sentence)
+    return page
 
 
-def _fitting(latent_map: LatentMap, budget: int) -> tuple[LatentMap, Sprite]:
-    """The first images of a map whose sprite and codes fit the budget in bytes, and their sprite. One always fits."""
-    while True:
-        count = len(latent_map.images)
-        picture = fitting_sprite(latent_map.images.images, budget - len(weights.encoded(latent_map.codes)))
-        if picture.fits or count == 1:
-            return latent_map, picture
-        latent_map = latent_map.first(count // 2)
+class _Builder:
+    """Builds versions of a page."""
+
+    def __init__(self, model: VAE, latent_map: LatentMap, kl: Tensor, active: Tensor, title: str, budget: int) -> None:
+        self.model, self.latent_map = model, latent_map
+        self.layers = model.decoder.layers
+        self.size = None if self.layers is None else len(weights.numbers(self.layers))
+        self.budget = budget
+        self.labels = {"title": title, "active_count": int(active.sum()), "first_sliders": FIRST_SLIDERS}
+        order = kl.argsort(descending=True, stable=True).tolist()
+        self.dimensions = [{"dimension": d, "kl": round(float(kl[d]), 4)} for d in order if active[d]]
+        self.template = _template()
+        self.decoder = cache(self._decoder)
+
+    def page(self, version: Version) -> str:
+        """Render a version."""
+        shown = self.latent_map.first(version.dots)
+        decoder, description = self.decoder(version.precision) if version.decodes else (None, None)
+        return self.template.render(
+            **self.labels,
+            latent_map=shown,
+            reductions=version.reductions(len(self.latent_map.images)),
+            content={
+                **_content(shown, version),
+                "dimensions": self.dimensions,
+                "first_sliders": FIRST_SLIDERS,
+                "decoder": description,
+            },
+            decoder=decoder,
+            reason=None if version.decodes else self.reason,
+        )
+
+    def _decoder(self, precision: Precision) -> tuple[RunningDecoder, dict[str, Any]]:
+        """What a page says about its decoder, and what its scripts need to run it."""
+        assert self.layers is not None
+        assert self.size is not None
+        error = weights.rounding_error(self.model, self.latent_map.codes, precision)
+        description = weights.description(self.layers, self.model.architecture.likelihood, precision)
+        compared = min(len(self.latent_map.codes), weights.MOST_COMPARED)
+        return RunningDecoder(precision, self.size, error, compared), description
+
+    @property
+    def reason(self) -> str:
+        """Why the page has no decoder."""
+        if self.size is None:
+            return f"The decoder of the {self.model.architecture.network} network does not run in the browser."
+        smallest = list(Precision)[-1]
+        length = weights.encoded_length(self.size, smallest)
+        return (
+            f"The decoder is too large for a page of {_megabytes(self.budget)}: its {self.size:,} weights take "
+            f"{_megabytes(length)} even in {smallest}, in addition to the rest of the page."
+        )
 
 
-def _content(latent_map: LatentMap, picture: Sprite, kl: Tensor, active: Tensor) -> dict[str, Any]:
-    """What the scripts read, except the decoder."""
+def _content(latent_map: LatentMap, version: Version) -> dict[str, Any]:
+    """What the scripts read about the test images and the map."""
     images = latent_map.images
     channels, height, width = images.shape
     sizes = images.labels.bincount(minlength=len(images.class_names))
-    dimensions = [int(dimension) for dimension in kl.argsort(descending=True, stable=True) if active[dimension]]
     return {
         "shape": [channels, height, width],
-        "tile": picture.size,
-        "columns": columns(len(images)),
-        "sprite": picture.url,
+        "tile": version.sprite.size,
+        "columns": columns(version.sprite.count),
+        "sprite": version.sprite.url,
+        "pictures": version.sprite.count,
         "labels": images.labels.tolist(),
         "indices": latent_map.indices.tolist(),
         "class_names": images.class_names,
         "short_names": [brief(name) for name in images.class_names],
         "named": sizes.argsort(descending=True, stable=True)[:MOST_NAMES].sort().values.tolist(),
+        "densest": _densest_points(latent_map),
         "colours": [latent_map.colours[label % len(latent_map.colours)] for label in range(len(images.class_names))],
         "latent_dim": latent_map.latent_dim,
-        "codes": weights.encoded(latent_map.codes),
+        "precision": version.precision_of_codes,
+        "codes": weights.encoded(latent_map.codes, version.precision_of_codes),
         "places": weights.encoded(latent_map.places),
         "place_is_code": latent_map.place_is_code,
-        "dimensions": [{"dimension": dimension, "kl": round(float(kl[dimension]), 4)} for dimension in dimensions],
         "axes": _axes(latent_map),
-        "decoder": None,
     }
+
+
+def _densest_points(latent_map: LatentMap) -> list[int | None]:
+    """For each class, the point at which its name stands; None if the class has no points."""
+    places, labels = latent_map.places.numpy(), latent_map.images.labels
+    points = [(labels == label).nonzero().flatten() for label in range(len(latent_map.images.class_names))]
+    return [int(own[densest(places[own.numpy()])]) if len(own) else None for own in points]
 
 
 def _axes(latent_map: LatentMap) -> dict[str, Any]:

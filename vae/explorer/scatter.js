@@ -3,15 +3,21 @@
 // The scatter plot: scales, axes, points coloured by class, and the names of the classes.
 //
 // It takes x and y of each point in a flat list, the points' labels, the names and colours of the classes, the labels of
-// the classes to name (of all by default), the page's colours by their names, and the axes (names; which have tick labels; whether both have the same scale;
-// whether classes are rows; the range to show at least).
-const createScatter = ({ places, labels, classNames, colours, axes, theme, named = [...classNames.keys()] }) => {
+// the classes to name (of all by default), the point at which each class is named, a function from names of the page's
+// colours to the colours, and the axes (names; which have tick labels; whether both have the same scale; whether classes
+// are rows; the range to show at least).
+const createScatter = ({ places, labels, classNames, colours, axes, theme, densest, named = [...classNames.keys()] }) => {
   const FONT = "system-ui, sans-serif";
   const NARROW = 480; // pixels, below which points are small
 
-  let [width, height, radius] = [0, 0, 0];
+  const CROWDED = 1500; // points, above which they are drawn smaller
+  const MOST_ZOOM = 50;
+
+  let [width, height, size, radius] = [0, 0, 0, 0]; // of the canvas; of points on the whole map, and as it is zoomed
   let margin = null; // pixels that axes and points need on each side
-  let view = null; // { scale, centre }: pixels per unit, and the place in the middle, each for x and y
+  let whole = null; // { scale, centre }: pixels per unit, and the place in the middle, each for x and y
+  let view = null; // the same, zoomed and moved
+  let zoom = 1;
 
   const placeOf = (index) => [places[2 * index], places[2 * index + 1]];
 
@@ -28,8 +34,8 @@ const createScatter = ({ places, labels, classNames, colours, axes, theme, named
   // Scales everything to a size in pixels, so that all points and the range of the axes are in view.
   function fit(newWidth, newHeight) {
     [width, height] = [newWidth, newHeight];
-    radius = width < NARROW ? 3 : 4.5;
-    const rim = 2 * radius;
+    size = (width < NARROW ? 3 : 4.5) * Math.min(1, (CROWDED / labels.length) ** 0.25);
+    const rim = 2 * size;
     margin = {
       left: (axes.ticks[1] ? 44 : 24) + rim,
       right: rim,
@@ -41,14 +47,37 @@ const createScatter = ({ places, labels, classNames, colours, axes, theme, named
     const scale = room.map((pixels, axis) => Math.max(pixels, 1) / (high[axis] - low[axis] || 1));
     if (axes.equal) scale.fill(Math.min(...scale));
     const middle = low.map((value, axis) => (value + high[axis]) / 2);
-    view = {
+    whole = {
       scale,
       centre: [
         middle[0] - (margin.left - margin.right) / 2 / scale[0],
         middle[1] - (margin.bottom - margin.top) / 2 / scale[1],
       ],
     };
+    look(view?.centre ?? whole.centre);
   }
+
+  // Sets the place in the middle, as far as the window stays within the whole map.
+  function look(centre) {
+    const reach = [width / 2 / whole.scale[0], height / 2 / whole.scale[1]].map((half) => half * (1 - 1 / zoom));
+    const limited = (value, axis) => {
+      const middle = whole.centre[axis];
+      return Math.min(Math.max(value, middle - reach[axis]), middle + reach[axis]);
+    };
+    view = { scale: whole.scale.map((scale) => scale * zoom), centre: centre.map(limited) };
+    radius = size * zoom ** 0.25;
+  }
+
+  // Zooms in by a factor, or out by its inverse, while the place at a pixel stays there.
+  function zoomAt(x, y, factor) {
+    const place = toPlace(x, y);
+    zoom = Math.min(Math.max(zoom * factor, 1), MOST_ZOOM);
+    const [across, down] = whole.scale.map((scale) => scale * zoom);
+    look([place[0] - (x - width / 2) / across, place[1] + (y - height / 2) / down]);
+  }
+
+  // Moves the map by pixels.
+  const pan = (x, y) => look([view.centre[0] - x / view.scale[0], view.centre[1] + y / view.scale[1]]);
 
   function extent() {
     const low = [Infinity, Infinity];
@@ -68,7 +97,12 @@ const createScatter = ({ places, labels, classNames, colours, axes, theme, named
   // Draws everything; points of classes that are not highlighted are grey. `singled` has the highlighted labels, if any.
   function draw(pen, counts, singled) {
     drawAxes(pen);
+    pen.save();
+    pen.beginPath();
+    if (zoom > 1) pen.rect(margin.left - 2 * size, 0, width, height - margin.bottom + 2 * size);
+    if (zoom > 1) pen.clip();
     drawPoints(pen, counts);
+    pen.restore();
     if (classNames.length > 1) drawNames(pen, counts, singled.size ? [...singled] : named);
   }
 
@@ -77,7 +111,7 @@ const createScatter = ({ places, labels, classNames, colours, axes, theme, named
     pen.fillStyle = theme("soft");
     pen.strokeStyle = theme("grid");
     pen.lineWidth = 1;
-    const [left, right, top, bottom] = [margin.left - radius, width, 0, height - margin.bottom + radius];
+    const [left, right, top, bottom] = [margin.left - size, width, 0, height - margin.bottom + size];
     const [lowest, highest] = [toPlace(left, bottom), toPlace(right, top)];
     const label = (tick) => String(tick).replace("-", "\u2212");
     if (axes.ticks[0]) {
@@ -143,9 +177,10 @@ const createScatter = ({ places, labels, classNames, colours, axes, theme, named
     pen.font = `600 14px ${FONT}`;
     const taken = [];
     shown.forEach((label) => {
-      const [name, index] = [classNames[label], densestPoint(label)];
+      const [name, index] = [classNames[label], densest[label]];
       if (index === null || !counts(index)) return;
       const [x, y] = toPixels(placeOf(index));
+      if (x < 0 || x > width || y < 0 || y > height) return;
       const box = nameBox(pen.measureText(name).width, axes.rows ? 0 : x, y);
       const covered = ([left, top, across, down]) =>
         box[0] < left + across && left < box[0] + box[2] && box[1] < top + down && top < box[1] + box[3];
@@ -172,27 +207,6 @@ const createScatter = ({ places, labels, classNames, colours, axes, theme, named
     return [left, Math.max(2, Math.min(y - down / 2, height - down - 2)), across, down];
   }
 
-  // The point of a class whose nearest quarter of the class lies closest; null if the class has no points.
-  const densest = new Map(); // by label, found when first needed
-  function densestPoint(label) {
-    if (!densest.has(label)) densest.set(label, findDensest(label));
-    return densest.get(label);
-  }
-
-  function findDensest(label) {
-    const own = labels.flatMap((other, index) => (other === label ? [index] : []));
-    const spread = (index) => {
-      const [x, y] = placeOf(index);
-      const distances = Float64Array.from(own, (other) => {
-        const [otherX, otherY] = placeOf(other);
-        return (otherX - x) ** 2 + (otherY - y) ** 2;
-      });
-      return distances.sort()[Math.floor(own.length / 4)];
-    };
-    const spreads = own.map(spread);
-    return own.length ? own[spreads.indexOf(Math.min(...spreads))] : null;
-  }
-
   // The nearest point within `reach` pixels of a pixel, among those for which `counts` is true, or null.
   function pointAt(x, y, reach, counts) {
     let [best, least] = [null, reach];
@@ -205,5 +219,7 @@ const createScatter = ({ places, labels, classNames, colours, axes, theme, named
     return best;
   }
 
-  return { fit, draw, placeOf, toPixels, toPlace, pointAt };
+  const zoomed = () => zoom > 1;
+
+  return { fit, draw, zoomAt, pan, zoomed, placeOf, toPixels, toPlace, pointAt };
 };

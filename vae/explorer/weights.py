@@ -1,11 +1,13 @@
-"""Describe a decoder for the browser: its layers, and their weights as text."""
+"""Describe a decoder for the browser: its layers, and their weights as text, in one of several precisions."""
 
 from base64 import b64encode
 from collections.abc import Sequence
 from copy import deepcopy
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,39 +23,67 @@ Layers = Sequence[nn.Module]
 
 ANY_SEED = 0  # has no effect: nothing is drawn for an expected image
 
-BLOCK = 64  # numbers that share a scale
-LARGEST = 32_767  # the largest signed 16-bit integer
+BLOCK = 256  # numbers that share a scale
+MOST_COMPARED = 500  # images in which the effect of rounding is measured, since a convolutional decoder is slow
 
 
 class Precision(StrEnum):
-    """How a page stores numbers: as float32, or in half the space as blocks of 16-bit integers, each with a scale."""
+    """How a page stores numbers: as float32, or in less space as blocks of integers, each block with a scale."""
 
     FLOAT32 = "float32"
-    BLOCKS = "16-bit blocks"
+    BITS_16 = "16-bit blocks"
+    BITS_8 = "8-bit blocks"
+    BITS_6 = "6-bit blocks"
+
+    @property
+    def bits(self) -> int:
+        """Of each number."""
+        return {"float32": 32, "16-bit blocks": 16, "8-bit blocks": 8, "6-bit blocks": 6}[self]
 
 
 def encoded(numbers: Tensor, precision: Precision = Precision.FLOAT32) -> str:
-    """Encode numbers as base64: row-major, little-endian; for blocks, the scales of all blocks come first."""
+    """Encode numbers as base64, row-major.
+
+    Float32 is little-endian. For blocks, the scales of all blocks come first, as float32. The integers follow without
+    gaps, most significant bits first, with half their range added so that they have no sign.
+    """
     if precision == Precision.FLOAT32:
-        return b64encode(_little_endian(numbers, "<f4")).decode()
-    integers, scales = blocks(numbers)
-    return b64encode(_little_endian(scales, "<f4") + _little_endian(integers, "<i2")).decode()
+        return b64encode(_float32(numbers)).decode()
+    integers, scales = blocks(numbers, precision)
+    unsigned = (integers + 2 ** (precision.bits - 1)).cpu().numpy().astype(">u2").reshape(-1, 1)
+    bits = np.unpackbits(unsigned.view(np.uint8), axis=1)[:, -precision.bits :]
+    return b64encode(_float32(scales) + np.packbits(bits).tobytes()).decode()
 
 
-def blocks(numbers: Tensor) -> tuple[Tensor, Tensor]:
+def encoded_length(count: int, precision: Precision) -> int:
+    """The number of characters that ``encoded`` needs for so many numbers."""
+    blocks = 0 if precision == Precision.FLOAT32 else ceil(count / BLOCK)
+    size = 4 * count if precision == Precision.FLOAT32 else blocks * (4 + BLOCK * precision.bits // 8)
+    return 4 * ceil(size / 3)
+
+
+def blocks(numbers: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:
     """Convert numbers to block floating point: integers (B, BLOCK), padded with zeros, and scales (B, 1).
 
-    A number is its integer times the scale. Its error is at most half the scale, 1/65,534 of the largest number in the
-    block. Float16 takes as much space, but has errors of up to 1/4,096 of each number, about ten times as much in all.
+    A number is its integer times the scale. Its error is at most half the scale: in 16 bits, 1/65,534 of the largest
+    number in the block. Float16 takes as much space, but has errors of up to 1/4,096 of each number.
     """
     flat = numbers.detach().flatten()
     rows = F.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
-    scales = rows.abs().amax(1, keepdim=True) / LARGEST
+    scales = rows.abs().amax(1, keepdim=True) / (2 ** (precision.bits - 1) - 1)
     return (rows / torch.where(scales > 0, scales, 1)).round(), scales
 
 
-def _little_endian(numbers: Tensor, kind: str) -> bytes:
-    return numbers.detach().cpu().numpy().astype(kind).tobytes()
+def as_read(numbers: Tensor, precision: Precision) -> Tensor:
+    """Numbers as the browser reads them, in the same shape."""
+    if precision == Precision.FLOAT32:
+        return numbers
+    integers, scales = blocks(numbers, precision)
+    return (integers * scales).flatten()[: numbers.numel()].view_as(numbers)
+
+
+def _float32(numbers: Tensor) -> bytes:
+    return numbers.detach().cpu().numpy().astype("<f4").tobytes()
 
 
 def described(module: nn.Module) -> Layer:
@@ -103,19 +133,24 @@ def description(layers: Layers, likelihood: str, precision: Precision) -> dict[s
     }
 
 
-def rounded(model: VAE) -> VAE:
-    """A copy of a model whose decoder's weights are rounded to blocks."""
+def rounded(model: VAE, precision: Precision) -> VAE:
+    """A copy of a model whose decoder's weights are those that the browser reads."""
     copy = deepcopy(model)
     layers = copy.decoder.layers or []
-    integers, scales = blocks(numbers(layers))
-    row, taken = (integers * scales).flatten(), 0
+    row, taken = as_read(numbers(layers), precision), 0
     for weight in (weight for module in layers for weight in module.parameters()):
         weight.data = row[taken : taken + weight.numel()].view_as(weight)
         taken += weight.numel()
     return copy
 
 
-def rounding_error(model: VAE, codes: Tensor) -> float:
-    """The largest change in intensity that rounding to blocks makes in the images decoded from codes (N, D)."""
-    exact, approximate = (inference.decode(version, codes, ANY_SEED) for version in (model, rounded(model)))
-    return float((exact - approximate).abs().max())
+def rounding_error(model: VAE, codes: Tensor, precision: Precision) -> float:
+    """The largest change in intensity that rounding makes in images decoded from codes (N, D).
+
+    Both the weights and the codes are rounded. Measured in the images of the first ``MOST_COMPARED`` codes.
+    """
+    if precision == Precision.FLOAT32:
+        return 0.0
+    read = as_read(codes, precision)[:MOST_COMPARED]
+    exact = inference.decode(model, codes[:MOST_COMPARED], ANY_SEED)
+    return float((exact - inference.decode(rounded(model, precision), read, ANY_SEED)).abs().max())

@@ -66,10 +66,10 @@ class Explorer:
     def assert_decoded(self, code: Tensor) -> None:
         torch.testing.assert_close(self.image(), self.expected(code), rtol=0, atol=ONE_GREY_LEVEL)
 
-    def assert_test_image(self, index: int) -> None:
+    def assert_test_image(self, index: int, tolerance: float = 1e-6) -> None:
         image = pixels(self.data.images[index]).expand(3, -1, -1).permute(1, 2, 0)
-        torch.testing.assert_close(self.image("source"), image, rtol=0, atol=1e-6)
-        assert self["source-caption"].text_content() == f"Test image {100 + index}, class\u00a0{self.name(index)}"
+        torch.testing.assert_close(self.image("source"), image, rtol=0, atol=tolerance)
+        assert self["source-caption"].text_content() == f"Test image {100 + index}, labelled\u00a0{self.name(index)}"
 
     def name(self, index: int) -> str:
         return self.data.class_names[int(self.data.labels[index])]

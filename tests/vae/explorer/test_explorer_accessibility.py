@@ -140,7 +140,7 @@ def test_every_control_can_be_reached_by_tab_and_shows_its_focus(explore: Open, 
             assert outline == "solid", name
             reached.append(name)
         sliders = {f"z{dimension}" for dimension in range(5)} if active else set()
-        assert {"map", "mean", "draw", *digits().class_names, *sliders} == set(reached)
+        assert {"map", "zoom-in", "keys", "mean", "draw", *digits().class_names, *sliders} == set(reached)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

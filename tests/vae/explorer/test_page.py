@@ -20,8 +20,9 @@ from tests.vae.explorer.digits import COLOURS, codes, coloured, digits, mapped, 
 from vae.base.runtime import seeded
 from vae.data.images import LabelledImages
 from vae.explorer.page import LARGEST_PAGE, SCRIPTS, SOURCES
-from vae.explorer.sprite import columns, fitting_sprite, sprite
-from vae.explorer.weights import rounding_error
+from vae.explorer.sprite import SIDES, Format, Sprites, columns, sprite
+from vae.explorer.versions import versions
+from vae.explorer.weights import Precision, encoded_length, rounding_error
 from vae.model.vae import VAE
 
 WRITE_PAGE = """
@@ -177,29 +178,32 @@ def test_the_sprite_holds_every_image_in_reading_order(data: LabelledImages, cou
 
 def test_the_precision_is_the_highest_that_keeps_the_page_within_its_budget(page: str, model: VAE) -> None:
     size = len(page.encode())
-    assert FLOAT32 in page_of(model, digits(), budget=size)
-    half = page_of(model, digits(), budget=size - 1)
-    assert BLOCKS in half
-    assert content(half)["decoder"]["precision"] == "16-bit blocks"
-    assert len(half.encode()) < size - 1
-    none = page_of(model, digits(), budget=len(half.encode()) - 1)
-    assert content(none)["decoder"] is None
+    for precision in list(Precision)[1:]:
+        smaller = page_of(model, digits(), budget=size - 1)
+        assert f"weights in {precision}" in Parsed(smaller).text
+        assert content(smaller)["decoder"]["precision"] == precision
+        assert len(smaller.encode()) < size
+        size = len(smaller.encode())
+    assert content(page_of(model, digits(), budget=size - 1))["decoder"] is None
 
 
-def test_a_page_with_16_bit_weights_says_how_much_rounding_changes_images(page: str, model: VAE) -> None:
+def test_a_page_with_rounded_weights_says_how_much_rounding_changes_images(page: str, model: VAE) -> None:
     half = page_of(model, digits(), budget=len(page.encode()) - 1)
-    error = rounding_error(model, codes(model, digits()))
-    assert f"Rounding changes intensities (0 to 1) by at most {error:.2g}." in Parsed(half).text
+    error = rounding_error(model, codes(model, digits()), Precision.BITS_16)
+    words = f"Rounding changes intensities (0 to 1) by at most {error:.2g} in 60 decoded test images."
+    assert words in Parsed(half).text
     assert "Rounding" not in Parsed(page).text
 
 
-def test_a_decoder_that_is_too_large_is_left_out_with_its_size(model: VAE) -> None:
-    page = page_of(model, digits(), budget=1_000)
+def test_a_decoder_that_is_too_large_is_left_out_with_its_size(model: VAE, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        page = page_of(model, digits(), budget=1_000)
     assert content(page)["decoder"] is None
     size = 5 * 24 + 24 + 24 * 64 + 64
-    length = 4 * -(-132 * -(-size // 64) // 3) / 1e6
-    words = f"too large for a page of 0.001 MB: its {size:,} weights would take {length:.3g} MB in 16-bit blocks"
+    length = encoded_length(size, Precision.BITS_6) / 1e6
+    words = f"too large for a page of 0.001 MB: its {size:,} weights take {length:.3g} MB even in 6-bit blocks"
     assert words in Parsed(page).text
+    assert words in caplog.text
 
 
 def test_an_autoregressive_decoder_is_left_out_with_the_reason() -> None:
@@ -225,15 +229,15 @@ def test_with_one_latent_dimension_each_class_has_a_row_of_the_map() -> None:
     assert torch.equal(places[:, 1], -digits().labels.float())
 
 
-def test_of_more_than_two_thousand_images_the_page_shows_the_first_two_thousand() -> None:
-    data = digits()[torch.arange(2001) % len(digits())]
+def test_the_page_shows_all_of_ten_thousand_images_at_their_places() -> None:
+    data = digits()[torch.arange(10_000) % len(digits())]
     model = trained(digits(), steps=0)
     values, latent_map = content(page_of(model, data)), mapped(model, data)
-    assert values["indices"] == latent_map.indices[:2000].tolist()
-    assert values["labels"] == data.labels[:2000].tolist()
-    assert numbers(values["codes"]) == latent_map.codes[:2000].flatten().tolist()
-    assert numbers(values["places"]) == latent_map.points[:2000].flatten().tolist()
-    assert values["columns"] == columns(2000)
+    assert values["indices"] == latent_map.indices.tolist()
+    assert values["labels"] == data.labels.tolist()
+    assert numbers(values["codes"]) == latent_map.codes.flatten().tolist()
+    assert numbers(values["places"]) == latent_map.points.flatten().tolist()
+    assert values["columns"] == columns(10_000)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
@@ -275,39 +279,93 @@ def noisy(count: int, *shape: int) -> LabelledImages:
     return LabelledImages(images, torch.zeros(count, dtype=torch.int64), ("images",))
 
 
+def test_sprites_are_compressed_then_shrunk_and_then_of_fewer_images() -> None:
+    data = noisy(401, 3, 60, 48)
+    made = list(Sprites(data.images)(400))
+    assert [(sprite.count, sprite.size, str(sprite.format)) for sprite in made] == [
+        (400, (60, 48), "png"),
+        (400, (60, 48), "webp"),
+        (400, (30, 24), "webp"),
+        (400, (15, 12), "webp"),
+        (200, (15, 12), "webp"),
+        (100, (15, 12), "webp"),
+    ]
+    lengths = [len(sprite.url) for sprite in made]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_a_sprite_of_ten_thousand_images_has_no_more_pixels_than_a_browser_can_keep() -> None:
+    best = next(Sprites(torch.zeros(10_000, 1, 128, 128, dtype=torch.uint8))(10_000))
+    assert best.size == (32, 32)
+
+
 @pytest.mark.parametrize(
-    ("shape", "count", "tile", "shown"),
+    ("shape", "budget", "tile", "pictures"),
     [
-        ((3, 32, 32), 40, [32, 32], 40),
-        ((3, 256, 192), 10, [64, 48], 10),
-        ((3, 64, 48), 40, [32, 24], 40),  # 40 at 64×48 take 0.5 MB
-        ((3, 64, 48), 300, [32, 24], 75),
+        ((3, 32, 32), 900_000, [32, 32], 40),
+        ((3, 256, 192), 900_000, [64, 48], 40),
+        ((3, 64, 48), 300_000, [64, 48], 40),
+        ((3, 64, 48), 120_000, [32, 24], 40),
     ],
-    ids=["fits", "always shrunk to 64", "shrunk to fit", "shrunk and left out"],
+    ids=["fits", "always shrunk to 64", "compressed to fit", "shrunk to fit"],
 )
-def test_images_are_shrunk_and_then_left_out_to_fit_the_page_which_says_so(
-    shape: tuple[int, int, int], count: int, tile: list[int], shown: int
+def test_pictures_are_compressed_and_shrunk_to_fit_the_page_which_says_so(
+    shape: tuple[int, int, int], budget: int, tile: list[int], pictures: int
 ) -> None:
-    data = noisy(count, *shape)
-    page = page_of(trained(data, steps=0, hidden_dims=(4,)), data, budget=700_000)
+    data = noisy(40, *shape)
+    page = page_of(trained(data, steps=0, network="conv", hidden_dims=(), channels=1), data, budget=budget)
     values, words = content(page), Parsed(page).text
+    assert values["decoder"] is not None
     assert values["tile"] == tile
-    assert len(values["indices"]) == len(values["labels"]) == shown
-    assert len(numbers(values["codes"])) == 5 * shown
-    assert len(page.encode()) <= 700_000
-    assert (f"test images are shrunk to {tile[0]}×{tile[1]} pixels" in words) == (list(shape[1:]) != tile)
-    assert (f"it shows {shown} of {count} test images" in words) == (shown < count)
+    assert values["pictures"] == pictures
+    assert len(values["indices"]) == len(values["labels"]) == 40
+    assert len(page.encode()) <= budget
+    assert (f"shrunk to {tile[1]}×{tile[0]} pixels" in words) == (list(shape[1:]) != tile)
+    assert ("compressed with losses" in words) == ("image/webp" in values["sprite"])
+
+
+def test_pictures_and_then_dots_are_left_out_before_the_decoder_is() -> None:
+    data = noisy(1000, 1, 16, 16)
+    model = trained(data, steps=0, latent_dim=200)
+    half = page_of(model, data, budget=400_000)
+    assert content(half)["decoder"] is not None
+    assert content(half)["pictures"] < len(content(half)["indices"]) == 1000
+    assert f"only {content(half)['pictures']} of the dots have a picture" in Parsed(half).text
+    few = page_of(model, data, budget=270_000)
+    assert content(few)["decoder"] is not None
+    assert len(content(few)["indices"]) == 500
+    assert "the map shows 500 of 1,000 test images" in Parsed(few).text
+
+
+def test_versions_whose_numbers_alone_are_too_large_are_not_tried() -> None:
+    sprites = Sprites(digits().images)
+    size = encoded_length(10**6, Precision.BITS_8)
+    tried = list(versions(sprites, 60, 1, 10**6, size + 1000))
+    assert {(version.precision, version.decodes) for version in tried if version.decodes} == {
+        (Precision.BITS_8, True),
+        (Precision.BITS_6, True),
+    }
 
 
 def test_shrunk_images_on_the_page_are_averages() -> None:
     from PIL import Image
 
     data = noisy(2, 3, 128, 128)
-    found = fitting_sprite(data.images, 10**9)
-    assert (found.factor, found.size, found.fits) == (2, (64, 64), True)
+    found = next(Sprites(data.images)(2))
+    assert (found.factor, found.size, found.format) == (128 // SIDES[0], (64, 64), Format.PNG)
     picture = np.asarray(Image.open(io.BytesIO(b64decode(found.url.split(",")[1]))))
     expected = data.images[1, :, :2, :2].double().mean((1, 2))
     assert np.abs(picture[0, 64] - expected.numpy()).max() <= 0.5
+
+
+@pytest.mark.slow
+def test_a_page_of_the_default_convolutional_network_of_64_by_64_colour_pixels_has_its_decoder() -> None:
+    data = noisy(1000, 3, 64, 64)
+    sizes = {"network": "conv", "channels": 32, "hidden_dims": (400,), "latent_dim": 20}
+    page = page_of(trained(data, steps=0, **sizes), data, budget=LARGEST_PAGE)
+    assert len(page.encode()) <= LARGEST_PAGE
+    assert content(page)["decoder"] is not None
+    assert len(content(page)["indices"]) == 1000
 
 
 def test_pages_of_the_largest_images_keep_within_five_megabytes() -> None:

@@ -88,20 +88,39 @@ def test_float32_numbers_are_encoded_as_little_endian_bytes() -> None:
 
 
 def test_blocks_are_encoded_as_all_scales_and_then_all_integers() -> None:
-    numbers = torch.cat([torch.tensor([32767.0, -5.0]), torch.zeros(62), torch.tensor([0.5, -0.25])])
-    content = b64decode(weights.encoded(numbers, Precision.BLOCKS))
+    numbers = torch.cat([torch.tensor([32767.0, -5.0]), torch.zeros(254), torch.tensor([0.5, -0.25])])
+    content = b64decode(weights.encoded(numbers, Precision.BITS_16))
     assert np.frombuffer(content[:8], "<f4").tolist() == [1.0, np.float32(0.5 / 32767)]
-    assert np.frombuffer(content[8:], "<i2").tolist() == [32767, -5, *[0] * 62, 32767, -16384, *[0] * 62]
+    integers = np.frombuffer(content[8:], ">u2").astype(int) - 32768
+    assert integers.tolist() == [32767, -5, *[0] * 254, 32767, -16384, *[0] * 254]
 
 
-def test_numbers_in_blocks_are_off_by_half_a_scale_at_most_and_zeros_stay_zeros() -> None:
+def test_four_integers_of_six_bits_are_three_bytes() -> None:
+    numbers = torch.cat([torch.tensor([31.0, -31.0, 1.0, 0.0]), torch.zeros(252)])
+    content = b64decode(weights.encoded(numbers, Precision.BITS_6))
+    assert np.unpackbits(np.frombuffer(content[4:7], np.uint8)).tolist() == [
+        *(1, 1, 1, 1, 1, 1),
+        *(0, 0, 0, 0, 0, 1),
+        *(1, 0, 0, 0, 0, 1),
+        *(1, 0, 0, 0, 0, 0),
+    ]
+
+
+@pytest.mark.parametrize("precision", list(Precision)[1:])
+def test_numbers_in_blocks_are_off_by_half_a_scale_at_most_and_zeros_stay_zeros(precision: Precision) -> None:
     torch.manual_seed(0)
-    numbers = torch.randn(10, 64) * torch.logspace(-6, 6, 10).unsqueeze(1)
+    numbers = torch.randn(10, 256) * torch.logspace(-6, 6, 10).unsqueeze(1)
     numbers[3] = 0
-    integers, scales = weights.blocks(numbers)
-    assert integers.abs().max() <= 32767
+    integers, scales = weights.blocks(numbers, precision)
+    assert integers.abs().max() <= 2 ** (precision.bits - 1) - 1
     assert ((integers * scales - numbers).abs() <= 0.51 * scales).all()
     assert (integers[3] == 0).all()
+
+
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("count", [1, 255, 256, 1000])
+def test_the_length_of_encoded_numbers_is_known_before_they_are_encoded(precision: Precision, count: int) -> None:
+    assert len(weights.encoded(torch.ones(count), precision)) == weights.encoded_length(count, precision)
 
 
 @NETWORKS
@@ -109,16 +128,20 @@ def test_the_rounded_model_has_the_numbers_that_blocks_decode_to_and_leaves_the_
     model = trained(digits(), steps=3, network=network)
     before = [weight.clone() for weight in model.parameters()]
     numbers = weights.numbers(layers_of(model.decoder))
-    integers, scales = weights.blocks(numbers)
-    sent = (integers * scales).flatten()[: len(numbers)]
-    assert torch.equal(weights.numbers(layers_of(weights.rounded(model).decoder)), sent)
+    sent = weights.as_read(numbers, Precision.BITS_16)
+    assert torch.equal(weights.numbers(layers_of(weights.rounded(model, Precision.BITS_16).decoder)), sent)
     assert all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True)), "the model was changed"
 
 
 def test_the_rounding_error_is_the_largest_difference_between_images_of_the_two_models() -> None:
     model = trained(digits())
     z = codes(model, digits())
-    exact, rounded = (inference.decode(version, z, 0) for version in (model, weights.rounded(model)))
-    error = weights.rounding_error(model, z)
+    exact = inference.decode(model, z, 0)
+    precision = Precision.BITS_16
+    rounded = inference.decode(weights.rounded(model, precision), weights.as_read(z, precision), 0)
+    error = weights.rounding_error(model, z, precision)
     assert error == (exact - rounded).abs().max().item()
     assert 0 < error < 1e-3
+    assert (
+        error < weights.rounding_error(model, z, Precision.BITS_8) < weights.rounding_error(model, z, Precision.BITS_6)
+    )

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from itertools import combinations
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tests.vae.figures.pictures import DIGITS, TERMS, heights, legend, losses, scattered, tick_labels, title
 from vae.figures.canvas import CLASS_COLOURS, OTHER_COLOUR, brief, class_colours
-from vae.figures.charts import LossForecast, class_scatter, latent_spectrum, loss_curves
+from vae.figures.charts import LossForecast, class_scatter, densest, latent_spectrum, loss_curves
 
 
 class TestLossCurves:
@@ -107,6 +108,27 @@ class TestLatentSpectrum:
         assert high > 0.9
         (threshold,) = bottom.get_lines()
         assert set(np.asarray(threshold.get_ydata())) == {0.01}
+
+
+class TestDensest:
+    def test_it_is_the_point_whose_nearest_quarter_lies_closest(self) -> None:
+        points = np.array([[9, 9], [0, 0], [0, 1], [0.1, 0], [5, 5], [7, 1], [0, -0.1], [4, 9]], np.float32)
+        assert densest(points) == 1
+
+    def test_it_is_the_same_as_among_all_distances_for_up_to_a_thousand_points(self) -> None:
+        points = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
+        distances = np.sort(np.linalg.norm(points[:, None] - points[None], axis=-1), axis=1)
+        assert densest(points) == distances[:, 250].argmin()
+
+    def test_of_a_hundred_thousand_points_it_lies_in_the_dense_part_and_takes_no_longer(self) -> None:
+        random = np.random.default_rng(0)
+        points = np.concatenate([random.normal(size=(50_000, 2)), random.normal(size=(50_000, 2)) / 10 + 5])
+        points = random.permutation(points).astype(np.float32)
+        start = perf_counter()
+        x, y = points[densest(points)]
+        assert perf_counter() - start < 2  # all distances would take 40 GB
+        assert abs(x - 5) < 0.5
+        assert abs(y - 5) < 0.5
 
 
 class TestClassScatter:
