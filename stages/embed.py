@@ -48,6 +48,7 @@ def main(params: Params) -> None:
         images=test[chosen],
         indices=chosen,
         codes=mean[chosen],
+        deviations=log_variance[chosen].mul(0.5).exp(),
         points=projection.project(mean[chosen].numpy(), settings.method, settings.seed),
         axis_names=projection.axis_names(model.latent_dim, settings.method),
         colours=class_colours(test[chosen].labels.bincount(minlength=len(test.class_names)).tolist()),

@@ -14,20 +14,22 @@ const captions = (() => {
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
   // The texts for a code: the caption of the decoded image, the caption beside it, and the text for screen readers.
-  //   kind     where the code comes from: "image", "place" on the map, or "mean" or "draw" of the prior
+  //   kind     where the code comes from: "image", "place" on the map, "mean" or "draw" of the prior, or "posterior"
+  //   seed     of a draw
   //   image    the test image that it comes from, or the nearest one: { number, className }, the latter null without classes
   //   moved    the dimensions changed by sliders since
   //   code     the code itself if the map shows the latent space, else null
   //   mixed    whether the code of a place is averaged over those of test images
   //   decodes  whether there is a decoder
-  function describe({ kind, image, moved, code, mixed, decodes }) {
+  function describe({ kind, seed, image, moved, code, mixed, decodes }) {
     const change = moved.length > 2 ? `${moved.length} dimensions` : moved.map((d) => `z${d}`).join(" and ");
-    const decoded = moved.length ? `Decoded after changing ${change}` : `Decoded ${unmoved(kind, code)}`;
+    const decoded = moved.length ? `Decoded after changing ${change}` : `Decoded ${unmoved(kind, seed, code)}`;
     switch (kind) {
       case "image":
+      case "posterior":
         return {
           decoded,
-          beside: moved.length ? `From ${named(image)}` : capital(named(image)),
+          beside: moved.length || kind === "posterior" ? `From ${named(image)}` : capital(named(image)),
           said: decodes ? `${capital(named(image))}. ${decoded}` : capital(named(image)),
         };
       case "place":
@@ -41,10 +43,30 @@ const captions = (() => {
     }
   }
 
-  function unmoved(kind, code) {
+  function unmoved(kind, seed, code) {
     if (kind === "place" && code) return [...code].map((value, d) => `z${d} = ${signed(value)}`).join(", ");
-    return { image: "from its code", place: "between dots", mean: "mean of the prior", draw: "draw from the prior" }[kind];
+    return {
+      image: "from its code",
+      posterior: `draw ${seed} from its posterior`,
+      place: "between dots",
+      mean: "mean of the prior",
+      draw: `draw ${seed} from the prior`,
+    }[kind];
   }
 
-  return { signed, describe };
+  const ORDINARY = 99; // percent; beyond, there are hardly any codes
+
+  // How far a code is from the nearest code of a test image, and whether that is far.
+  //   distance    to it
+  //   other       whether the code itself is that of a test image, which does not count
+  //   percent     of draws from the posteriors of test images that are nearer to the code of another test image
+  function nearness({ distance, other, percent }) {
+    const nearest = `the nearest ${other ? "other " : ""}code is ${distance.toFixed(2)} away`;
+    const compared = `Where the encoder puts images, ${percent}% of codes have a nearer neighbour.`;
+    const empty = percent >= ORDINARY && !other;
+    if (!empty) return { empty, words: `${capital(nearest)}. ${compared}` };
+    return { empty, words: `Empty area: ${nearest}. ${compared} What is decoded here may resemble no real image.` };
+  }
+
+  return { signed, named, describe, nearness };
 })();

@@ -4,12 +4,11 @@
 const coordinates = (() => {
   const NEIGHBOURS = 9; // points whose codes are averaged for a place between them
 
-  // The `count` points nearest to a place among those for which `counts` is true, nearest first: [{ index, distance }].
-  function nearest(places, [x, y], count, counts = () => true) {
+  // The `count` indices below `total` with the least distances, nearest first: [{ index, distance }].
+  function least(count, total, distanceOf) {
     const found = [];
-    for (let index = 0; 2 * index < places.length; index++) {
-      if (!counts(index)) continue;
-      const distance = Math.hypot(places[2 * index] - x, places[2 * index + 1] - y);
+    for (let index = 0; index < total; index++) {
+      const distance = distanceOf(index);
       if (found.length === count && distance >= found[count - 1].distance) continue;
       if (found.length === count) found.pop();
       let at = found.length;
@@ -18,6 +17,25 @@ const coordinates = (() => {
     }
     return found;
   }
+
+  // The points nearest to a place on the map.
+  const nearest = (places, [x, y], count) =>
+    least(count, places.length / 2, (index) => Math.hypot(places[2 * index] - x, places[2 * index + 1] - y));
+
+  // The points whose codes are nearest to a code, by the distance over the given dimensions.
+  function nearestCodes(codes, total, code, dimensions, count) {
+    return least(count, total, (index) => {
+      let square = 0;
+      for (const d of dimensions) square += (codes[index * code.length + d] - code[d]) ** 2;
+      return Math.sqrt(square);
+    });
+  }
+
+  // The percentage of distances that are below a distance, from their percentiles.
+  const percentNearer = (percentiles, distance) => {
+    const above = percentiles.findIndex((percentile) => percentile >= distance);
+    return above < 0 ? 100 : above;
+  };
 
   // The weights of the nearest points at a place, which sum to one: by inverse squared distance (Shepard 1968). If the
   // place is on a point, that point has all the weight.
@@ -40,6 +58,21 @@ const coordinates = (() => {
     return Float32Array.from(code);
   }
 
+  // Standard normal numbers, the same for the same seed: the generator mulberry32 and the Box-Muller method.
+  function draw(seed, count) {
+    let state = Math.imul(seed + 1, 0x9e3779b9);
+    const uniform = () => {
+      state = (state + 0x6d2b79f5) | 0;
+      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    };
+    return Float32Array.from({ length: count }, () => {
+      const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
+      return radius * Math.cos(2 * Math.PI * uniform());
+    });
+  }
+
   // Round numbers that divide a range into a handful of parts.
   function ticks(low, high) {
     const rough = (high - low) / 6;
@@ -50,5 +83,5 @@ const coordinates = (() => {
     return Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(12)));
   }
 
-  return { NEIGHBOURS, nearest, shares, codeOf, mixedCode, ticks };
+  return { NEIGHBOURS, nearest, nearestCodes, percentNearer, shares, codeOf, mixedCode, draw, ticks };
 })();

@@ -10,25 +10,22 @@
   const codes = decoding.numbers(content.codes, content.precision);
   const places = decoding.numbers(content.places);
   const decode = content.decoder && decoding.decoder(content.decoder);
-  const mixes = decode && !content.place_is_code; // the code of a place is averaged over nearby points
+  const mixes = !content.place_is_code; // the code of a place is averaged over nearby points
+  const deviations = content.deviations && decoding.numbers(content.deviations, content.deviations_precision);
   const onLine = content.place_is_code && size === 1;
   // With one latent dimension, the second coordinate only separates classes.
   const compared = onLine ? places.map((value, i) => (i % 2 ? 0 : value)) : places;
   const limit = Math.ceil(10 * codes.reduce((most, value) => Math.max(most, Math.abs(value)), 3)) / 10;
   const GAP = 6; // pixels between small images
-  const PAUSE = 500; // milliseconds without a change, after which screen readers announce it
+  const PAUSE = 500; // milliseconds without a change, after which it is announced and becomes a step of the history
 
-  const SIDEWAYS = 8; // pixels by which a touch on a slider moves before it changes the slider
-  const THUMB = 18; // pixels of a slider's thumb
-
-  const byId = (id) => document.getElementById(id);
-  const theme = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  // If this is a saved page, these have been filled before.
-  for (const id of ["sliders", "legend"]) byId(id)?.replaceChildren();
-  byId("tooltip").hidden = true;
+  const { byId, create, theme, shape } = elements;
+  byId("tooltip").hidden = true; // it may be shown in a page that has been saved
+  byId("legend").replaceChildren();
 
   // What is shown: the code, the code before sliders changed it, where that came from, and the changed dimensions.
-  // Origins: { kind: "image", index }, { kind: "place", place, mixture }, { kind: "mean" }, { kind: "draw" }.
+  // Origins: { kind: "image", index }, { kind: "posterior", index, seed }, { kind: "place", place, mixture },
+  // { kind: "mean" }, { kind: "draw", seed }.
   let code = new Float32Array(size);
   let start = code;
   let origin = null;
@@ -51,9 +48,6 @@
     pen.drawImage(sprite, left, top, tileWidth, tileHeight, x, y, times * tileWidth, times * tileHeight);
   }
 
-  // Sets the size of a canvas in pixels, which also clears it.
-  const shape = (canvas, width, height) => Object.assign(canvas, { width, height });
-
   function drawDecoded() {
     const canvas = byId("decoded");
     shape(canvas, imageWidth, imageHeight);
@@ -75,14 +69,13 @@
   function drawSource() {
     const canvas = byId("source");
     const pen = canvas.getContext("2d");
-    const absent = {
-      image: hasPicture(origin.index) ? "" : "To keep this page small, this test image has no picture.",
-      place: "",
-    }[origin.kind] ?? "No test image has this code.";
+    let absent = "";
+    if (origin.kind === "mean" || origin.kind === "draw") absent = "No test image has this code.";
+    else if (!hasPicture(origin.index ?? 0)) absent = "To keep this page small, this test image has no picture.";
     canvas.hidden = absent !== "";
     byId("source-absent").hidden = absent === "";
     byId("source-absent").textContent = absent;
-    if (origin.kind === "image") {
+    if (origin.index !== undefined) {
       shape(canvas, tileWidth, tileHeight);
       drawImage(pen, origin.index, 0, 0, 1);
     }
@@ -92,7 +85,7 @@
       shape(canvas, side * across - GAP, side * down - GAP);
       const most = Math.max(...origin.mixture.map(({ share }) => share));
       origin.mixture.forEach(({ index, share }, rank) => {
-        pen.globalAlpha = mixes ? 0.3 + (0.7 * share) / most : 1;
+        pen.globalAlpha = decode && mixes ? 0.3 + (0.7 * share) / most : 1;
         drawImage(pen, index, (rank % side) * across, Math.floor(rank / side) * down, times);
       });
     }
@@ -103,23 +96,27 @@
     className: hasClasses ? content.class_names[content.labels[index]] : null,
   });
 
-  // Updates captions at once, and the text for screen readers after a while without changes.
+  // Updates captions at once, and the text for screen readers and the history after a while without changes.
   let pause = null;
   function write() {
     const nearest = origin.index ?? origin.mixture?.[0].index;
     const { decoded, beside, said } = captions.describe({
       kind: origin.kind,
+      seed: origin.seed,
       image: nearest === undefined ? null : named(nearest),
       moved: [...moved],
       code: content.place_is_code ? code : null,
-      mixed: mixes,
+      mixed: decode && mixes,
       decodes: decode !== null,
     });
     caption("source", beside);
     if (decode) caption("decoded", decoded);
+    const around = neighbourhood?.show(code, origin.kind === "image" && moved.size === 0 ? origin.index : null);
+    const all = around?.empty ? `${said}. ${around.words}` : said;
     clearTimeout(pause);
     pause = setTimeout(() => {
-      if (byId("status").textContent !== said) byId("status").textContent = said;
+      if (byId("status").textContent !== all) byId("status").textContent = all;
+      past.record();
     }, PAUSE);
   }
 
@@ -128,11 +125,15 @@
     byId(id).setAttribute("aria-label", text);
   }
 
-  // If the map shows the latent space, the crosshair is at the code, otherwise where the code came from.
+  const nearestCode = () => coordinates.nearestCodes(codes, total, code, nearDimensions, 1)[0].index;
+
+  // If the map shows the latent space, the crosshair is at the code. Otherwise it is where the code came from, or at the
+  // test image with the nearest code.
   function placeCrosshair() {
-    const place = origin.kind === "image" ? scatter.placeOf(origin.index) : (origin.place ?? null);
-    if (!decode || !content.place_is_code) map.point(place, moved.size === 0);
-    else map.point([code[0], onLine ? (place?.[1] ?? 0) : code[1]], true);
+    const place = origin.index !== undefined ? scatter.placeOf(origin.index) : (origin.place ?? null);
+    const exact = moved.size === 0 && (origin.kind === "image" || origin.kind === "place");
+    if (decode && content.place_is_code) map.point([code[0], onLine ? (place?.[1] ?? 0) : code[1]], true);
+    else map.point(place ?? (nearDimensions.length ? scatter.placeOf(nearestCode()) : null), exact);
   }
 
   // Draws at most once per frame, no matter how often the code changes.
@@ -154,12 +155,36 @@
     code = Float32Array.from(newCode);
     start = code.slice();
     moved = new Set();
-    for (const slider of sliders) slider.follow();
-    if (decode) byId("undo").disabled = true;
+    follow();
+    show();
+  }
+
+  function follow() {
+    sliders?.follow(code, deviations && origin.index !== undefined ? posterior : null);
+    if (!decode) return;
+    byId("reset").disabled = moved.size === 0;
+    if (byId("posterior")) byId("posterior").disabled = origin.index === undefined;
+  }
+
+  const posterior = (d) => ({ mean: codes[origin.index * size + d], deviation: deviations[origin.index * size + d] });
+
+  function move(dimension, value) {
+    code[dimension] = value;
+    moved.add(dimension);
+    if (content.place_is_code && origin.kind === "place") origin.mixture = around(code);
+    follow();
     show();
   }
 
   const goToImage = (index) => go({ kind: "image", index }, coordinates.codeOf(codes, index, size));
+  const goToMean = () => go({ kind: "mean" }, new Float32Array(size));
+  const goToDraw = (seed) => go({ kind: "draw", seed }, coordinates.draw(seed, size));
+
+  function goToPosterior(index, seed) {
+    const noise = coordinates.draw(seed, size);
+    const mean = coordinates.codeOf(codes, index, size);
+    go({ kind: "posterior", index, seed }, mean.map((value, d) => value + deviations[index * size + d] * noise[d]));
+  }
 
   // The points nearest to a place, with their shares.
   function around(place) {
@@ -167,78 +192,41 @@
     return coordinates.shares(coordinates.nearest(compared, at, coordinates.NEIGHBOURS));
   }
 
-  function goToPlace(place) {
+  function goToPlace(exactPlace) {
+    const place = exactPlace.map((value) => Number(value.toPrecision(6))); // as in the address
     const mixture = around(place);
     go({ kind: "place", place, mixture }, mixes ? coordinates.mixedCode(codes, size, mixture) : place.slice(0, size));
   }
 
-  // A standard normal number, by the Box-Muller method.
-  const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-
-  function element(name, properties, ...children) {
-    const made = Object.assign(document.createElement(name), properties);
-    made.append(...children);
-    return made;
+  // Goes where an address leads; whether it leads anywhere on this page.
+  function goTo(text) {
+    const state = address.read(text);
+    const index = content.indices.indexOf(state?.number);
+    if (!state || (state.number !== undefined && index < 0)) return false;
+    if (!decode && state.kind !== "image" && state.kind !== "place") return false;
+    if (state.kind === "posterior" && !deviations) return false;
+    const visit = {
+      image: () => goToImage(index),
+      posterior: () => goToPosterior(index, state.seed),
+      place: () => goToPlace(state.place),
+      draw: () => goToDraw(state.seed),
+      mean: goToMean,
+    };
+    visit[state.kind]();
+    for (const [dimension, value] of decode ? state.values : []) {
+      if (nearDimensions.includes(dimension)) move(dimension, Math.min(Math.max(value, -limit), limit));
+    }
+    return true;
   }
 
-  // Creates a row of the list: the dimension with its KL, the slider and its value.
-  function createSlider({ dimension, kl }) {
-    const id = `z${dimension}`;
-    const input = element("input", { type: "range", id, min: -limit, max: limit, step: 0.05 });
-    const output = element("output", { htmlFor: id, ariaLive: "off" }); // the slider itself says its value
-    const name = element("label", { htmlFor: id }, element("b", { textContent: id }), ` ${kl.toFixed(2)} nats`);
-    const row = element("div", { className: "slider" }, name, input, output);
-    byId("sliders").append(row);
-    const write = () => {
-      output.textContent = captions.signed(code[dimension]);
-      input.setAttribute("aria-valuetext", captions.signed(code[dimension]));
-    };
-    const change = () => {
-      code[dimension] = Number(input.value);
-      moved.add(dimension);
-      if (content.place_is_code && origin.kind === "place") origin.mixture = around(code);
-      byId("undo").disabled = false;
-      write();
-      show();
-    };
-    // Browsers set a slider to where it is touched, even if the touch then scrolls the page.
-    let touch = null; // where a touch began and the value before, until it has moved sideways
-    input.addEventListener("pointerdown", ({ pointerType, clientX }) => {
-      touch = pointerType === "touch" ? { clientX, value: input.value } : null;
+  const here = () =>
+    address.write({
+      kind: origin.kind,
+      number: content.indices[origin.index],
+      place: origin.place,
+      seed: origin.seed,
+      values: [...moved].map((dimension) => [dimension, code[dimension]]),
     });
-    input.addEventListener("pointermove", ({ clientX }) => {
-      if (touch && Math.abs(clientX - touch.clientX) > SIDEWAYS) touch = null;
-    });
-    input.addEventListener("pointercancel", () => (touch = null));
-    input.addEventListener("pointerup", ({ clientX }) => {
-      if (!touch) return;
-      touch = null;
-      const { x, width } = input.getBoundingClientRect();
-      input.value = limit * ((2 * (clientX - x - THUMB / 2)) / (width - THUMB) - 1);
-      change();
-    });
-    input.addEventListener("input", () => {
-      if (touch) input.value = touch.value;
-      else change();
-    });
-    return {
-      row,
-      id,
-      follow() {
-        input.value = code[dimension];
-        write();
-      },
-    };
-  }
-
-  // Shows the sliders of the dimensions that are looked for, or of the first, or all.
-  function chooseSliders() {
-    const sought = byId("find").value.trim().toLowerCase();
-    const all = byId("all").getAttribute("aria-pressed") === "true";
-    const found = (id) => id.startsWith(sought) || id.slice(1).startsWith(sought);
-    sliders.forEach(({ row, id }, rank) => (row.hidden = sought ? !found(id) : !all && rank >= content.first_sliders));
-    byId("none-found").hidden = sliders.some(({ row }) => !row.hidden);
-  }
 
   function fillLegend() {
     byId("legend").hidden = !hasClasses;
@@ -246,9 +234,9 @@
     const present = new Set(content.labels);
     content.class_names.forEach((name, label) => {
       if (!present.has(label)) return;
-      const swatch = element("span", { className: "swatch" });
+      const swatch = create("span", { className: "swatch" });
       swatch.style.background = content.colours[label];
-      const button = element("button", { type: "button", title: name }, swatch, content.short_names[label]);
+      const button = create("button", { type: "button", title: name }, swatch, content.short_names[label]);
       button.setAttribute("aria-pressed", "false");
       button.addEventListener("click", () => {
         if (!singled.delete(label)) singled.add(label);
@@ -269,7 +257,7 @@
     shape(canvas, times * tileWidth, times * tileHeight);
     drawImage(canvas.getContext("2d"), index, 0, 0, times);
     const { number, className } = named(index);
-    const heading = hasClasses ? [element("b", { textContent: className }), element("br")] : [];
+    const heading = hasClasses ? [create("b", { textContent: className }), create("br")] : [];
     text.replaceChildren(...heading, `test image ${number}`);
     const box = byId("map").getBoundingClientRect();
     const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
@@ -278,7 +266,12 @@
     tooltip.style.transform = `translate(${Math.max(0, left)}px, ${Math.max(0, top)}px)`;
   }
 
-  const sliders = decode ? content.dimensions.map(createSlider) : [];
+  const total = content.labels.length;
+  const nearDimensions = content.dimensions.map(({ dimension }) => dimension);
+  const sliders =
+    decode &&
+    createSliders({ dimensions: content.dimensions, limit, first: content.first_sliders, onChange: move });
+  const past = createPast({ here, goTo });
   const scatter = createScatter({
     places,
     labels: content.labels,
@@ -295,7 +288,7 @@
     labels: content.labels,
     theme,
     onPlace: goToPlace,
-    onPoint: goToImage,
+    onPoint: past.step(goToImage),
     onHover: showTooltip,
     onZoom(zoomed) {
       for (const id of ["zoom-out", "whole"]) byId(id).disabled = !zoomed;
@@ -306,24 +299,29 @@
     byId(id).disabled = id !== "zoom-in";
   }
   fillLegend();
+  const neighbourhood =
+    byId("neighbours") &&
+    createNeighbourhood({
+      codes,
+      total,
+      dimensions: nearDimensions,
+      percentiles: content.percentiles,
+      drawImage,
+      tile: content.tile,
+      name: (index) => captions.named(named(index)),
+      onPoint: past.step(goToImage),
+    });
   if (decode) {
-    byId("mean").addEventListener("click", () => go({ kind: "mean" }, new Float32Array(size)));
-    byId("draw").addEventListener("click", () => {
-      go({ kind: "draw" }, Float32Array.from({ length: size }, normal));
-    });
-    if (byId("find")) {
-      byId("find").addEventListener("input", chooseSliders);
-      byId("all").addEventListener("click", ({ currentTarget }) => {
-        currentTarget.setAttribute("aria-pressed", String(currentTarget.getAttribute("aria-pressed") !== "true"));
-        chooseSliders();
-      });
-      chooseSliders();
-    }
-    byId("undo").addEventListener("click", () => {
-      if (origin.kind === "place") goToPlace(origin.place);
-      else go(origin, start);
-    });
+    let seed = 0;
+    byId("mean").addEventListener("click", past.step(goToMean));
+    byId("draw").addEventListener("click", past.step(() => goToDraw(++seed)));
+    byId("posterior")?.addEventListener("click", past.step(() => goToPosterior(origin.index, ++seed)));
+    const reset = () => (origin.kind === "place" ? goToPlace(origin.place) : go(origin, start));
+    byId("reset").addEventListener("click", past.step(reset));
   }
-  sprite.addEventListener("load", () => goToImage(0));
+  sprite.addEventListener("load", () => {
+    if (!goTo(location.hash.slice(1))) goToImage(0);
+    past.begin();
+  });
   sprite.src = content.sprite;
 })();

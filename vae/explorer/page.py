@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vae.base.pages import content_security_policy
+from vae.base.runtime import generator
 from vae.data.images import LabelledImages
 from vae.explorer import weights
 from vae.explorer.sprite import Sprites, columns
@@ -29,9 +30,24 @@ log = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent
 # In this order; each uses those before it.
-SCRIPTS = ("decoder.js", "coordinates.js", "captions.js", "scatter.js", "map.js", "explorer.js")
+SCRIPTS = (
+    "decoder.js",
+    "coordinates.js",
+    "captions.js",
+    "address.js",
+    "elements.js",
+    "past.js",
+    "scatter.js",
+    "map.js",
+    "sliders.js",
+    "neighbourhood.js",
+    "explorer.js",
+)
 
 LARGEST_PAGE = 5_000_000  # bytes
+DEVIATIONS_SHARE = 0.1  # of the page's bytes, at most, for standard deviations of posteriors, which are else left out
+MOST_COMPARED = 1000  # images whose posteriors give the usual distance to the nearest code
+ANY_SEED = 0  # the same page for the same model
 FIRST_SLIDERS = 20  # shown of more, until one is looked for or all are asked for
 MOST_NAMES = 20  # classes named on the map; the largest, until others are highlighted
 PRIOR_REACH = 3  # standard deviations, which hold 99.7% of the prior in each dimension
@@ -45,6 +61,7 @@ class LatentMap:
         images: N images with their classes.
         indices: their indices among the test images, int64 (N,).
         codes: their posterior means (N, D).
+        deviations: the standard deviations of their posteriors (N, D).
         points: their coordinates (N, 2); the codes themselves if D is two, or one (padded with zero).
         axis_names: what the two axes show.
         colours: the classes' colours for CSS, reused from the start if there are more classes.
@@ -53,6 +70,7 @@ class LatentMap:
     images: LabelledImages
     indices: Tensor
     codes: Tensor
+    deviations: Tensor
     points: NDArray[np.float32]
     axis_names: tuple[str, str]
     colours: Sequence[str]
@@ -64,6 +82,7 @@ class LatentMap:
             images=self.images[:count],
             indices=self.indices[:count],
             codes=self.codes[:count],
+            deviations=self.deviations[:count],
             points=self.points[:count],
         )
 
@@ -127,7 +146,7 @@ def explorer_page(
         page = builder.page(version)
         if len(page.encode()) <= budget:
             break
-    for sentence in (version.reductions(given), "" if version.decodes else builder.reason):
+    for sentence in (builder.reductions(version), "" if version.decodes else builder.reason):
         if sentence:
             log.info("latent explorer: %s", sentence)
     return page
@@ -141,6 +160,7 @@ class _Builder:
         self.layers = model.decoder.layers
         self.size = None if self.layers is None else len(weights.numbers(self.layers))
         self.budget = budget
+        self.active = active.cpu()
         self.labels = {"title": title, "active_count": int(active.sum()), "first_sliders": FIRST_SLIDERS}
         order = kl.argsort(descending=True, stable=True).tolist()
         self.dimensions = [{"dimension": d, "kl": round(float(kl[d]), 4)} for d in order if active[d]]
@@ -151,12 +171,16 @@ class _Builder:
         """Render a version."""
         shown = self.latent_map.first(version.dots)
         decoder, description = self.decoder(version.precision) if version.decodes else (None, None)
+        deviations = self._deviations(shown)
         return self.template.render(
             **self.labels,
             latent_map=shown,
-            reductions=version.reductions(len(self.latent_map.images)),
+            reductions=self.reductions(version),
             content={
                 **_content(shown, version),
+                "percentiles": _percentiles(shown, self.active),
+                "deviations": deviations,
+                "deviations_precision": Precision.BITS_8,
                 "dimensions": self.dimensions,
                 "first_sliders": FIRST_SLIDERS,
                 "decoder": description,
@@ -164,6 +188,16 @@ class _Builder:
             decoder=decoder,
             reason=None if version.decodes else self.reason,
         )
+
+    def reductions(self, version: Version) -> str:
+        """In a sentence, what a version leaves out, shrinks or compresses; empty if nothing."""
+        has_deviations = self._deviations(self.latent_map.first(version.dots)) is not None
+        return version.reductions(len(self.latent_map.images), has_deviations)
+
+    def _deviations(self, latent_map: LatentMap) -> str | None:
+        """The standard deviations of posteriors, if they are not too many."""
+        text = weights.encoded(latent_map.deviations, Precision.BITS_8)
+        return text if len(text) <= DEVIATIONS_SHARE * self.budget else None
 
     def _decoder(self, precision: Precision) -> tuple[RunningDecoder, dict[str, Any]]:
         """What a page says about its decoder, and what its scripts need to run it."""
@@ -212,6 +246,23 @@ def _content(latent_map: LatentMap, version: Version) -> dict[str, Any]:
         "place_is_code": latent_map.place_is_code,
         "axes": _axes(latent_map),
     }
+
+
+def _percentiles(latent_map: LatentMap, active: Tensor) -> list[float]:
+    """Percentiles from 0 to 100 of the distance between a draw from a posterior and the nearest code of another image.
+
+    Decoders are trained on such draws, which spread wider than the codes themselves, the means. The distance is over
+    active dimensions, bool (D,). Measured with a draw for each of the first ``MOST_COMPARED`` images. Empty if there
+    are no two images or no active dimensions.
+    """
+    if len(latent_map.codes) < 2 or not active.any():
+        return []
+    codes, deviations = latent_map.codes[:, active], latent_map.deviations[:MOST_COMPARED, active]
+    noise = torch.randn(deviations.shape, generator=generator(ANY_SEED, "draws from posteriors"))
+    draws = codes[:MOST_COMPARED] + deviations * noise
+    distances = torch.cdist(draws, codes, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = distances.fill_diagonal_(torch.inf).min(1).values
+    return [round(float(value), 4) for value in nearest.quantile(torch.linspace(0, 1, 101))]
 
 
 def _densest_points(latent_map: LatentMap) -> list[int | None]:

@@ -30,11 +30,12 @@ class Version:
         """Codes are few and show as numbers, so they keep at least eight bits."""
         return precision_of_codes(self.precision)
 
-    def reductions(self, given: int) -> str:
+    def reductions(self, given: int, has_deviations: bool) -> str:
         """In a sentence, what was left out, shrunk or compressed; empty if nothing was.
 
         Args:
             given: the number of test images on the map of the complete version.
+            has_deviations: whether the page has the standard deviations of posteriors.
         """
         parts = []
         if self.dots < given:
@@ -50,6 +51,8 @@ class Version:
             parts.append(f"test images are {' and '.join(changes)}{decoded}")
         if self.sprite.count < self.dots:
             parts.append(f"only {self.sprite.count:,} of the dots have a picture")
+        if not has_deviations:
+            parts.append("the standard deviations of posteriors are left out")
         return f"To keep this page small, {'; '.join(parts)}." if parts else ""
 
 

@@ -62,10 +62,11 @@ def codes(model: VAE, data: LabelledImages) -> Tensor:
 
 def mapped(model: VAE, data: LabelledImages) -> LatentMap:
     """A map over the first two latent dimensions; images are numbered from a hundred."""
-    means = codes(model, data)
+    means, log_variances = inference.encode(model, data.images)
+    deviations = (log_variances / 2).exp()
     points = F.pad(means, (0, 1))[:, :2].numpy()
     names = ("z0", "z1") if model.latent_dim == 2 else ("first", "second")
-    return LatentMap(data, 100 + torch.arange(len(data)), means, points, names, COLOURS)
+    return LatentMap(data, 100 + torch.arange(len(data)), means, deviations, points, names, COLOURS)
 
 
 def page_of(model: VAE, data: LabelledImages, **changes: Any) -> str:

@@ -1,4 +1,3 @@
-from math import cos, log, pi, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -309,9 +308,21 @@ def test_buttons_decode_the_mean_of_the_prior_and_draws_from_it(explore: Open, m
         explorer.page.get_by_role("button", name="Prior mean").click()
         explorer.assert_decoded(torch.zeros(5))
         assert explorer["source"].is_hidden()
-        explorer.page.evaluate("() => { Math.random = () => 0.3; }")
-        explorer.page.get_by_role("button", name="Random draw").click()
-        explorer.assert_decoded(torch.full((5,), sqrt(-2 * log(0.7)) * cos(0.6 * pi)))
+        explorer.page.get_by_role("button", name="Prior draw").click()
+        explorer.assert_decoded(torch.tensor(explorer.page.evaluate("Array.from(coordinates.draw(1, 5))")))
+        assert explorer["decoded-caption"].text_content() == "Decoded draw 1 from the prior"
+
+
+def test_draws_are_standard_normal_and_the_same_for_the_same_seed(any_page: Page) -> None:
+    draws = "[1, 1, 2].map((seed) => Array.from(coordinates.draw(seed, 20000)))"
+    first, again, other = torch.tensor(any_page.evaluate(draws), dtype=torch.float64)
+    assert torch.equal(first, again)
+    assert abs(torch.corrcoef(torch.stack([first, other]))[0, 1]) < 0.03
+    expected = torch.distributions.Normal(0, 1).cdf(first.sort().values)
+    steps = (torch.arange(20_000) + 0.5) / 20_000
+    assert (expected - steps).abs().max() < 0.012  # Kolmogorov-Smirnov at 1%
+    lagged = torch.corrcoef(torch.stack([first[1:], first[:-1]]))[0, 1]
+    assert abs(lagged) < 0.03
 
 
 def test_in_two_dimensions_a_place_is_the_code_and_sliders_move_the_crosshair(explore: Open) -> None:
