@@ -22,8 +22,8 @@ const captions = (() => {
   //   mixed    whether the code of a place is averaged over those of test images
   //   decodes  whether there is a decoder
   function describe({ kind, seed, image, moved, code, mixed, decodes }) {
-    const change = moved.length > 2 ? `${moved.length} dimensions` : moved.map((d) => `z${d}`).join(" and ");
-    const decoded = moved.length ? `Decoded after changing ${change}` : `Decoded ${unmoved(kind, seed, code)}`;
+    const change = moved.length > 2 ? `${moved.length} changes` : `changing ${moved.map((d) => `z${d}`).join(" and ")}`;
+    const decoded = moved.length ? `Decoded after ${change}` : `Decoded ${unmoved(kind, seed, code)}`;
     switch (kind) {
       case "image":
       case "posterior":
@@ -61,11 +61,10 @@ const captions = (() => {
   //   other       whether the code itself is that of a test image, which does not count
   //   percent     of draws from the posteriors of test images that are nearer to the code of another test image
   function nearness({ distance, other, percent }) {
-    const nearest = `the nearest ${other ? "other " : ""}code is ${distance.toFixed(2)} away`;
-    const compared = `Where the encoder puts images, ${percent}% of codes have a nearer neighbour.`;
     const empty = percent >= ORDINARY && !other;
-    if (!empty) return { empty, words: `${capital(nearest)}. ${compared}` };
-    return { empty, words: `Empty area: ${nearest}. ${compared} What is decoded here may resemble no real image.` };
+    const nearest = `the nearest ${other ? "other " : ""}code is ${distance.toFixed(2)} away`;
+    const words = `${nearest}; ${percent}% of the encoder’s codes have a nearer neighbour.`;
+    return { empty, words: empty ? `Empty area, where images are often unreal: ${words}` : capital(words) };
   }
 
   return { signed, named, describe, nearness };

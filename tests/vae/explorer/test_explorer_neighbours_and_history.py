@@ -6,7 +6,7 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from tests.browser import needs_chromium
+from tests.browser import NARROW, needs_chromium
 from tests.vae.explorer.digits import digits, trained
 from tests.vae.explorer.opened_explorer import Explorer, Open, mixed_code
 from vae.data.images import LabelledImages
@@ -79,7 +79,7 @@ def test_an_empty_area_is_warned_of_and_an_inhabited_one_is_not(explore: Open, m
         for name in ("z0", "z1", "z2", "z3", "z4"):
             explorer[name].fill(str(explorer[name].get_attribute("max")))
         expect(explorer["nearness"]).to_contain_text("Empty area")
-        expect(explorer["nearness"]).to_contain_text("100% of codes have a nearer neighbour")
+        expect(explorer["nearness"]).to_contain_text("100% of the encoder’s codes have a nearer neighbour")
         expect(explorer["nearness"]).to_have_class("notice")
         expect(explorer["status"]).to_contain_text("Empty area")
         explorer["reset"].click()
@@ -99,9 +99,7 @@ def test_a_distance_is_compared_with_those_between_draws_from_posteriors_and_cod
         distances = torch.stack([torch.cdist(each, mean).fill_diagonal_(torch.inf) for each in draws]).min(2).values
         explorer["mean"].click()
         explorer.image()
-        found = re.search(
-            r"is ([\d.]+) away. Where the encoder puts images, (\d+)% of", explorer["nearness"].inner_text()
-        )
+        found = re.search(r"is ([\d.]+) away; (\d+)% of", explorer["nearness"].inner_text())
         assert found
         expected = (distances < mean.norm(dim=1).min()).double().mean() * 100
         assert float(found[2]) == pytest.approx(float(expected), abs=15)  # the page has a draw for each of 60 images
@@ -112,6 +110,19 @@ def test_a_single_test_image_has_no_neighbours_and_the_page_works(explore: Open,
     with explore(model, one) as explorer:
         assert explorer["neighbours"].count() == 0
         explorer.assert_decoded(explorer.codes[0])
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1400, 1000), NARROW], ids=str)
+def test_sliders_keep_their_place_when_an_empty_area_is_warned_of(
+    explore: Open, model: VAE, size: tuple[int, int]
+) -> None:
+    with explore(model, digits(), size) as explorer:
+        top = "(element) => element.getBoundingClientRect().top + scrollY"
+        before = explorer["sliders"].evaluate(top)
+        for name in ("z0", "z1", "z2", "z3", "z4"):
+            explorer[name].fill(str(explorer[name].get_attribute("max")))
+        expect(explorer["nearness"]).to_contain_text("Empty area")
+        assert explorer["sliders"].evaluate(top) == before
 
 
 # The posterior
