@@ -1,9 +1,11 @@
 "use strict";
 
-// What is shown, as the part of the page's address behind "#", such as "image=103&z3=1.25". Does not depend on the page.
+// What is shown, as the part of the page's address behind "#", such as "image=103&z3=1.25". Does not depend on the
+// page.
 //
-// A state is { kind, number, place, seed, values }: the kind of origin ("image", "place", "mean", "draw" or "posterior"),
-// the number of the test image, the place on the map, the seed of a draw, and [dimension, value] of moved sliders.
+// A state is { kind, number, place, seed, values }: the kind of origin ("image", "place", "mean", "draw" or
+// "posterior"), the number of the test image, the place on the map, the seed of a draw, and [dimension, value] of
+// moved sliders.
 const address = (() => {
   function write({ kind, number, place, seed, values }) {
     const origin = {
@@ -27,7 +29,8 @@ const address = (() => {
       .map(([name, value]) => [Number(name.slice(1)), Number(value)]);
     if (number !== null) return { kind: seed === null ? "image" : "posterior", number, seed, values };
     if (seed !== null) return { kind: "draw", seed, values };
-    if (parts.has("place") && place.length === 2 && place.every(Number.isFinite)) return { kind: "place", place, values };
+    const onMap = parts.has("place") && place.length === 2 && place.every(Number.isFinite);
+    if (onMap) return { kind: "place", place, values };
     return parts.has("mean") ? { kind: "mean", values } : null;
   }
 

@@ -16,7 +16,7 @@ const captions = (() => {
   // The texts for a code: the caption of the decoded image, the caption beside it, and the text for screen readers.
   //   kind     where the code comes from: "image", "place" on the map, "mean" or "draw" of the prior, or "posterior"
   //   seed     of a draw
-  //   image    the test image that it comes from, or the nearest one: { number, className }, the latter null without classes
+  //   image    the test image that it comes from, or the nearest one: { number, className }, without classes null
   //   moved    the dimensions changed by sliders since
   //   code     the code itself if the map shows the latent space, else null
   //   mixed    whether the code of a place is averaged over those of test images

@@ -10,8 +10,8 @@ const decoding = (() => {
     return content;
   }
 
-  // Decodes base64 to a Float32Array: of little-endian float32, or of blocks of integers of a few bits ("8-bit blocks"),
-  // where the scales of all blocks come first and the integers, with half their range added, follow without gaps.
+  // Decodes base64 to a Float32Array: of little-endian float32, or of blocks of integers of a few bits, where the scales
+  // of all blocks come first and the integers, with half their range added, follow without gaps ("8-bit blocks").
   const BLOCK = 256;
   function numbers(text, precision = "float32") {
     const content = bytes(text);
@@ -222,7 +222,8 @@ const decoding = (() => {
     let taken = 0;
     const take = (count) => row.subarray(taken, (taken += count));
     const output = sequence(layers, take);
-    return (code) => MEANS[likelihood](output({ values: Float32Array.from(code), shape: [code.length] }), logistic).values;
+    const mean = MEANS[likelihood];
+    return (code) => mean(output({ values: Float32Array.from(code), shape: [code.length] }), logistic).values;
   }
 
   return { decoder, numbers };

@@ -127,8 +127,8 @@
 
   const nearestCode = () => coordinates.nearestCodes(codes, total, code, nearDimensions, 1)[0].index;
 
-  // If the map shows the latent space, the crosshair is at the code. Otherwise it is where the code came from, or at the
-  // test image with the nearest code.
+  // If the map shows the latent space, the crosshair is at the code. Otherwise it is where the code came from, or at
+  // the test image with the nearest code.
   function placeCrosshair() {
     const place = origin.index !== undefined ? scatter.placeOf(origin.index) : (origin.place ?? null);
     const exact = moved.size === 0 && (origin.kind === "image" || origin.kind === "place");
@@ -280,13 +280,11 @@
     densest: content.densest,
     colours: content.colours,
     axes: content.axes,
-    theme,
   });
   const map = createMap({
     canvas: byId("map"),
     scatter,
     labels: content.labels,
-    theme,
     onPlace: goToPlace,
     onPoint: past.step(goToImage),
     onHover: showTooltip,

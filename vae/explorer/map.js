@@ -5,7 +5,8 @@
 //   onPoint(index)          when it moves to a point;
 //   onHover(index, x, y)    when the pointer is over a point, with the point's pixel; onHover(null) when over none;
 //   onZoom(zoomed)          when it zooms or moves, with whether it shows less than the whole map.
-const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover, onZoom }) => {
+const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom }) => {
+  const { theme } = elements;
   const REACH = { mouse: 8, pen: 12, touch: 14 }; // pixels around a point within which it is selected
   const GRIP = 32; // pixels around the crosshair within which a touch takes hold of it
   const DRAG = 4; // pixels; a press that moves further is a drag, not a click
@@ -71,7 +72,8 @@ const createMap = ({ canvas, scatter, labels, theme, onPlace, onPoint, onHover, 
     context.stroke();
   }
 
-  // With a rim in the colour of the ground, to stand out from any point. Dashed if the code has moved away from the place.
+  // With a rim in the colour of the ground, to stand out from any point. Dashed if the code has moved away from the
+  // place.
   function drawCrosshair([x, y]) {
     context.setLineDash(crosshair.exact ? [] : [3, 3]);
     for (const [colour, thickness] of [["panel", 5], ["ink", 2]]) {

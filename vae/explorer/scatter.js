@@ -2,11 +2,11 @@
 
 // The scatter plot: scales, axes, points coloured by class, and the names of the classes.
 //
-// It takes x and y of each point in a flat list, the points' labels, the names and colours of the classes, the labels of
-// the classes to name (of all by default), the point at which each class is named, a function from names of the page's
-// colours to the colours, and the axes (names; which have tick labels; whether both have the same scale; whether classes
-// are rows; the range to show at least).
-const createScatter = ({ places, labels, classNames, colours, axes, theme, densest, named = [...classNames.keys()] }) => {
+// It takes x and y of each point in a flat list, the points' labels, the names and colours of the classes, the labels
+// of the classes to name, the point at which each class is named, and the axes (names; which have tick labels; whether
+// both have the same scale; whether classes are rows; the range to show at least).
+const createScatter = ({ places, labels, classNames, colours, axes, densest, named }) => {
+  const { theme } = elements;
   const FONT = "system-ui, sans-serif";
   const NARROW = 480; // pixels, below which points are small
 
@@ -94,7 +94,8 @@ const createScatter = ({ places, labels, classNames, colours, axes, theme, dense
     return [low, high];
   }
 
-  // Draws everything; points of classes that are not highlighted are grey. `singled` has the highlighted labels, if any.
+  // Draws everything; points of classes that are not highlighted are grey. `singled` has the highlighted labels, if
+  // any.
   function draw(pen, counts, singled) {
     drawAxes(pen);
     pen.save();

@@ -1,13 +1,14 @@
 """The nearest test images of a code, draws from the posterior, and the address and history of what is shown."""
 
 import re
+from html import escape
 
 import pytest
 import torch
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser import NARROW, needs_chromium
-from tests.vae.explorer.digits import digits, trained
+from tests.vae.explorer.digits import digits, page_of, trained
 from tests.vae.explorer.opened_explorer import Explorer, Open, mixed_code
 from vae.data.images import LabelledImages
 from vae.model import inference
@@ -190,6 +191,28 @@ def test_steps_are_undone_and_redone_by_buttons_and_by_the_browser(explore: Open
         expect(explorer["undo"]).to_be_disabled()
         explorer["mean"].click()
         expect(explorer["redo"]).to_be_disabled()
+
+
+def test_an_edited_address_is_a_step_that_can_be_undone(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        explorer.page.evaluate("location.hash = 'image=107'")
+        expect(explorer["source-caption"]).to_contain_text("Test image 107")
+        explorer["undo"].click()
+        expect(explorer["source-caption"]).to_contain_text("Test image 100")
+        explorer["redo"].click()
+        expect(explorer["source-caption"]).to_contain_text("Test image 107")
+        expect(explorer["redo"]).to_be_disabled()
+
+
+def test_a_page_without_an_address_of_its_own_works_without_a_history(browser: Browser, model: VAE) -> None:
+    page = browser.new_page()
+    page.set_content(f'<iframe sandbox="allow-scripts" srcdoc="{escape(page_of(model, digits()))}"></iframe>')
+    frame = page.frames[1]
+    expect(frame.locator("#source-caption")).to_contain_text("Test image 100")
+    for number in (1, 2):
+        frame.locator("#draw").evaluate("(button) => button.click()")
+        expect(frame.locator("#decoded-caption")).to_have_text(f"Decoded draw {number} from the prior")
+    page.close()
 
 
 def test_an_address_shows_the_same_image_in_another_window(explore: Open, model: VAE) -> None:
