@@ -16,7 +16,6 @@ const createPast = ({ here, goTo }) => {
     }
     at = number;
     last = method === "pushState" ? at : Math.max(at, last);
-    if (!byId("undo")) return;
     byId("undo").disabled = at === 0;
     byId("redo").disabled = at === last;
   }
@@ -35,8 +34,8 @@ const createPast = ({ here, goTo }) => {
     if (!state) last = at + 1;
     remember("replaceState", state?.at ?? last);
   });
-  byId("undo")?.addEventListener("click", () => history.back());
-  byId("redo")?.addEventListener("click", () => history.forward());
+  byId("undo").addEventListener("click", () => history.back());
+  byId("redo").addEventListener("click", () => history.forward());
 
   return {
     record,
