@@ -7,6 +7,8 @@
 // "posterior"), the number of the test image, the place on the map, the seed of a draw, and [dimension, value] of
 // moved sliders.
 const address = (() => {
+  const FARTHEST = 1e6; // from the middle of the map, where distances still differ
+
   function write({ kind, number, place, seed, values }) {
     const origin = {
       image: `image=${number}`,
@@ -29,7 +31,7 @@ const address = (() => {
       .map(([name, value]) => [Number(name.slice(1)), Number(value)]);
     if (number !== null) return { kind: seed === null ? "image" : "posterior", number, seed, values };
     if (seed !== null) return { kind: "draw", seed, values };
-    const onMap = parts.has("place") && place.length === 2 && place.every(Number.isFinite);
+    const onMap = parts.has("place") && place.length === 2 && place.every((value) => Math.abs(value) < FARTHEST);
     if (onMap) return { kind: "place", place, values };
     return parts.has("mean") ? { kind: "mean", values } : null;
   }

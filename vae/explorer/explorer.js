@@ -311,9 +311,10 @@
     });
   if (decode) {
     let seed = 0;
+    const nextSeed = () => (seed = Math.max(seed, origin.seed ?? 0) + 1); // also after that of an address
     byId("mean").addEventListener("click", past.step(goToMean));
-    byId("draw").addEventListener("click", past.step(() => goToDraw(++seed)));
-    byId("posterior")?.addEventListener("click", past.step(() => goToPosterior(origin.index, ++seed)));
+    byId("draw").addEventListener("click", past.step(() => goToDraw(nextSeed())));
+    byId("posterior")?.addEventListener("click", past.step(() => goToPosterior(origin.index, nextSeed())));
     const reset = () => (origin.kind === "place" ? goToPlace(origin.place) : go(origin, start));
     byId("reset").addEventListener("click", past.step(reset));
   }

@@ -231,8 +231,29 @@ def test_an_address_shows_the_same_image_in_another_window(explore: Open, model:
         assert fragment(explorer) == link[link.index("#") :]
 
 
+def test_a_draw_after_that_of_an_address_is_another(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        explorer.page.evaluate("location.hash = 'draw=41'")
+        expect(explorer["decoded-caption"]).to_have_text("Decoded draw 41 from the prior")
+        explorer["draw"].click()
+        expect(explorer["decoded-caption"]).to_have_text("Decoded draw 42 from the prior")
+
+
 @pytest.mark.parametrize(
-    "text", ["", "image=7", "image=103&draw=", "place=1", "place=a,b", "z1=2", "draw=-1", "<b>", "z9=1", "__proto__=1"]
+    "text",
+    [
+        "",
+        "image=7",
+        "image=103&draw=",
+        "place=1",
+        "place=a,b",
+        "place=1e300,0",
+        "z1=2",
+        "draw=-1",
+        "<b>",
+        "z9=1",
+        "__proto__=1",
+    ],
 )
 def test_an_address_that_leads_nowhere_shows_the_first_image(explore: Open, model: VAE, text: str) -> None:
     with explore(model, digits()) as explorer:
