@@ -60,7 +60,7 @@ def test_charts_are_those_of_dvc_plots_diff_except_for_measures_and_the_order_of
     specifications = {
         path: items[0]["content"]
         for path, items in data.items()
-        if items[0]["type"] == "vega" and not path.endswith("measures.csv")
+        if items[0]["type"] == "vega" and not path.endswith(("measures.csv", "verdicts.csv"))
     }
     assert {chart.path for chart in plots.charts} == set(specifications)
     for chart in plots.charts:
@@ -77,7 +77,9 @@ def test_each_thing_is_shown_once_with_title_and_stage_from_dvc_yaml_and_those_t
 ) -> None:
     """What is a table of HTML is no chart, and what is a chart is no picture; the rest is in the order of dvc.yaml."""
     expected = declared(changed)
-    tables = [path for path in expected if path.endswith(".csv") and not path.endswith("measures.csv")]
+    tables = [
+        path for path in expected if path.endswith(".csv") and not path.endswith(("measures.csv", "verdicts.csv"))
+    ]
     names = {Path(path).stem for path in tables} | {"verdicts"}
     pictures = [path for path in expected if path.endswith(".png") and Path(path).stem not in names]
     for found, paths, first in ((plots.charts, tables, LOSSES), (plots.pictures, pictures, SAMPLES)):

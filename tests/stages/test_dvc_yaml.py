@@ -78,6 +78,11 @@ def test_metrics_and_plots_are_kept_in_git_and_plots_have_titles_and_axes(name: 
 
 
 @pytest.mark.parametrize("name", STAGES)
+def test_only_metrics_and_plots_are_kept_out_of_the_cache_so_that_dvc_reuses_earlier_runs(name: str) -> None:
+    assert all(settings.get("cache", True) for settings in named(STAGES[name], "outs").values())
+
+
+@pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_only_on_code_and_on_data_and_models_of_prepare_and_train(name: str) -> None:
     written = {path for stage in ("prepare", "train") for path in named(STAGES[stage], "outs")}
     read = {path for path in STAGES[name]["deps"] if not path.startswith(("stages/", "vae/"))}
@@ -99,8 +104,8 @@ def test_every_module_of_the_library_and_the_stages_is_imported_by_a_stage_excep
     assert every_file == set().union(*(imported_files(f"stages.{name}") for name in STAGES))
 
 
-def test_dvc_yaml_has_at_most_310_lines() -> None:
-    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 310
+def test_dvc_yaml_has_at_most_330_lines() -> None:
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 330
 
 
 def test_the_registered_model_is_an_output_of_a_stage() -> None:
