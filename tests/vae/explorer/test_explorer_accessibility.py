@@ -7,7 +7,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import NARROW, WIDE, needs_chromium, opened
+from tests.browser import NARROW, WIDE, accessibility_violations, needs_chromium, opened
 from tests.vae.explorer.digits import digits, trained
 from tests.vae.explorer.opened_explorer import NEXT_FRAME, Explorer, Open, mixed_code
 from vae.model.vae import VAE
@@ -197,6 +197,16 @@ def test_every_control_image_and_region_has_a_name(explore: Open, model: VAE) ->
                 assert name.startswith('"'), line
         for role in ("banner", "main", "contentinfo"):
             assert explorer.page.get_by_role(role).count() == 1  # type: ignore[arg-type]  # a role
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("active", [True, False], ids=["active", "collapsed"])
+def test_axe_finds_no_violation(
+    explore: Open, model: VAE, size: tuple[int, int], scheme: Literal["light", "dark"], active: bool
+) -> None:
+    with explore(model, digits(), size, color_scheme=scheme, active=torch.full((5,), active)) as explorer:
+        assert accessibility_violations(explorer.page) == []
 
 
 # Saved pages
