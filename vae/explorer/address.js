@@ -3,37 +3,53 @@
 // What is shown, as the part of the page's address behind "#", such as "image=103&z3=1.25". Does not depend on the
 // page.
 //
-// A state is { kind, number, place, seed, values }: the kind of origin ("image", "place", "mean", "draw" or
-// "posterior"), the number of the test image, the place on the map, the seed of a draw, and [dimension, value] of
-// moved sliders.
+// A state is { kind, number, place, seed, share, spherical, from, to, values, pin, way }: the kind of origin ("image",
+// "place", "mean", "draw", "posterior" or "between"), the number of the test image, the place on the map, the seed of
+// a draw, and [dimension, value] of moved sliders. Between two codes, share is how far it is from the one to the other,
+// which are addresses themselves. pin is the address of the pinned code or null, and way is "straight" or "spherical".
 const address = (() => {
   const FARTHEST = 1e6; // from the middle of the map, where distances still differ
 
-  function write({ kind, number, place, seed, values }) {
+  function write({ kind, number, place, seed, share, spherical, from, to, values, pin, way }) {
     const origin = {
       image: `image=${number}`,
       posterior: `image=${number}&draw=${seed}`,
       place: `place=${place}`,
       draw: `draw=${seed}`,
       mean: "mean",
+      between: `${spherical ? "arc" : "line"}=${share}&from=${nested(from)}&to=${nested(to)}`,
     }[kind];
-    return [origin, ...values.map(([dimension, value]) => `z${dimension}=${Number(value.toFixed(4))}`)].join("&");
+    const moved = values.map(([dimension, value]) => `z${dimension}=${Number(value.toFixed(4))}`);
+    const pinned = pin ? [`pin=${nested(pin)}`, ...(way === "spherical" ? ["way=spherical"] : [])] : [];
+    return [origin, ...moved, ...pinned].join("&");
   }
+
+  const nested = (text) => encodeURIComponent(text ?? "");
 
   // The state, or null if the text is not one.
   function read(text) {
     const parts = new URLSearchParams(text);
-    const natural = (name) => (/^\d{1,9}$/.test(parts.get(name) ?? "") ? Number(parts.get(name)) : null);
-    const [number, seed] = [natural("image"), natural("draw")];
-    const place = (parts.get("place") ?? "").split(",").map(Number);
+    const origin = readOrigin(parts);
+    if (!origin) return null;
     const values = [...parts]
       .filter(([name, value]) => /^z\d{1,9}$/.test(name) && value !== "" && Number.isFinite(Number(value)))
       .map(([name, value]) => [Number(name.slice(1)), Number(value)]);
-    if (number !== null) return { kind: seed === null ? "image" : "posterior", number, seed, values };
-    if (seed !== null) return { kind: "draw", seed, values };
+    const way = parts.get("way") === "spherical" ? "spherical" : "straight";
+    return { ...origin, values, pin: parts.get("pin"), way };
+  }
+
+  function readOrigin(parts) {
+    const natural = (name) => (/^\d{1,9}$/.test(parts.get(name) ?? "") ? Number(parts.get(name)) : null);
+    const [number, seed] = [natural("image"), natural("draw")];
+    const place = (parts.get("place") ?? "").split(",").map(Number);
+    if (number !== null) return { kind: seed === null ? "image" : "posterior", number, seed };
+    if (seed !== null) return { kind: "draw", seed };
     const onMap = parts.has("place") && place.length === 2 && place.every((value) => Math.abs(value) < FARTHEST);
-    if (onMap) return { kind: "place", place, values };
-    return parts.has("mean") ? { kind: "mean", values } : null;
+    if (onMap) return { kind: "place", place };
+    const [from, to, spherical] = [parts.get("from"), parts.get("to"), parts.has("arc")];
+    const share = Number(parts.get(spherical ? "arc" : "line") || NaN);
+    if (share >= 0 && share <= 1 && from && to) return { kind: "between", share, spherical, from, to };
+    return parts.has("mean") ? { kind: "mean" } : null;
   }
 
   return { write, read };

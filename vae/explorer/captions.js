@@ -14,16 +14,18 @@ const captions = (() => {
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
   // The texts for a code: the caption of the decoded image, the caption beside it, and the text for screen readers.
-  //   kind     where the code comes from: "image", "place" on the map, "mean" or "draw" of the prior, or "posterior"
+  //   kind     where the code comes from: "image", "place" on the map, "mean" or "draw" of the prior, "posterior", or
+  //            "between" two codes
+  //   share    of the way between these
   //   seed     of a draw
   //   image    the test image that it comes from, or the nearest one: { number, className }, without classes null
   //   moved    the dimensions changed by sliders since
   //   code     the code itself if the map shows the latent space, else null
   //   mixed    whether the code of a place is averaged over those of test images
   //   decodes  whether there is a decoder
-  function describe({ kind, seed, image, moved, code, mixed, decodes }) {
+  function describe({ kind, seed, share, image, moved, code, mixed, decodes }) {
     const change = moved.length > 2 ? `${moved.length} changes` : `changing ${moved.map((d) => `z${d}`).join(" and ")}`;
-    const decoded = moved.length ? `Decoded after ${change}` : `Decoded ${unmoved(kind, seed, code)}`;
+    const decoded = moved.length ? `Decoded after ${change}` : `Decoded ${unmoved(kind, seed, share, code)}`;
     switch (kind) {
       case "image":
       case "posterior":
@@ -43,7 +45,7 @@ const captions = (() => {
     }
   }
 
-  function unmoved(kind, seed, code) {
+  function unmoved(kind, seed, share, code) {
     if (kind === "place" && code) return [...code].map((value, d) => `z${d} = ${signed(value)}`).join(", ");
     return {
       image: "from its code",
@@ -51,8 +53,20 @@ const captions = (() => {
       place: "between dots",
       mean: "mean of the prior",
       draw: `draw ${seed} from the prior`,
+      between: between(share),
     }[kind];
   }
+
+  // Where a share of the way from one code to another is.
+  function between(share) {
+    if (share === 0 || share === 1) return `from code ${share ? "B" : "A"}`;
+    return `${Number((8 * share).toFixed(2))}/8 of the way from A to B`;
+  }
+
+  // The ends of a path. `from` and `to` are what describe() says about them.
+  const path = (from, to) => `A: ${trimmed(from)}. B: ${trimmed(to)}.`;
+  const trimmed = ({ beside, decoded }) => (beside ? lower(beside) : lower(decoded));
+  const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
 
   const ORDINARY = 99; // percent; beyond, there are hardly any codes
 
@@ -67,5 +81,5 @@ const captions = (() => {
     return { empty, words: empty ? `Empty area, where images are often unreal: ${words}` : capital(words) };
   }
 
-  return { signed, named, describe, nearness };
+  return { signed, named, describe, between, path, nearness };
 })();

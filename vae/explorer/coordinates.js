@@ -58,6 +58,23 @@ const coordinates = (() => {
     return Float32Array.from(code);
   }
 
+  // The average place of points, weighted by their shares.
+  const mixedPlace = (places, mixture) =>
+    [0, 1].map((axis) => mixture.reduce((sum, { index, share }) => sum + share * places[2 * index + axis], 0));
+
+  // The code at a share of the way from one code to another, on a straight line or on an arc, which keeps the length of
+  // draws from the prior better (White 2016): sin((1 - t)·Ω) / sin Ω · from + sin(t·Ω) / sin Ω · to, with the angle Ω
+  // between the two. If Ω is nearly 0 or π, or a code is zero, the arc is a line.
+  const NEARLY_PARALLEL = 1e-4; // sine of Ω
+  function between(from, to, share, spherical) {
+    const [first, last] = [Math.hypot(...from), Math.hypot(...to)];
+    const cosine = from.reduce((sum, value, d) => sum + value * to[d], 0) / (first * last);
+    const angle = Math.acos(Math.min(Math.max(cosine, -1), 1));
+    const curved = spherical && Math.sin(angle) > NEARLY_PARALLEL; // false if a length is zero
+    const weight = (t) => (curved ? Math.sin(t * angle) / Math.sin(angle) : t);
+    return Float32Array.from(from, (value, d) => weight(1 - share) * value + weight(share) * to[d]);
+  }
+
   // Standard normal numbers, the same for the same seed: the generator mulberry32 and the Box-Muller method.
   function draw(seed, count) {
     let state = Math.imul(seed + 1, 0x9e3779b9);
@@ -83,5 +100,17 @@ const coordinates = (() => {
     return Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(12)));
   }
 
-  return { NEIGHBOURS, nearest, nearestCodes, percentNearer, shares, codeOf, mixedCode, draw, ticks };
+  return {
+    NEIGHBOURS,
+    nearest,
+    nearestCodes,
+    percentNearer,
+    shares,
+    codeOf,
+    mixedCode,
+    mixedPlace,
+    between,
+    draw,
+    ticks,
+  };
 })();

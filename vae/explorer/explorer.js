@@ -3,90 +3,56 @@
 // The page: shows the map, the images and the code, and handles all input.
 (() => {
   const content = JSON.parse(document.getElementById("content").textContent);
-  const [channels, imageHeight, imageWidth] = content.shape;
   const [tileHeight, tileWidth] = content.tile; // of a test image, which may be shrunk
   const hasClasses = content.class_names.length > 1;
   const size = content.latent_dim;
+  const total = content.labels.length;
   const codes = decoding.numbers(content.codes, content.precision);
   const places = decoding.numbers(content.places);
   const decode = content.decoder && decoding.decoder(content.decoder);
-  const mixes = !content.place_is_code; // the code of a place is averaged over nearby points
   const deviations = content.deviations && decoding.numbers(content.deviations, content.deviations_precision);
-  const onLine = content.place_is_code && size === 1;
-  // With one latent dimension, the second coordinate only separates classes.
-  const compared = onLine ? places.map((value, i) => (i % 2 ? 0 : value)) : places;
+  const nearDimensions = content.dimensions.map(({ dimension }) => dimension);
   const limit = Math.ceil(10 * codes.reduce((most, value) => Math.max(most, Math.abs(value)), 3)) / 10;
   const GAP = 6; // pixels between small images
   const PAUSE = 500; // milliseconds without a change, after which it is announced and becomes a step of the history
 
-  const { byId, create, theme, shape } = elements;
-  byId("tooltip").hidden = true; // it may be shown in a page that has been saved
-  byId("legend").replaceChildren();
+  const { byId, create, shape } = elements;
+  byId("legend").replaceChildren(); // it may be full in a page that has been saved
 
-  // What is shown: the code, the code before sliders changed it, where that came from, and the changed dimensions.
-  // Origins: { kind: "image", index }, { kind: "posterior", index, seed }, { kind: "place", place, mixture },
-  // { kind: "mean" }, { kind: "draw", seed }.
+  const sprite = new Image();
+  const pictures = createPictures({ content, sprite });
+  const origins = createOrigins({ content, codes, places, deviations, limit, decodes: decode !== null });
+
+  // What is shown: the code, the code before sliders changed it, where that came from, the changed dimensions, the
+  // address of the pinned code or null, and the way between that and the code, "straight" or "spherical".
   let code = new Float32Array(size);
   let start = code;
   let origin = null;
   let moved = new Set();
-
-  const sprite = new Image();
-
-  const hasPicture = (index) => index < content.pictures; // the page may be too small for all
-
-  // Draws a test image on a canvas at x and y, enlarged `times` times; a frame if it has no picture.
-  function drawImage(pen, index, x, y, times) {
-    if (!hasPicture(index)) {
-      pen.strokeStyle = theme("edge");
-      pen.strokeRect(x + 0.5, y + 0.5, times * tileWidth - 1, times * tileHeight - 1);
-      return;
-    }
-    const left = (index % content.columns) * tileWidth;
-    const top = Math.floor(index / content.columns) * tileHeight;
-    pen.imageSmoothingEnabled = false;
-    pen.drawImage(sprite, left, top, tileWidth, tileHeight, x, y, times * tileWidth, times * tileHeight);
-  }
-
-  function drawDecoded() {
-    const canvas = byId("decoded");
-    shape(canvas, imageWidth, imageHeight);
-    const pen = canvas.getContext("2d");
-    const image = decode(code);
-    const picture = pen.createImageData(imageWidth, imageHeight);
-    const pixels = imageWidth * imageHeight;
-    for (let pixel = 0; pixel < pixels; pixel++) {
-      for (let channel = 0; channel < 3; channel++) {
-        // The array is clamped: it rounds values and limits them to 0 to 255.
-        picture.data[4 * pixel + channel] = 255 * image[(channels === 3 ? channel * pixels : 0) + pixel];
-      }
-      picture.data[4 * pixel + 3] = 255;
-    }
-    pen.putImageData(picture, 0, 0);
-  }
+  let pin = null;
+  let way = "straight";
+  let news = ""; // to be announced with what is shown
 
   // Draws the image that the code came from, or the nearest images in a small grid.
   function drawSource() {
     const canvas = byId("source");
-    const pen = canvas.getContext("2d");
+    const nearby = origin.index !== undefined || origin.kind === "place";
     let absent = "";
-    if (origin.kind === "mean" || origin.kind === "draw") absent = "No test image has this code.";
-    else if (!hasPicture(origin.index ?? 0)) absent = "To keep this page small, this test image has no picture.";
+    if (!nearby) absent = "No test image has this code.";
+    else if (!pictures.has(origin.index ?? 0)) absent = "To keep this page small, this test image has no picture.";
     canvas.hidden = absent !== "";
     byId("source-absent").hidden = absent === "";
     byId("source-absent").textContent = absent;
-    if (origin.index !== undefined) {
-      shape(canvas, tileWidth, tileHeight);
-      drawImage(pen, origin.index, 0, 0, 1);
-    }
+    if (origin.index !== undefined) pictures.showTest(canvas, origin.index);
     if (origin.kind === "place") {
       const [side, times] = [Math.ceil(Math.sqrt(coordinates.NEIGHBOURS)), Math.ceil(96 / tileWidth)];
       const [across, down] = [times * tileWidth + GAP, times * tileHeight + GAP];
       shape(canvas, side * across - GAP, side * down - GAP);
+      const pen = canvas.getContext("2d");
       const most = Math.max(...origin.mixture.map(({ share }) => share));
       origin.mixture.forEach(({ index, share }, rank) => {
-        pen.globalAlpha = decode && mixes ? 0.3 + (0.7 * share) / most : 1;
-        drawImage(pen, index, (rank % side) * across, Math.floor(rank / side) * down, times);
+        pen.globalAlpha = decode && origins.mixes ? 0.3 + (0.7 * share) / most : 1;
+        pictures.drawTest(pen, index, (rank % side) * across, Math.floor(rank / side) * down, times);
       });
     }
   }
@@ -96,25 +62,31 @@
     className: hasClasses ? content.class_names[content.labels[index]] : null,
   });
 
+  function describe(shown) {
+    const nearest = shown.origin.index ?? shown.origin.mixture?.[0].index;
+    return captions.describe({
+      kind: shown.origin.kind,
+      seed: shown.origin.seed,
+      share: shown.origin.share,
+      image: nearest === undefined ? null : named(nearest),
+      moved: [...shown.moved],
+      code: content.place_is_code ? shown.code : null,
+      mixed: decode && origins.mixes,
+      decodes: decode !== null,
+    });
+  }
+
   // Updates captions at once, and the text for screen readers and the history after a while without changes.
   let pause = null;
   function write() {
-    const nearest = origin.index ?? origin.mixture?.[0].index;
-    const { decoded, beside, said } = captions.describe({
-      kind: origin.kind,
-      seed: origin.seed,
-      image: nearest === undefined ? null : named(nearest),
-      moved: [...moved],
-      code: content.place_is_code ? code : null,
-      mixed: decode && mixes,
-      decodes: decode !== null,
-    });
+    const { decoded, beside, said } = describe({ origin, code, moved });
     caption("source", beside);
     if (decode) caption("decoded", decoded);
     const around = neighbourhood?.show(code, origin.kind === "image" && moved.size === 0 ? origin.index : null);
-    const all = around?.empty ? `${said}. ${around.words}` : said;
+    const all = [news, said, around?.empty ? around.words : ""].filter((words) => words !== "").join(". ");
     clearTimeout(pause);
     pause = setTimeout(() => {
+      news = "";
       if (byId("status").textContent !== all) byId("status").textContent = all;
       past.record();
     }, PAUSE);
@@ -125,15 +97,46 @@
     byId(id).setAttribute("aria-label", text);
   }
 
-  const nearestCode = () => coordinates.nearestCodes(codes, total, code, nearDimensions, 1)[0].index;
+  const nearestCodes = (to, count) => coordinates.nearestCodes(codes, total, to, nearDimensions, count);
 
   // If the map shows the latent space, the crosshair is at the code. Otherwise it is where the code came from, or at
   // the test image with the nearest code.
   function placeCrosshair() {
     const place = origin.index !== undefined ? scatter.placeOf(origin.index) : (origin.place ?? null);
     const exact = moved.size === 0 && (origin.kind === "image" || origin.kind === "place");
-    if (decode && content.place_is_code) map.point([code[0], onLine ? (place?.[1] ?? 0) : code[1]], true);
-    else map.point(place ?? (nearDimensions.length ? scatter.placeOf(nearestCode()) : null), exact);
+    if (decode && content.place_is_code) map.point([code[0], origins.onLine ? (place?.[1] ?? 0) : code[1]], true);
+    else if (place || !nearDimensions.length) map.point(place, exact);
+    else if (origin.kind === "between") map.point(placeOnPath({ origin, code, moved }), false);
+    else map.point(scatter.placeOf(nearestCodes(code, 1)[0].index), false);
+  }
+
+  // The place on the map of something on a path: its own, or by averaging the places of the nearest codes.
+  function placeOnPath(shown) {
+    if (content.place_is_code) return [shown.code[0], origins.onLine ? 0 : shown.code[1]];
+    if (shown.origin.kind === "place" && shown.moved.size === 0) return shown.origin.place;
+    const mixture = coordinates.shares(nearestCodes(shown.code, coordinates.NEIGHBOURS));
+    return coordinates.mixedPlace(places, mixture);
+  }
+
+  // Where the path from the pinned code leads: to the code that is shown, unless that is itself on the path.
+  const onPath = () => origin.kind === "between" && origin.from === pin && moved.size === 0;
+  const pathEnd = () => (onPath() ? origin.to : origins.write(origin, moved, code));
+
+  function showPath() {
+    if (!path) return;
+    const from = pin && origins.find(pin);
+    if (!from) {
+      path.show(null);
+      map.follow([]);
+      return;
+    }
+    const to = onPath() ? origins.find(origin.to) : { origin, code, moved };
+    const share = onPath() ? origin.share : 1;
+    const between = path.show({ from: from.code, to: to.code, spherical: way === "spherical", share });
+    byId("path-ends").textContent = captions.path(describe(from), describe(to));
+    if (!nearDimensions.length) return;
+    const inner = between.slice(1, -1).map((each) => ({ origin: { kind: "between" }, code: each, moved: new Set() }));
+    map.follow([from, ...inner, to].map(placeOnPath));
   }
 
   // Draws at most once per frame, no matter how often the code changes.
@@ -144,13 +147,14 @@
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
-      if (decode) drawDecoded();
+      if (decode) pictures.show(byId("decoded"), decode(code));
       drawSource();
+      showPath();
       write();
     });
   }
 
-  function go(newOrigin, newCode) {
+  function go(newOrigin, newCode = origins.codeOf(newOrigin)) {
     origin = newOrigin;
     code = Float32Array.from(newCode);
     start = code.slice();
@@ -171,62 +175,49 @@
   function move(dimension, value) {
     code[dimension] = value;
     moved.add(dimension);
-    if (content.place_is_code && origin.kind === "place") origin.mixture = around(code);
+    if (content.place_is_code && origin.kind === "place") origin.mixture = origins.around(code);
     follow();
     show();
   }
 
-  const goToImage = (index) => go({ kind: "image", index }, coordinates.codeOf(codes, index, size));
-  const goToMean = () => go({ kind: "mean" }, new Float32Array(size));
-  const goToDraw = (seed) => go({ kind: "draw", seed }, coordinates.draw(seed, size));
-
-  function goToPosterior(index, seed) {
-    const noise = coordinates.draw(seed, size);
-    const mean = coordinates.codeOf(codes, index, size);
-    go({ kind: "posterior", index, seed }, mean.map((value, d) => value + deviations[index * size + d] * noise[d]));
-  }
-
-  // The points nearest to a place, with their shares.
-  function around(place) {
-    const at = onLine ? [place[0], 0] : place;
-    return coordinates.shares(coordinates.nearest(compared, at, coordinates.NEIGHBOURS));
-  }
-
-  function goToPlace(exactPlace) {
-    const place = exactPlace.map((value) => Number(value.toPrecision(6))); // as in the address
-    const mixture = around(place);
-    go({ kind: "place", place, mixture }, mixes ? coordinates.mixedCode(codes, size, mixture) : place.slice(0, size));
-  }
+  const goToImage = (index) => go({ kind: "image", index });
+  const goToPlace = (place) => go(origins.atPlace(place));
 
   // Goes where an address leads; whether it leads anywhere on this page.
   function goTo(text) {
-    const state = address.read(text);
-    const index = content.indices.indexOf(state?.number);
-    if (!state || (state.number !== undefined && index < 0)) return false;
-    if (!decode && state.kind !== "image" && state.kind !== "place") return false;
-    if (state.kind === "posterior" && !deviations) return false;
-    const visit = {
-      image: () => goToImage(index),
-      posterior: () => goToPosterior(index, state.seed),
-      place: () => goToPlace(state.place),
-      draw: () => goToDraw(state.seed),
-      mean: goToMean,
-    };
-    visit[state.kind]();
-    for (const [dimension, value] of decode ? state.values : []) {
-      if (nearDimensions.includes(dimension)) move(dimension, Math.min(Math.max(value, -limit), limit));
-    }
+    const found = origins.find(text);
+    if (!found) return false;
+    ({ pin, way } = found);
+    go(found.origin, found.start);
+    for (const dimension of found.moved) move(dimension, found.code[dimension]);
     return true;
   }
 
-  const here = () =>
-    address.write({
-      kind: origin.kind,
-      number: content.indices[origin.index],
-      place: origin.place,
-      seed: origin.seed,
-      values: [...moved].map((dimension) => [dimension, code[dimension]]),
-    });
+  const here = () => origins.write(origin, moved, code, pin, way);
+
+  function setPin() {
+    [pin, news] = [origins.write(origin, moved, code), "Pinned as A"];
+    show();
+  }
+
+  function unpin() {
+    [pin, news] = [null, "Unpinned"];
+    show();
+    byId("pin").focus();
+  }
+
+  // Goes to a share of the way from the pinned code to the end of the path, which stays.
+  function goToShare(share) {
+    const to = pathEnd();
+    if (share === 1) goTo(`${to}&pin=${encodeURIComponent(pin)}&way=${way}`);
+    else go({ kind: "between", share, spherical: way === "spherical", from: pin, to });
+  }
+
+  function setWay(newWay) {
+    [way, news] = [newWay, `${newWay === "straight" ? "Straight" : "Spherical"} path`];
+    if (onPath()) go({ ...origin, spherical: way === "spherical" });
+    else show();
+  }
 
   function fillLegend() {
     byId("legend").hidden = !hasClasses;
@@ -247,31 +238,11 @@
     });
   }
 
-  function showTooltip(index, x, y) {
-    const tooltip = byId("tooltip");
-    tooltip.hidden = index === null;
-    if (index === null) return;
-    const [canvas, text] = tooltip.children;
-    const times = Math.ceil(72 / tileHeight);
-    canvas.hidden = !hasPicture(index);
-    shape(canvas, times * tileWidth, times * tileHeight);
-    drawImage(canvas.getContext("2d"), index, 0, 0, times);
-    const { number, className } = named(index);
-    const heading = hasClasses ? [create("b", { textContent: className }), create("br")] : [];
-    text.replaceChildren(...heading, `test image ${number}`);
-    const box = byId("map").getBoundingClientRect();
-    const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
-    const left = x + 16 + width > box.width ? x - 16 - width : x + 16;
-    const top = y + 16 + height > box.height ? y - 16 - height : y + 16;
-    tooltip.style.transform = `translate(${Math.max(0, left)}px, ${Math.max(0, top)}px)`;
-  }
-
-  const total = content.labels.length;
-  const nearDimensions = content.dimensions.map(({ dimension }) => dimension);
   const sliders =
     decode &&
     createSliders({ dimensions: content.dimensions, limit, first: content.first_sliders, onChange: move });
   const past = createPast({ here, goTo });
+  const path = decode && createPath({ decode, pictures, onPick: past.step(goToShare), onWay: past.step(setWay) });
   const scatter = createScatter({
     places,
     labels: content.labels,
@@ -287,7 +258,7 @@
     labels: content.labels,
     onPlace: goToPlace,
     onPoint: past.step(goToImage),
-    onHover: showTooltip,
+    onHover: createTooltip({ pictures, tileHeight, named }),
     onZoom(zoomed) {
       for (const id of ["zoom-out", "whole"]) byId(id).disabled = !zoomed;
     },
@@ -304,19 +275,23 @@
       total,
       dimensions: nearDimensions,
       percentiles: content.percentiles,
-      drawImage,
-      tile: content.tile,
+      pictures,
       name: (index) => captions.named(named(index)),
       onPoint: past.step(goToImage),
     });
   if (decode) {
     let seed = 0;
     const nextSeed = () => (seed = Math.max(seed, origin.seed ?? 0) + 1); // also after that of an address
-    byId("mean").addEventListener("click", past.step(goToMean));
-    byId("draw").addEventListener("click", past.step(() => goToDraw(nextSeed())));
-    byId("posterior")?.addEventListener("click", past.step(() => goToPosterior(origin.index, nextSeed())));
     const reset = () => (origin.kind === "place" ? goToPlace(origin.place) : go(origin, start));
-    byId("reset").addEventListener("click", past.step(reset));
+    const actions = {
+      mean: () => go({ kind: "mean" }),
+      draw: () => go({ kind: "draw", seed: nextSeed() }),
+      posterior: () => go({ kind: "posterior", index: origin.index, seed: nextSeed() }),
+      reset,
+      pin: setPin,
+      unpin,
+    };
+    for (const [id, action] of Object.entries(actions)) byId(id)?.addEventListener("click", past.step(action));
   }
   sprite.addEventListener("load", () => {
     if (!goTo(location.hash.slice(1))) goToImage(0);

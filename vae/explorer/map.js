@@ -22,6 +22,7 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
   let [width, height] = [0, 0];
   let singled = new Set(); // highlighted labels; empty means all
   let crosshair = null; // { place, exact }
+  let path = []; // places on the way between two codes
   let hovered = null;
   let press = null; // { x, y, dragged } while the only pointer is down
   const pointers = new Map(); // pixels of those that are down, by their numbers
@@ -60,6 +61,7 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
   function draw() {
     context.clearRect(0, 0, width, height);
     context.drawImage(picture, 0, 0, width, height);
+    if (path.length) drawPath(path.map(scatter.toPixels));
     if (hovered !== null) drawRing(scatter.toPixels(scatter.placeOf(hovered)), 7, theme("ink"), 2);
     if (crosshair) drawCrosshair(scatter.toPixels(crosshair.place));
   }
@@ -70,6 +72,28 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
     context.strokeStyle = colour;
     context.lineWidth = thickness;
     context.stroke();
+  }
+
+  // A line with dots and the letters A and B at its ends, with a rim like the crosshair.
+  function drawPath(pixels) {
+    for (const [colour, thickness] of [["panel", 6], ["accent", 3]]) {
+      context.beginPath();
+      for (const [x, y] of pixels) context.lineTo(x, y);
+      context.strokeStyle = theme(colour);
+      context.lineWidth = thickness;
+      context.lineJoin = "round";
+      context.stroke();
+      for (const pixel of pixels) drawRing(pixel, 2, theme(colour), thickness);
+    }
+    context.font = "600 15px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.lineWidth = 5;
+    [["A", pixels[0]], ["B", pixels.at(-1)]].forEach(([letter, [x, y]]) => {
+      context.strokeStyle = theme("panel");
+      context.strokeText(letter, x + 16, y - 12);
+      context.fillStyle = theme("accent");
+      context.fillText(letter, x + 16, y - 12);
+    });
   }
 
   // With a rim in the colour of the ground, to stand out from any point. Dashed if the code has moved away from the
@@ -215,6 +239,11 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
     // Puts the crosshair at a place, dashed unless it is exactly the code's; null removes the crosshair.
     point(place, exact) {
       crosshair = place && { place, exact };
+      draw();
+    },
+    // Draws a path through places; none if there are no places.
+    follow(places) {
+      path = places;
       draw();
     },
     // Highlights the classes with these labels; an empty set highlights all.

@@ -2,10 +2,9 @@
 
 // The test images whose codes are nearest to a code, as buttons, and how far they are. It calls onPoint(index) for a
 // button that is pressed.
-const createNeighbourhood = ({ codes, total, dimensions, percentiles, drawImage, tile, name, onPoint }) => {
+const createNeighbourhood = ({ codes, total, dimensions, percentiles, pictures, name, onPoint }) => {
   const COUNT = 5;
-  const { byId, create, shape } = elements;
-  const [tileHeight, tileWidth] = tile;
+  const { byId, create } = elements;
   let shown = []; // [{ index, distance }]
 
   const buttons = Array.from({ length: Math.min(COUNT, total - 1) }, (_, rank) => {
@@ -23,8 +22,7 @@ const createNeighbourhood = ({ codes, total, dimensions, percentiles, drawImage,
     shown = found.filter(({ index }) => index !== own).slice(0, buttons.length);
     shown.forEach(({ index, distance }, rank) => {
       const { button, canvas, text } = buttons[rank];
-      shape(canvas, tileWidth, tileHeight);
-      drawImage(canvas.getContext("2d"), index, 0, 0, 1);
+      pictures.showTest(canvas, index);
       text.textContent = distance.toFixed(2);
       button.setAttribute("aria-label", `${name(index)}, distance ${distance.toFixed(2)}`);
       button.title = name(index);

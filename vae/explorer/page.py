@@ -35,12 +35,16 @@ SCRIPTS = (
     "coordinates.js",
     "captions.js",
     "address.js",
+    "origins.js",
     "elements.js",
+    "pictures.js",
     "past.js",
     "scatter.js",
     "map.js",
+    "tooltip.js",
     "sliders.js",
     "neighbourhood.js",
+    "path.js",
     "explorer.js",
 )
 

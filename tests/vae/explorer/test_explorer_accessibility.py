@@ -148,7 +148,7 @@ def test_every_control_can_be_reached_by_tab_and_shows_its_focus(explore: Open, 
             assert outline == "solid", name
             reached.append(name)
         sliders = {f"z{dimension}" for dimension in range(5)} if active else set()
-        buttons = {"map", "zoom-in", "keys", "mean", "draw", "posterior", *digits().class_names}
+        buttons = {"map", "zoom-in", "keys", "mean", "draw", "posterior", "pin", *digits().class_names}
         neighbours = {name for name in reached if "." in name}  # their distances
         assert len(neighbours) == (5 if active else 0)
         assert buttons | sliders | neighbours == set(reached)
@@ -206,6 +206,9 @@ def test_axe_finds_no_violation(
     explore: Open, model: VAE, size: tuple[int, int], scheme: Literal["light", "dark"], active: bool
 ) -> None:
     with explore(model, digits(), size, color_scheme=scheme, active=torch.full((5,), active)) as explorer:
+        explorer["pin"].click()
+        explorer["draw"].click()
+        expect(explorer["path"]).to_be_visible()
         assert accessibility_violations(explorer.page) == []
 
 

@@ -1,0 +1,47 @@
+"use strict";
+
+// Draws test images, which are tiles of one picture (the sprite), and decoded images.
+const createPictures = ({ content, sprite }) => {
+  const [channels, height, width] = content.shape;
+  const [tileHeight, tileWidth] = content.tile; // of a test image, which may be shrunk
+  const { theme, shape } = elements;
+
+  const has = (index) => index < content.pictures; // the page may be too small for all
+
+  // Draws a test image at x and y, enlarged `times` times; a frame if it has no picture.
+  function drawTest(pen, index, x, y, times) {
+    if (!has(index)) {
+      pen.strokeStyle = theme("edge");
+      pen.strokeRect(x + 0.5, y + 0.5, times * tileWidth - 1, times * tileHeight - 1);
+      return;
+    }
+    const left = (index % content.columns) * tileWidth;
+    const top = Math.floor(index / content.columns) * tileHeight;
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(sprite, left, top, tileWidth, tileHeight, x, y, times * tileWidth, times * tileHeight);
+  }
+
+  // Fills a canvas with a test image.
+  function showTest(canvas, index, times = 1) {
+    shape(canvas, times * tileWidth, times * tileHeight);
+    drawTest(canvas.getContext("2d"), index, 0, 0, times);
+  }
+
+  // Fills a canvas with intensities, channels × height × width.
+  function show(canvas, image) {
+    shape(canvas, width, height);
+    const pen = canvas.getContext("2d");
+    const picture = pen.createImageData(width, height);
+    const pixels = width * height;
+    for (let pixel = 0; pixel < pixels; pixel++) {
+      for (let channel = 0; channel < 3; channel++) {
+        // The array is clamped: it rounds values and limits them to 0 to 255.
+        picture.data[4 * pixel + channel] = 255 * image[(channels === 3 ? channel * pixels : 0) + pixel];
+      }
+      picture.data[4 * pixel + 3] = 255;
+    }
+    pen.putImageData(picture, 0, 0);
+  }
+
+  return { has, drawTest, showTest, show };
+};
