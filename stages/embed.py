@@ -16,11 +16,12 @@ from vae.base.params import Params
 from vae.data.images import drawn_once, load_images
 from vae.diagnostics import collapse, projection, representation
 from vae.diagnostics.verdict import Diagnosis
-from vae.explorer.page import LatentMap, explorer_page
-from vae.figures.canvas import class_colours
+from vae.explorer.latent_map import LatentMap, latent_map
+from vae.explorer.page import explorer_page
 from vae.figures.charts import class_scatter
 from vae.figures.diagnoses import label_information
 from vae.model import inference
+from vae.model.inference import Posterior
 from vae.model.model_file import load_model
 from vae.model.objective import kl_divergence
 
@@ -44,15 +45,7 @@ def main(params: Params) -> None:
     train_codes = inference.encode(model, train.images).mean.cpu()
     kl = kl_divergence(mean, log_variance).mean(0)
     active = collapse.mean_variances(mean) > collapse.ACTIVE_VARIANCE
-    latent_map = LatentMap(
-        images=test[chosen],
-        indices=chosen,
-        codes=mean[chosen],
-        deviations=log_variance[chosen].mul(0.5).exp(),
-        points=projection.project(mean[chosen].numpy(), settings.method, settings.seed),
-        axis_names=projection.axis_names(model.latent_dim, settings.method),
-        colours=class_colours(test[chosen].labels.bincount(minlength=len(test.class_names)).tolist()),
-    )
+    explored = latent_map(model, test, chosen, Posterior(mean, log_variance), settings.method, settings.seed)
 
     data = train_codes.numpy(), train.labels.numpy(), mean.numpy(), test.labels.numpy()
     right = {}
@@ -62,12 +55,12 @@ def main(params: Params) -> None:
             "linear_probe_accuracy": torch.from_numpy(representation.right_by_linear_probe(*data)),
         }
     parts = [
-        look_at_classes(right, test.labels, latent_map),
-        look_at_map(latent_map, settings.neighbours),
-        look_at_dimensions(latent_map, kl, settings.seed),
+        look_at_classes(right, test.labels, explored),
+        look_at_map(explored, settings.neighbours),
+        look_at_dimensions(explored, kl, settings.seed),
     ]
     write_bytes(paths.LATENTS, save({"mean": mean, "log_variance": log_variance, "labels": test.labels}))
-    write_bytes(paths.EXPLORER, explorer_page(model, latent_map, kl, active, "Latent explorer").encode())
+    write_bytes(paths.EXPLORER, explorer_page(model, explored, kl, active, "Latent explorer").encode())
     measures = {name: value for part in parts for name, value in part.measures.items()}
     shown = ", ".join(f"{name} {value:.3f}" for name, value in measures.items() if value is not None)
     log.info("codes of test images: %s", shown)

@@ -17,7 +17,6 @@
   const PAUSE = 500; // milliseconds without a change, after which it is announced and becomes a step of the history
 
   const { byId, create, shape } = elements;
-  byId("legend").replaceChildren(); // it may be full in a page that has been saved
 
   const sprite = new Image();
   const pictures = createPictures({ content, sprite });
@@ -57,6 +56,18 @@
     }
   }
 
+  // Draws the difference between the test image and the decoded image, where both are there.
+  function drawDifference(image) {
+    const canvas = byId("difference");
+    let absent = "";
+    if (origin.index === undefined) absent = "No test image to compare with.";
+    else if (!content.exact || !pictures.has(origin.index)) absent = "This page is too small for the exact test image.";
+    canvas.hidden = absent !== "";
+    byId("difference-absent").hidden = absent === "";
+    byId("difference-absent").textContent = absent;
+    if (!absent) pictures.show(canvas, pictures.difference(image, pictures.intensities(origin.index)));
+  }
+
   const named = (index) => ({
     number: content.indices[index],
     className: hasClasses ? content.class_names[content.labels[index]] : null,
@@ -82,6 +93,7 @@
     const { decoded, beside, said } = describe({ origin, code, moved });
     caption("source", beside);
     if (decode) caption("decoded", decoded);
+    if (measures) byId("measured").textContent = origin.index === undefined ? "" : measures.words(origin.index);
     const around = neighbourhood?.show(code, origin.kind === "image" && moved.size === 0 ? origin.index : null);
     const all = [news, said, around?.empty ? around.words : ""].filter((words) => words !== "").join(". ");
     clearTimeout(pause);
@@ -147,7 +159,11 @@
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
-      if (decode) pictures.show(byId("decoded"), decode(code));
+      if (decode) {
+        const image = decode(code);
+        pictures.show(byId("decoded"), image);
+        drawDifference(image);
+      }
       drawSource();
       showPath();
       write();
@@ -219,25 +235,6 @@
     else show();
   }
 
-  function fillLegend() {
-    byId("legend").hidden = !hasClasses;
-    const singled = new Set();
-    const present = new Set(content.labels);
-    content.class_names.forEach((name, label) => {
-      if (!present.has(label)) return;
-      const swatch = create("span", { className: "swatch" });
-      swatch.style.background = content.colours[label];
-      const button = create("button", { type: "button", title: name }, swatch, content.short_names[label]);
-      button.setAttribute("aria-pressed", "false");
-      button.addEventListener("click", () => {
-        if (!singled.delete(label)) singled.add(label);
-        button.setAttribute("aria-pressed", String(singled.has(label)));
-        map.single(singled);
-      });
-      byId("legend").append(button);
-    });
-  }
-
   const sliders =
     decode &&
     createSliders({ dimensions: content.dimensions, limit, first: content.first_sliders, onChange: move });
@@ -258,7 +255,7 @@
     labels: content.labels,
     onPlace: goToPlace,
     onPoint: past.step(goToImage),
-    onHover: createTooltip({ pictures, tileHeight, named }),
+    onHover: createTooltip({ tooltip: byId("tooltip"), pictures, tileHeight, named }),
     onZoom(zoomed) {
       for (const id of ["zoom-out", "whole"]) byId(id).disabled = !zoomed;
     },
@@ -267,7 +264,20 @@
     byId(id).addEventListener("click", action);
     byId(id).disabled = id !== "zoom-in";
   }
-  fillLegend();
+  createLegend({ content, onSingle: map.single });
+  const measures =
+    content.measures.length > 0 &&
+    createMeasures({
+      measures: content.measures,
+      onColour(colourOf) {
+        scatter.paint(colourOf);
+        map.redraw();
+      },
+      onImage: past.step((index, words) => {
+        news = words;
+        goToImage(index);
+      }),
+    });
   const neighbourhood =
     byId("neighbours") &&
     createNeighbourhood({

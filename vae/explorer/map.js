@@ -241,6 +241,7 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
       crosshair = place && { place, exact };
       draw();
     },
+    redraw: drawPicture,
     // Draws a path through places; none if there are no places.
     follow(places) {
       path = places;

@@ -1,26 +1,19 @@
 """Build the latent explorer's page from its sources, a model and a map of encoded images."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vae.base.pages import content_security_policy
-from vae.base.runtime import generator
-from vae.data.images import LabelledImages
-from vae.explorer import weights
-from vae.explorer.sprite import Sprites, columns
+from vae.explorer import content, weights
+from vae.explorer.latent_map import LatentMap
+from vae.explorer.sprite import Sprites
 from vae.explorer.versions import Version, versions
 from vae.explorer.weights import Precision
-from vae.figures.canvas import brief
-from vae.figures.charts import densest
 from vae.model.vae import VAE
 
 if TYPE_CHECKING:
@@ -42,6 +35,8 @@ SCRIPTS = (
     "scatter.js",
     "map.js",
     "tooltip.js",
+    "legend.js",
+    "measures.js",
     "sliders.js",
     "neighbourhood.js",
     "path.js",
@@ -50,62 +45,7 @@ SCRIPTS = (
 
 LARGEST_PAGE = 5_000_000  # bytes
 DEVIATIONS_SHARE = 0.1  # of the page's bytes, at most, for standard deviations of posteriors, which are else left out
-MOST_COMPARED = 1000  # images whose posteriors give the usual distance to the nearest code
-ANY_SEED = 0  # the same page for the same model
 FIRST_SLIDERS = 20  # shown of more, until one is looked for or all are asked for
-MOST_NAMES = 20  # classes named on the map; the largest, until others are highlighted
-PRIOR_REACH = 3  # standard deviations, which hold 99.7% of the prior in each dimension
-
-
-@dataclass(frozen=True)
-class LatentMap:
-    """Encoded images and their coordinates on a map of the latent space.
-
-    Attributes:
-        images: N images with their classes.
-        indices: their indices among the test images, int64 (N,).
-        codes: their posterior means (N, D).
-        deviations: the standard deviations of their posteriors (N, D).
-        points: their coordinates (N, 2); the codes themselves if D is two, or one (padded with zero).
-        axis_names: what the two axes show.
-        colours: the classes' colours for CSS, reused from the start if there are more classes.
-    """
-
-    images: LabelledImages
-    indices: Tensor
-    codes: Tensor
-    deviations: Tensor
-    points: NDArray[np.float32]
-    axis_names: tuple[str, str]
-    colours: Sequence[str]
-
-    def first(self, count: int) -> "LatentMap":
-        """A map of only the first images."""
-        return replace(
-            self,
-            images=self.images[:count],
-            indices=self.indices[:count],
-            codes=self.codes[:count],
-            deviations=self.deviations[:count],
-            points=self.points[:count],
-        )
-
-    @property
-    def latent_dim(self) -> int:
-        """D."""
-        return self.codes.shape[1]
-
-    @property
-    def place_is_code(self) -> bool:
-        """Whether the map shows the latent space itself instead of a projection."""
-        return self.latent_dim <= 2
-
-    @property
-    def places(self) -> Tensor:
-        """The coordinates of the drawn points (N, 2). With one latent dimension, each class has its own row."""
-        if self.latent_dim > 1:
-            return torch.tensor(self.points)
-        return torch.stack([self.codes[:, 0].cpu(), -self.images.labels.float()], 1)
 
 
 @dataclass(frozen=True)
@@ -181,8 +121,9 @@ class _Builder:
             latent_map=shown,
             reductions=self.reductions(version),
             content={
-                **_content(shown, version),
-                "percentiles": _percentiles(shown, self.active),
+                **content.of_images(shown, version),
+                **content.of_codes(shown, version),
+                "percentiles": content.percentiles(shown, self.active),
                 "deviations": deviations,
                 "deviations_precision": Precision.BITS_8,
                 "dimensions": self.dimensions,
@@ -223,74 +164,6 @@ class _Builder:
             f"The decoder is too large for a page of {_megabytes(self.budget)}: its {self.size:,} weights take "
             f"{_megabytes(length)} even in {smallest}, in addition to the rest of the page."
         )
-
-
-def _content(latent_map: LatentMap, version: Version) -> dict[str, Any]:
-    """What the scripts read about the test images and the map."""
-    images = latent_map.images
-    channels, height, width = images.shape
-    sizes = images.labels.bincount(minlength=len(images.class_names))
-    return {
-        "shape": [channels, height, width],
-        "tile": version.sprite.size,
-        "columns": columns(version.sprite.count),
-        "sprite": version.sprite.url,
-        "pictures": version.sprite.count,
-        "labels": images.labels.tolist(),
-        "indices": latent_map.indices.tolist(),
-        "class_names": images.class_names,
-        "short_names": [brief(name) for name in images.class_names],
-        "named": sizes.argsort(descending=True, stable=True)[:MOST_NAMES].sort().values.tolist(),
-        "densest": _densest_points(latent_map),
-        "colours": [latent_map.colours[label % len(latent_map.colours)] for label in range(len(images.class_names))],
-        "latent_dim": latent_map.latent_dim,
-        "precision": version.precision_of_codes,
-        "codes": weights.encoded(latent_map.codes, version.precision_of_codes),
-        "places": weights.encoded(latent_map.places),
-        "place_is_code": latent_map.place_is_code,
-        "axes": _axes(latent_map),
-    }
-
-
-def _percentiles(latent_map: LatentMap, active: Tensor) -> list[float]:
-    """Percentiles from 0 to 100 of the distance between a draw from a posterior and the nearest code of another image.
-
-    Decoders are trained on such draws, which spread wider than the codes themselves, the means. The distance is over
-    active dimensions, bool (D,). Measured with a draw for each of the first ``MOST_COMPARED`` images. Empty if there
-    are no two images or no active dimensions.
-    """
-    if len(latent_map.codes) < 2 or not active.any():
-        return []
-    codes, deviations = latent_map.codes[:, active], latent_map.deviations[:MOST_COMPARED, active]
-    noise = torch.randn(deviations.shape, generator=generator(ANY_SEED, "draws from posteriors"))
-    draws = codes[:MOST_COMPARED] + deviations * noise
-    distances = torch.cdist(draws, codes, compute_mode="donot_use_mm_for_euclid_dist")
-    nearest = distances.fill_diagonal_(torch.inf).min(1).values
-    return [round(float(value), 4) for value in nearest.quantile(torch.linspace(0, 1, 101))]
-
-
-def _densest_points(latent_map: LatentMap) -> list[int | None]:
-    """For each class, the point at which its name stands; None if the class has no points."""
-    places, labels = latent_map.places.numpy(), latent_map.images.labels
-    points = [(labels == label).nonzero().flatten() for label in range(len(latent_map.images.class_names))]
-    return [int(own[densest(places[own.numpy()])]) if len(own) else None for own in points]
-
-
-def _axes(latent_map: LatentMap) -> dict[str, Any]:
-    """The map's axes: names, which have tick labels, whether both have the same scale, and the range to show at least.
-
-    If the map shows the latent space itself, that range covers the prior. The axes of a projection have no units.
-    """
-    if not latent_map.place_is_code:
-        return {"names": latent_map.axis_names, "ticks": [False, False], "equal": True, "rows": False, "reach": []}
-    on_line = latent_map.latent_dim == 1
-    return {
-        "names": ("z0", "class" * (len(latent_map.images.class_names) > 1)) if on_line else latent_map.axis_names,
-        "ticks": [True, not on_line],
-        "equal": not on_line,
-        "rows": on_line,
-        "reach": [PRIOR_REACH] if on_line else [PRIOR_REACH, PRIOR_REACH],
-    }
 
 
 def _template() -> "Template":

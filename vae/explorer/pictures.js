@@ -43,5 +43,18 @@ const createPictures = ({ content, sprite }) => {
     pen.putImageData(picture, 0, 0);
   }
 
-  return { has, drawTest, showTest, show };
+  // The intensities of a test image, channels × height × width, if it has been neither shrunk nor compressed.
+  const scratch = new OffscreenCanvas(tileWidth, tileHeight).getContext("2d", { willReadFrequently: true });
+  function intensities(index) {
+    drawTest(scratch, index, 0, 0, 1);
+    const { data } = scratch.getImageData(0, 0, tileWidth, tileHeight);
+    const pixels = tileWidth * tileHeight;
+    const intensity = (_, i) => data[4 * (i % pixels) + Math.floor(i / pixels)] / 255;
+    return Float32Array.from({ length: channels * pixels }, intensity);
+  }
+
+  // The absolute difference of two images, black where they are equal.
+  const difference = (one, other) => one.map((value, i) => Math.abs(value - other[i]));
+
+  return { has, intensities, difference, drawTest, showTest, show };
 };

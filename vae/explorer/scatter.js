@@ -18,6 +18,7 @@ const createScatter = ({ places, labels, classNames, colours, axes, densest, nam
   let whole = null; // { scale, centre }: pixels per unit, and the place in the middle, each for x and y
   let view = null; // the same, zoomed and moved
   let zoom = 1;
+  let fill = null; // of a point, instead of the colour of its class
 
   const placeOf = (index) => [places[2 * index], places[2 * index + 1]];
 
@@ -167,7 +168,7 @@ const createScatter = ({ places, labels, classNames, colours, axes, densest, nam
     labels.forEach((label, index) => {
       if (!counts(index)) return;
       circle(pen, index, radius);
-      pen.fillStyle = colours[label];
+      pen.fillStyle = fill ? fill(index) : colours[label];
       pen.fill();
       pen.stroke();
     });
@@ -193,7 +194,7 @@ const createScatter = ({ places, labels, classNames, colours, axes, densest, nam
       pen.fillStyle = theme("panel");
       pen.fill();
       pen.globalAlpha = 1;
-      pen.strokeStyle = colours[label];
+      pen.strokeStyle = fill ? theme("edge") : colours[label];
       pen.lineWidth = 1.5;
       pen.stroke();
       pen.fillStyle = theme("ink");
@@ -222,5 +223,8 @@ const createScatter = ({ places, labels, classNames, colours, axes, densest, nam
 
   const zoomed = () => zoom > 1;
 
-  return { fit, draw, zoomAt, pan, zoomed, placeOf, toPixels, toPlace, pointAt };
+  // Sets the colour of each point, colourOf(index), or with null that of its class.
+  const paint = (colourOf) => (fill = colourOf);
+
+  return { fit, paint, draw, zoomAt, pan, zoomed, placeOf, toPixels, toPlace, pointAt };
 };

@@ -1,14 +1,13 @@
 "use strict";
 
 // The tooltip of a dot on the map: the test image, its class and its number.
-const createTooltip = ({ pictures, tileHeight, named }) => {
-  const { byId, create } = elements;
+const createTooltip = ({ tooltip, pictures, tileHeight, named }) => {
+  const { create } = elements;
   const TALL = 72; // pixels
-  byId("tooltip").hidden = true; // it may be shown in a page that has been saved
+  tooltip.hidden = true; // it may be shown in a page that has been saved
 
   // Shows the tooltip of a test image beside a pixel of the map; null hides it.
   return function show(index, x, y) {
-    const tooltip = byId("tooltip");
     tooltip.hidden = index === null;
     if (index === null) return;
     const [canvas, text] = tooltip.children;
@@ -17,7 +16,7 @@ const createTooltip = ({ pictures, tileHeight, named }) => {
     const { number, className } = named(index);
     const heading = className === null ? [] : [create("b", { textContent: className }), create("br")];
     text.replaceChildren(...heading, `test image ${number}`);
-    const box = byId("map").getBoundingClientRect();
+    const box = tooltip.parentElement.getBoundingClientRect();
     const [width, height] = [tooltip.offsetWidth, tooltip.offsetHeight];
     const left = x + 16 + width > box.width ? x - 16 - width : x + 16;
     const top = y + 16 + height > box.height ? y - 16 - height : y + 16;

@@ -12,7 +12,8 @@ from tests.settings import architecture
 from vae.base.runtime import generator, seeded
 from vae.data.images import LabelledImages, pixels
 from vae.data.sources import load_source
-from vae.explorer.page import LatentMap, explorer_page
+from vae.explorer.latent_map import LatentMap, image_measures
+from vae.explorer.page import explorer_page
 from vae.model import inference
 from vae.model.objective import kl_divergence, negative_elbo
 from vae.model.vae import VAE
@@ -66,7 +67,8 @@ def mapped(model: VAE, data: LabelledImages) -> LatentMap:
     deviations = (log_variances / 2).exp()
     points = F.pad(means, (0, 1))[:, :2].numpy()
     names = ("z0", "z1") if model.latent_dim == 2 else ("first", "second")
-    return LatentMap(data, 100 + torch.arange(len(data)), means, deviations, points, names, COLOURS)
+    measures = image_measures(model, data, means, 0)
+    return LatentMap(data, 100 + torch.arange(len(data)), means, deviations, points, names, COLOURS, measures)
 
 
 def page_of(model: VAE, data: LabelledImages, **changes: Any) -> str:

@@ -21,6 +21,16 @@ COLOURS_OF = """(canvas) => {
     pen.drawImage(canvas, 0, 0);
     return [width, height, ...pen.getImageData(0, 0, width, height).data];
 }"""
+HAS_COLOUR = """(canvas, [red, green, blue]) => {
+    const { width, height } = canvas;
+    const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    pen.drawImage(canvas, 0, 0);
+    const { data } = pen.getImageData(0, 0, width, height);
+    for (let i = 0; i < data.length; i += 4) {
+        if (data[i] === red && data[i + 1] === green && data[i + 2] === blue && data[i + 3] === 255) return true;
+    }
+    return false;
+}"""
 # Between the map's places and the window's pixels, by the page's own scales.
 SCALES = """() => {
     const content = JSON.parse(document.getElementById("content").textContent);
@@ -62,6 +72,11 @@ class Explorer:
         """The image that PyTorch decodes from a code (D,), as it can be shown: (H, W, 3)."""
         image = inference.decode(self.model, code.float().unsqueeze(0), 0)[0]
         return image.clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0)
+
+    def has_colour(self, colour: tuple[int, int, int]) -> bool:
+        """Whether a pixel of the map has a colour."""
+        self.page.evaluate(NEXT_FRAME)
+        return bool(self["map"].evaluate(HAS_COLOUR, list(colour)))
 
     def assert_decoded(self, code: Tensor) -> None:
         torch.testing.assert_close(self.image(), self.expected(code), rtol=0, atol=ONE_GREY_LEVEL)

@@ -50,14 +50,6 @@ HIDDEN_SHARE = """() => {
     });
     return 1 - seen.length / points.length;
 }"""
-HAS_COLOUR = """(canvas, [red, green, blue]) => {
-    const { width, height } = canvas;
-    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-    for (let i = 0; i < data.length; i += 4) {
-        if (data[i] === red && data[i + 1] === green && data[i + 2] === blue && data[i + 3] === 255) return true;
-    }
-    return false;
-}"""
 SWIPE_STEPS = 8
 
 
@@ -148,10 +140,21 @@ def test_every_control_can_be_reached_by_tab_and_shows_its_focus(explore: Open, 
             assert outline == "solid", name
             reached.append(name)
         sliders = {f"z{dimension}" for dimension in range(5)} if active else set()
-        buttons = {"map", "zoom-in", "keys", "mean", "draw", "posterior", "pin", *digits().class_names}
+        buttons = {
+            "map",
+            "zoom-in",
+            "keys",
+            "mean",
+            "draw",
+            "posterior",
+            "pin",
+            "colour",
+            "next-worst",
+            *digits().class_names,
+        }
         neighbours = {name for name in reached if "." in name}  # their distances
         assert len(neighbours) == (5 if active else 0)
-        assert buttons | sliders | neighbours == set(reached)
+        assert buttons | set(digits().class_names) | sliders | neighbours == set(reached)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -208,6 +211,7 @@ def test_axe_finds_no_violation(
     with explore(model, digits(), size, color_scheme=scheme, active=torch.full((5,), active)) as explorer:
         explorer["pin"].click()
         explorer["draw"].click()
+        explorer["colour"].select_option("KL (nats)")
         expect(explorer["path"]).to_be_visible()
         assert accessibility_violations(explorer.page) == []
 
@@ -242,12 +246,6 @@ def test_a_page_that_a_browser_has_saved_works_like_the_original(
 # Colours
 
 
-def has_colour(explorer: Explorer, colour: tuple[int, int, int]) -> bool:
-    """Whether a pixel of the map has a colour."""
-    explorer.page.evaluate(NEXT_FRAME)
-    return bool(explorer["map"].evaluate(HAS_COLOUR, list(colour)))
-
-
 @pytest.mark.parametrize(
     ("settings", "ink"),
     [({"color_scheme": "dark"}, (163, 171, 181)), ({"color_scheme": "light"}, (87, 96, 106))],
@@ -257,14 +255,14 @@ def test_the_map_is_drawn_in_the_colours_of_the_page(
     explore: Open, model: VAE, settings: dict[str, Any], ink: tuple[int, int, int]
 ) -> None:
     with explore(model, digits(), **settings) as explorer:
-        assert has_colour(explorer, ink)
+        assert explorer.has_colour(ink)
 
 
 def test_the_map_is_drawn_anew_when_the_colours_of_the_page_change(explore: Open, model: VAE) -> None:
     with explore(model, digits()) as explorer:
         explorer.page.emulate_media(color_scheme="dark")
         explorer.page.wait_for_timeout(100)
-        assert has_colour(explorer, (163, 171, 181))
+        assert explorer.has_colour((163, 171, 181))
 
 
 @pytest.mark.parametrize("media", [{"forced_colors": "active"}, {"media": "print"}, {"color_scheme": "dark"}], ids=str)
