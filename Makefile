@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help env install repro back mnist verify report gate metrics experiments compare limits pictures comment test quick coverage lint format bench gpu calibration faults study score search umap lock clean-env
+.PHONY: help env install repro back mnist verify report gate metrics experiments compare explore limits pictures comment test quick coverage lint format bench gpu calibration faults study score search umap lock clean-env
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ experiments: $(READY) ## List the experiments of this commit, with names for dvc
 compare: $(READY) ## Compare EXPERIMENTS=… (default: all), sorted by the first of METRICS=…; write comparison/
 	@$(BIN)/python -m review.compare $(EXPERIMENTS) $(if $(METRICS),--metrics $(METRICS)) \
 		$(if $(HIGHEST_FIRST),--highest-first) $(if $(OUT),--out $(OUT))
+
+explore: $(READY) ## Show the models of A=… and B=workspace side by side in the browser; write explore/
+	@test -n '$(A)' || { echo 'Set A=… to a commit, branch, tag or experiment.'; exit 2; }
+	@$(BIN)/python -m review.explore '$(A)' $(if $(B),'$(B)') $(if $(OUT),--out '$(OUT)')
 
 limits: $(READY) ## Measure the spread of metrics over ten seeds, and write limits.yaml
 	$(BIN)/dvc exp run --queue -S 'train.seed=range(1,11)'

@@ -1,6 +1,7 @@
 """Build the latent explorer's page from its sources, a model and a map of encoded images."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -108,7 +109,7 @@ class _Builder:
         self.labels = {"title": title, "active_count": int(active.sum()), "first_sliders": FIRST_SLIDERS}
         order = kl.argsort(descending=True, stable=True).tolist()
         self.dimensions = [{"dimension": d, "kl": round(float(kl[d]), 4)} for d in order if active[d]]
-        self.template = _template()
+        self.template = template("page.html", SCRIPTS)
         self.decoder = cache(self._decoder)
 
     def page(self, version: Version) -> str:
@@ -166,8 +167,8 @@ class _Builder:
         )
 
 
-def _template() -> "Template":
-    """The page's template, including scripts and styles."""
+def template(name: str, scripts: Sequence[str]) -> "Template":
+    """A template of this folder, including scripts and styles."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -180,9 +181,9 @@ def _template() -> "Template":
     )
     # These are the project's own files, and must not be escaped.
     environment.globals["styles"] = Markup(_source("explorer.css"))
-    environment.globals["scripts"] = [Markup(_source(name)) for name in SCRIPTS]
+    environment.globals["scripts"] = [Markup(_source(script)) for script in scripts]
     environment.globals["policy"] = content_security_policy
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def _source(name: str) -> str:
