@@ -65,21 +65,44 @@ const captions = (() => {
 
   // The ends of a path. `from` and `to` are what describe() says about them.
   const path = (from, to) => `A: ${trimmed(from)}. B: ${trimmed(to)}.`;
-  const trimmed = ({ beside, decoded }) => (beside ? lower(beside) : lower(decoded));
+  const trimmed = ({ beside, decoded }) => {
+    if (beside.startsWith("From")) return `${lower(decoded)}, ${lower(beside)}`;
+    return lower(/^Test/.test(beside) ? beside : decoded);
+  };
   const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
 
   const ORDINARY = 99; // percent; beyond, there are hardly any codes
+  const isEmpty = (percent) => percent >= ORDINARY;
 
   // How far a code is from the nearest code of a test image, and whether that is far.
   //   distance    to it
   //   other       whether the code itself is that of a test image, which does not count
   //   percent     of draws from the posteriors of test images that are nearer to the code of another test image
   function nearness({ distance, other, percent }) {
-    const empty = percent >= ORDINARY && !other;
+    const empty = isEmpty(percent) && !other;
     const nearest = `the nearest ${other ? "other " : ""}code is ${distance.toFixed(2)} away`;
     const words = `${nearest}; ${percent}% of the encoder’s codes have a nearer neighbour.`;
     return { empty, words: empty ? `Empty area, where images are often unreal: ${words}` : capital(words) };
   }
 
-  return { signed, named, describe, between, path, nearness };
+  // The words of lessons.
+  function hole({ where, distance, percent }) {
+    const near = `${where}, the nearest code of a test image is ${distance.toFixed(2)} away.`;
+    const share = `${percent}% of the encoder’s codes have a nearer neighbour.`;
+    return isEmpty(percent)
+      ? `${near} The decoder was hardly trained on such codes, so the image is often unreal: ${share}`
+      : `${near} This is the emptiest place found, yet not a hole: ${share}`;
+  }
+
+  const collapsed = ({ dimension, change, reach }) =>
+    `From A to B, z${dimension} goes from \u2212${reach} to +${reach}, which is the width of the prior, and no pixel changes ` +
+    `by more than ${Number((100 * change).toPrecision(2))}% of the range from black to white. ` +
+    "The encoder hardly uses this dimension, so it has no slider.";
+
+  const distances = ({ one, other, distance, method }) =>
+    `${capital(one)} (A), and ${other} (B), have similar codes, at a distance of ${distance.toFixed(2)}, but lie far apart ` +
+    `on the map. ${method} keeps most close neighbours together; distances between its clusters, and their sizes, mean ` +
+    "nothing.";
+
+  return { isEmpty, hole, collapsed, distances, signed, named, describe, between, path, nearness };
 })();

@@ -30,6 +30,7 @@
   let moved = new Set();
   let pin = null;
   let way = "straight";
+  let lesson = null; // the path, or the address, that it is about
   let news = ""; // to be announced with what is shown
 
   // Draws the image that the code came from, or the nearest images in a small grid.
@@ -134,7 +135,10 @@
   const onPath = () => origin.kind === "between" && origin.from === pin && moved.size === 0;
   const pathEnd = () => (onPath() ? origin.to : origins.write(origin, moved, code));
 
+  const pathId = () => (pin ? `${pin} ${pathEnd()}` : here());
+
   function showPath() {
+    byId("lesson").hidden = lesson !== pathId();
     if (!path) return;
     const from = pin && origins.find(pin);
     if (!from) {
@@ -301,8 +305,30 @@
       pin: setPin,
       unpin,
     };
+    createTakeAway({
+      canvas: byId("decoded"),
+      code: () => code,
+      name: () => origins.write(origin, moved, code),
+      say: (words) => (byId("status").textContent = words),
+    });
     for (const [id, action] of Object.entries(actions)) byId(id)?.addEventListener("click", past.step(action));
   }
+  createLessons({
+    content,
+    codes,
+    places,
+    dimensions: nearDimensions,
+    percentiles: content.percentiles,
+    decode,
+    limit,
+    name: (index) => captions.named(named(index)),
+    onShow: past.step((text, words) => {
+      news = words.replace(/\.$/, "");
+      byId("lesson").textContent = words;
+      goTo(text);
+      lesson = pathId();
+    }),
+  });
   sprite.addEventListener("load", () => {
     if (!goTo(location.hash.slice(1))) goToImage(0);
     past.begin();

@@ -90,9 +90,10 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
     context.lineWidth = 5;
     [["A", pixels[0]], ["B", pixels.at(-1)]].forEach(([letter, [x, y]]) => {
       context.strokeStyle = theme("panel");
-      context.strokeText(letter, x + 16, y - 12);
+      const at = [Math.min(x + 16, width - 10), Math.max(y - 12, 14)];
+      context.strokeText(letter, ...at);
       context.fillStyle = theme("accent");
-      context.fillText(letter, x + 16, y - 12);
+      context.fillText(letter, ...at);
     });
   }
 

@@ -41,6 +41,8 @@ SCRIPTS = (
     "sliders.js",
     "neighbourhood.js",
     "path.js",
+    "take_away.js",
+    "lessons.js",
     "explorer.js",
 )
 

@@ -75,7 +75,7 @@ def page_of(model: VAE, data: LabelledImages, **changes: Any) -> str:
     """The explorer's page, on which all dimensions are active unless the changes say otherwise."""
     kl = kl_divergence(*inference.encode(model, data.images)).mean(0)
     settings = {"kl": kl, "active": torch.ones(model.latent_dim, dtype=torch.bool), "title": "Explorer"}
-    return explorer_page(model, mapped(model, data), **{**settings, **changes})
+    return explorer_page(model, **{"latent_map": mapped(model, data), **settings, **changes})
 
 
 def write_page(folder: Path, page: str) -> Path:

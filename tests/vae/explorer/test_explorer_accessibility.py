@@ -140,18 +140,8 @@ def test_every_control_can_be_reached_by_tab_and_shows_its_focus(explore: Open, 
             assert outline == "solid", name
             reached.append(name)
         sliders = {f"z{dimension}" for dimension in range(5)} if active else set()
-        buttons = {
-            "map",
-            "zoom-in",
-            "keys",
-            "mean",
-            "draw",
-            "posterior",
-            "pin",
-            "colour",
-            "next-worst",
-            *digits().class_names,
-        }
+        buttons = {"map", "zoom-in", "keys", "mean", "draw", "posterior", "pin", "take", "colour", "next-worst"}
+        buttons.add("hole" if active else "collapsed")
         neighbours = {name for name in reached if "." in name}  # their distances
         assert len(neighbours) == (5 if active else 0)
         assert buttons | set(digits().class_names) | sliders | neighbours == set(reached)
@@ -213,6 +203,11 @@ def test_axe_finds_no_violation(
         explorer["draw"].click()
         explorer["colour"].select_option("KL (nats)")
         expect(explorer["path"]).to_be_visible()
+        explorer["hole" if active else "collapsed"].click()
+        expect(explorer["lesson"]).to_be_visible()
+        assert accessibility_violations(explorer.page) == []
+        explorer["take"].click()
+        expect(explorer["python"]).to_be_visible()
         assert accessibility_violations(explorer.page) == []
 
 
