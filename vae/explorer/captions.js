@@ -95,14 +95,14 @@ const captions = (() => {
   }
 
   const collapsed = ({ dimension, change, reach }) =>
-    `From A to B, z${dimension} goes from \u2212${reach} to +${reach}, which is the width of the prior, and no pixel changes ` +
-    `by more than ${Number((100 * change).toPrecision(2))}% of the range from black to white. ` +
+    `From A to B, z${dimension} goes from \u2212${reach} to +${reach}, which is the width of the prior, and no pixel ` +
+    `changes by more than ${Number((100 * change).toPrecision(2))}% of the range from black to white. ` +
     "The encoder hardly uses this dimension, so it has no slider.";
 
   const distances = ({ one, other, distance, method }) =>
-    `${capital(one)} (A), and ${other} (B), have similar codes, at a distance of ${distance.toFixed(2)}, but lie far apart ` +
-    `on the map. ${method} keeps most close neighbours together; distances between its clusters, and their sizes, mean ` +
-    "nothing.";
+    `${capital(one)} (A), and ${other} (B), have similar codes, at a distance of ${distance.toFixed(2)}, but lie far ` +
+    `apart on the map. ${method} keeps most close neighbours together; distances between its clusters, and their ` +
+    "sizes, mean nothing.";
 
   return { isEmpty, hole, collapsed, distances, signed, named, describe, between, path, nearness };
 })();

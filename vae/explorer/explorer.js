@@ -3,7 +3,6 @@
 // The page: shows the map, the images and the code, and handles all input.
 (() => {
   const content = JSON.parse(document.getElementById("content").textContent);
-  const [tileHeight, tileWidth] = content.tile; // of a test image, which may be shrunk
   const hasClasses = content.class_names.length > 1;
   const size = content.latent_dim;
   const total = content.labels.length;
@@ -13,14 +12,15 @@
   const deviations = content.deviations && decoding.numbers(content.deviations, content.deviations_precision);
   const nearDimensions = content.dimensions.map(({ dimension }) => dimension);
   const limit = Math.ceil(10 * codes.reduce((most, value) => Math.max(most, Math.abs(value)), 3)) / 10;
-  const GAP = 6; // pixels between small images
   const PAUSE = 500; // milliseconds without a change, after which it is announced and becomes a step of the history
 
-  const { byId, create, shape } = elements;
+  const { byId } = elements;
 
   const sprite = new Image();
   const pictures = createPictures({ content, sprite });
   const origins = createOrigins({ content, codes, places, deviations, limit, decodes: decode !== null });
+
+  const views = createViews({ content, pictures, fades: decode !== null && origins.mixes });
 
   // What is shown: the code, the code before sliders changed it, where that came from, the changed dimensions, the
   // address of the pinned code or null, and the way between that and the code, "straight" or "spherical".
@@ -32,42 +32,6 @@
   let way = "straight";
   let lesson = null; // the path, or the address, that it is about
   let news = ""; // to be announced with what is shown
-
-  // Draws the image that the code came from, or the nearest images in a small grid.
-  function drawSource() {
-    const canvas = byId("source");
-    const nearby = origin.index !== undefined || origin.kind === "place";
-    let absent = "";
-    if (!nearby) absent = "No test image has this code.";
-    else if (!pictures.has(origin.index ?? 0)) absent = "To keep this page small, this test image has no picture.";
-    canvas.hidden = absent !== "";
-    byId("source-absent").hidden = absent === "";
-    byId("source-absent").textContent = absent;
-    if (origin.index !== undefined) pictures.showTest(canvas, origin.index);
-    if (origin.kind === "place") {
-      const [side, times] = [Math.ceil(Math.sqrt(coordinates.NEIGHBOURS)), Math.ceil(96 / tileWidth)];
-      const [across, down] = [times * tileWidth + GAP, times * tileHeight + GAP];
-      shape(canvas, side * across - GAP, side * down - GAP);
-      const pen = canvas.getContext("2d");
-      const most = Math.max(...origin.mixture.map(({ share }) => share));
-      origin.mixture.forEach(({ index, share }, rank) => {
-        pen.globalAlpha = decode && origins.mixes ? 0.3 + (0.7 * share) / most : 1;
-        pictures.drawTest(pen, index, (rank % side) * across, Math.floor(rank / side) * down, times);
-      });
-    }
-  }
-
-  // Draws the difference between the test image and the decoded image, where both are there.
-  function drawDifference(image) {
-    const canvas = byId("difference");
-    let absent = "";
-    if (origin.index === undefined) absent = "No test image to compare with.";
-    else if (!content.exact || !pictures.has(origin.index)) absent = "This page is too small for the exact test image.";
-    canvas.hidden = absent !== "";
-    byId("difference-absent").hidden = absent === "";
-    byId("difference-absent").textContent = absent;
-    if (!absent) pictures.show(canvas, pictures.difference(image, pictures.intensities(origin.index)));
-  }
 
   const named = (index) => ({
     number: content.indices[index],
@@ -166,9 +130,9 @@
       if (decode) {
         const image = decode(code);
         pictures.show(byId("decoded"), image);
-        drawDifference(image);
+        views.showDifference(origin, image);
       }
-      drawSource();
+      views.showSource(origin);
       showPath();
       write();
     });
@@ -259,7 +223,7 @@
     labels: content.labels,
     onPlace: goToPlace,
     onPoint: past.step(goToImage),
-    onHover: createTooltip({ tooltip: byId("tooltip"), pictures, tileHeight, named }),
+    onHover: createTooltip({ tooltip: byId("tooltip"), pictures, tileHeight: content.tile[0], named }),
     onZoom(zoomed) {
       for (const id of ["zoom-out", "whole"]) byId(id).disabled = !zoomed;
     },

@@ -32,6 +32,7 @@ SCRIPTS = (
     "origins.js",
     "elements.js",
     "pictures.js",
+    "views.js",
     "past.js",
     "scatter.js",
     "map.js",
