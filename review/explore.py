@@ -11,6 +11,7 @@ from review.changes import in_words, parameters_that_differ
 from review.folders import whole_folder
 from review.recorded import RevisionError
 from review.revisions import WORKSPACE, Revision, load_revision
+from review.side_by_side import ComparedModel, side_by_side_page
 from stages import paths
 from vae.base import runtime
 from vae.base.artifacts import write_bytes
@@ -18,7 +19,6 @@ from vae.base.errors import VAEError
 from vae.data.images import LabelledImages, load_images
 from vae.diagnostics import collapse, projection
 from vae.explorer.latent_map import latent_map
-from vae.explorer.side_by_side import ComparedModel, side_by_side_page
 from vae.model import inference
 from vae.model.inference import Posterior
 from vae.model.model_file import load_model

@@ -12,13 +12,13 @@ from torch import Tensor
 from review.explore import page_of
 from review.recorded import RevisionError
 from review.revisions import Revision, Value
+from review.side_by_side import SideBySideError
 from stages import paths
 from tests.browser import NARROW, WIDE, accessibility_violations, needs_chromium, opened
 from tests.vae.explorer.digits import digits, trained
 from tests.vae.explorer.opened_explorer import COLOURS_OF, NEXT_FRAME, ONE_GREY_LEVEL
 from vae.base.runtime import permutation
 from vae.data.images import LabelledImages, pixels, save_images
-from vae.explorer.side_by_side import SideBySideError
 from vae.model import inference
 from vae.model.model_file import save_model
 from vae.model.vae import VAE
