@@ -41,12 +41,12 @@ class Check(NamedTuple):
     def direction(self) -> Direction:
         """What the change means. It is better or worse only beyond its limit and two standard errors."""
         worsening = self.worsening
-        if is_same(self.before, self.after):
-            return Direction.SAME
         if self.limit is not None and self.before is not None and worsening is None:
             return Direction.MISSING
         if self.reason:
             return Direction.NOT_COMPARABLE
+        if is_same(self.before, self.after):
+            return Direction.SAME
         if self.limit is None or worsening is None:
             return Direction.CHANGED
         if abs(worsening) <= self.limit.max_worse:

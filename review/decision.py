@@ -42,9 +42,12 @@ class Decision:
         match self.outcome:
             case Outcome.FAILS:
                 failed = len(self.failed)
-                return f"Fails the gate: {failed} metric{'s' * (failed > 1)} worse than the limit"
+                gone = any(check.direction == Direction.MISSING for check in self.checks or [])
+                return f"Fails the gate: {failed} metric{'s' * (failed > 1)} worse than the limit{' or missing' * gone}"
             case Outcome.PASSES:
-                return f"Passes the gate: no metric worse than its limit, of {len(self.compared)}"
+                worse = "significantly worse" if self.uncertain else "worse"
+                checked = len(self.compared)
+                return f"Passes the gate: {checked} metric{'s' * (checked != 1)} checked, none {worse} than its limit"
             case _:
                 reason = "no metric can be compared" if self.checks else "no metric that both have has a limit"
                 return f"Not judged: {reason if self.checks is not None else f'there is no {LIMITS}'}"
@@ -68,12 +71,12 @@ class Decision:
 
     @property
     def incomparable(self) -> list[str]:
-        """Metrics that cannot be compared, with the reason."""
-        return [
-            f"{short_name(check.metric, dict.fromkeys(self.known))} ({check.reason})"
-            for check in self.checks or []
-            if check.direction == Direction.NOT_COMPARABLE
-        ]
+        """Metrics that cannot be compared, those with one reason together: ``kl, mse (another prepare.binarize)``."""
+        found: dict[str, list[str]] = {}
+        for check in self.checks or []:
+            if check.direction == Direction.NOT_COMPARABLE:
+                found.setdefault(check.reason, []).append(self._short(check))
+        return [f"{', '.join(metrics)} ({reason})" for reason, metrics in found.items()]
 
     @property
     def compared(self) -> list[Check]:
@@ -92,5 +95,7 @@ class Decision:
         return [(words, metrics) for words, metrics in found if metrics]
 
     def _named(self, checks: Iterable[Check]) -> list[str]:
-        known = dict.fromkeys(self.known)
-        return [f"{short_name(check.metric, known)} ({in_limits(check)})" for check in checks]
+        return [f"{self._short(check)} ({in_limits(check)})" for check in checks]
+
+    def _short(self, check: Check) -> str:
+        return short_name(check.metric, dict.fromkeys(self.known))

@@ -80,7 +80,12 @@ class Line(NamedTuple):
         """The better direction and the limit: ``↓ 0.5``."""
         if self.limit is None:
             return ""
-        return f"{'↓' if self.limit.better == 'lower' else '↑'} {self.limit.max_worse:g}"
+        return f"{self.arrow} {self.limit.max_worse:g}"
+
+    @property
+    def arrow(self) -> str:
+        """The better direction: ``↓``; empty without a limit."""
+        return "" if self.limit is None else "↓" if self.limit.better == "lower" else "↑"
 
 
 class JudgedCell(NamedTuple):

@@ -27,6 +27,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         try:
             partial.chmod(0o777 & ~_mask())
             (partial / MARK).touch()
+            (partial / ".gitignore").write_text("*\n")  # wherever OUT=… is, Git does not see it
             yield partial
             if path.exists():
                 shutil.rmtree(path)

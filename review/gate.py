@@ -14,12 +14,13 @@ evidence that it did not get worse; there are too few images or samples to tell.
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from review import command
 from review.changes import Direction
-from review.checks import Check, check_all, in_limits
+from review.checks import Check, check_all
+from review.decision import Decision, Outcome
 from review.labels import labels
 from review.limits import LIMITS, Limit, LimitsError, load_limits, resolve
 from review.precision import with_error
@@ -96,36 +97,24 @@ def main() -> int:
     if not checks:
         raise LimitsError(f"{', '.join(limits)}: not measured at {base.name} or at {head.name}; run dvc repro")
     print(table(checks, *labels([base.name, head.name])))
-    print(*notes(checks, base, head), sep="\n")
-    return FAILED if any(not each.passed for each in checks) else PASSED
+    decision = Decision(checks, list(limits))
+    print(*notes(checks, decision, base, head), sep="\n")
+    return FAILED if decision.outcome == Outcome.FAILS else PASSED
 
 
-def notes(checks: Sequence[Check], base: Revision, head: Revision) -> list[str]:
-    """What the table needs to be understood, and in the last line the outcome."""
+def notes(checks: Sequence[Check], decision: Decision, base: Revision, head: Revision) -> list[str]:
+    """What the table needs to be understood, and in the last line the decision."""
     found = []
     if any(each.error and not each.reason for each in checks):
         found.append("± is one standard error of the difference, for the finite number of test images and samples.")
-    for reason in dict.fromkeys(each.reason for each in checks if each.reason):
-        names = ", ".join(each.metric for each in checks if each.reason == reason)
-        found.append(f"Not comparable, because of {reason}: {names}.")
     for key in [key for key in base.parameters if key.startswith("prepare.")]:
         if head.parameters.get(key) != base.parameters[key]:
             found.append(f"Note: the images differ: {key} is {base.parameters[key]} and {head.parameters.get(key)}.")
-    uncertain = [each for each in checks if each.is_uncertain]
-    if uncertain:
-        found.append(f"Worse by more than the limit, but within two standard errors: {_in_words(uncertain)}.")
-    failed = [each for each in checks if not each.passed]
-    compared = sum(not each.reason for each in checks)
-    if failed:
-        found.append(f"Fails: worse by more than the limit: {_in_words(failed)}.")
-    else:
-        worse = "significantly worse" if uncertain else "worse"
-        found.append(f"Passes: no metric got {worse} by more than its limit ({compared} checked).")
-    return found
-
-
-def _in_words(checks: Iterable[Check]) -> str:
-    return ", ".join(f"{each.metric} ({in_limits(each)})" for each in checks)
+    return [
+        *found,
+        *(f"{words}: {', '.join(metrics)}." for words, metrics in decision.reasons),
+        f"{decision.headline}.",
+    ]
 
 
 if __name__ == "__main__":

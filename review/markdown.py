@@ -89,7 +89,7 @@ def metrics_table(lines: Sequence[Line], names: Sequence[str]) -> str:
     """
     rows = [
         [
-            f"{as_code(line.key)} {line.allowance[:1]}".strip(),
+            f"{as_code(line.key)} {line.arrow}".strip(),
             as_value(line.base.text),
             *(text for cell in line.heads for text in (as_value(cell.text), _change(cell))),
         ]

@@ -6,16 +6,17 @@ from typing import Any
 
 from torch import Tensor
 
+from review.pages import TEMPLATES
 from vae.base.errors import VAEError
 from vae.explorer import content, weights
 from vae.explorer.latent_map import LatentMap
-from vae.explorer.page import LARGEST_PAGE, template
+from vae.explorer.page import LARGEST_PAGE, SOURCES, template
 from vae.explorer.sprite import Sprites
 from vae.explorer.versions import Version, versions
 from vae.explorer.weights import Precision
 from vae.model.vae import VAE
 
-# In this order; each uses those before it.
+# Of the latent explorer, in this order; each uses those before it.
 SCRIPTS = (
     "decoder.js",
     "coordinates.js",
@@ -28,7 +29,6 @@ SCRIPTS = (
     "map.js",
     "tooltip.js",
     "legend.js",
-    "side_by_side.js",
 )
 LETTERS = ("A", "B")
 FRAMES = (
@@ -123,7 +123,8 @@ def side_by_side_page(
 
 def _page(models: Sequence[ComparedModel], differences: Sequence[tuple[str, str, str]], version: Version) -> str:
     first = models[0].latent_map
-    return template("side_by_side.html", SCRIPTS).render(
+    scripts = [*(SOURCES / name for name in SCRIPTS), TEMPLATES / "side_by_side.js"]
+    return template(TEMPLATES / "side_by_side.html", scripts).render(
         title="Two models side by side",
         frames=FRAMES,
         models=[{"letter": letter, "name": each.name} for letter, each in zip(LETTERS, models, strict=True)],

@@ -103,8 +103,8 @@ def test_the_template_of_plots_is_optional(linked: Project) -> None:
 
 
 def test_make_gate_takes_a_base_a_head_a_metric_and_a_limit(checkout: Project) -> None:
-    assert "(1 checked)" in make(checkout, "gate", "BASE=HEAD", "METRIC=negative_elbo", "MAX_WORSE=0")
-    assert "(12 checked)" in make(checkout, "gate", "BASE=HEAD", "HEAD=HEAD")
+    assert "1 metric checked" in make(checkout, "gate", "BASE=HEAD", "METRIC=negative_elbo", "MAX_WORSE=0")
+    assert "12 metrics checked" in make(checkout, "gate", "BASE=HEAD", "HEAD=HEAD")
 
 
 def test_a_study_needs_a_file(checkout: Project) -> None:

@@ -119,7 +119,7 @@ def test_a_report_marks_what_cannot_be_compared_with_the_reason_and_counts_it_ne
     assert cells[ELBO].text == "-100"
     assert cells[RECALL].direction == Direction.BETTER
     (decision,) = findings.decisions
-    assert decision.headline == "Passes the gate: no metric worse than its limit, of 1"
+    assert decision.headline == "Passes the gate: 1 metric checked, none worse than its limit"
     assert decision.reasons == [
         ("Better", ["recall (5.0 × limit)"]),
         ("Not comparable", ["negative_elbo (another model.likelihood)"]),

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.project import Project
 from review.folders import whole_folder
 from vae.base.artifacts import ArtifactError
 
@@ -29,6 +30,11 @@ def test_an_error_while_writing_leaves_the_earlier_folder_unchanged(tmp_path: Pa
         (folder / "new").write_text(str(1 / 0))
     assert shown(tmp_path / "report") == {"old": "1"}
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_git_does_not_see_a_folder_of_results_wherever_it_is(clone: Project) -> None:
+    write(clone.folder / "elsewhere/report", page="1")
+    assert clone.run("git", "status", "--porcelain", "--untracked-files=all") == ""
 
 
 def test_a_folder_that_was_not_written_by_these_commands_is_never_replaced(tmp_path: Path) -> None:

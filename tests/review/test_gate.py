@@ -8,6 +8,7 @@ import pytest
 
 from faults.project import Project
 from review.checks import Check, check_all
+from review.decision import Decision
 from review.gate import chosen_limits, notes, table
 from review.limits import Limit, LimitsError, load_limits
 from review.revisions import load_revision
@@ -48,14 +49,15 @@ def test_the_table_shows_the_error_of_the_difference_and_the_notes_say_what_is_n
         ["not significant", "a", "24.0", "25.0", "+1.00 ± 0.50", "0.5"],
         ["ok", "c", "1.0", "1.0", "+0.00 ± 0.50", "0.5"],
     ]
-    assert notes(checks, base, head) == [
+    assert notes(checks, Decision(checks, list(limits)), base, head) == [
         "± is one standard error of the difference, for the finite number of test images and samples.",
+        "Worse: b (5.0 × limit).",
         "Worse by more than the limit, but within two standard errors: a (2.0 × limit).",
-        "Fails: worse by more than the limit: b (5.0 × limit).",
+        "Fails the gate: 1 metric worse than the limit.",
     ]
     uncertain = [each for each in checks if each.metric != "b"]
-    assert notes(uncertain, base, head)[-1] == (
-        "Passes: no metric got significantly worse by more than its limit (2 checked)."
+    assert notes(uncertain, Decision(uncertain, list(limits)), base, head)[-1] == (
+        "Passes the gate: 2 metrics checked, none significantly worse than its limit."
     )
 
 
@@ -113,11 +115,11 @@ def gate(project: Project, *revisions: str, status: int = 0) -> str:
 
 
 def test_the_gate_fails_a_worse_metric_and_passes_a_better_one(clone: Project) -> None:
-    assert "Passes: no metric got worse" in gate(clone, "HEAD")
+    assert "Passes the gate: 1 metric checked" in gate(clone, "HEAD")
     worsen(clone, 0.5)
-    assert "worse by more than the limit: evaluate.test.negative_elbo (2.0 × limit)." in gate(clone, "HEAD", status=1)
+    assert "Worse: negative_elbo (2.0 × limit).\nFails the gate: 1 metric worse" in gate(clone, "HEAD", status=1)
     worsen(clone, -1.5)
-    assert "Passes: no metric got worse" in gate(clone, "HEAD")
+    assert "Passes the gate: 1 metric checked" in gate(clone, "HEAD")
     clone.commit("Better")
     assert "HEAD~1" in gate(clone, "HEAD", "HEAD~1", status=1)
 
@@ -126,12 +128,13 @@ def test_an_unchanged_workspace_passes_the_committed_limits_and_a_note_says_if_t
     clone: Project,
 ) -> None:
     measured = set(load_limits(clone.folder / "limits.yaml")) & set(load_revision("HEAD", clone.folder).metrics)
-    assert f"({len(measured)} checked)" in clone.run("python", "-m", "review.gate", "HEAD")
+    assert f"{len(measured)} metrics checked" in clone.run("python", "-m", "review.gate", "HEAD")
     clone.set({"prepare.binarize": "threshold"})
     output = clone.run("python", "-m", "review.gate", "HEAD")
     assert "Note: the images differ: prepare.binarize is none and threshold." in output
-    assert "Not comparable, because of another prepare.binarize: train.validation_loss, evaluate." in output
-    assert "(2 checked)" in output  # the accuracies of the codes
+    assert "Not comparable: validation_loss, " in output
+    assert " (another prepare.binarize).\n" in output
+    assert "2 metrics checked" in output  # the accuracies of the codes
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), ("HEAD", "--metric", "nix"), ("HEAD", "--max-worse", "1")])

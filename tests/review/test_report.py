@@ -269,7 +269,7 @@ def test_values_have_their_standard_errors_and_changes_have_their_own() -> None:
     assert rows[f"`{recall}` ↑"] == ["0.500 ± 0.040", "0.400 ± 0.040", uncertain]
     assert rows["`evaluate.active_units`"] == ["5", "6", "+1"]
     (decision,) = found.decisions
-    assert decision.headline == "Passes the gate: no metric worse than its limit, of 2"
+    assert decision.headline == "Passes the gate: 2 metrics checked, none significantly worse than its limit"
     assert decision.reasons == [
         ("Worse by more than the limit, but within two standard errors", ["recall (2.0 × limit)"]),
         ("Better", ["negative_elbo (2.0 × limit)"]),

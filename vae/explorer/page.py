@@ -112,7 +112,7 @@ class _Builder:
         self.labels = {"title": title, "active_count": int(active.sum()), "first_sliders": FIRST_SLIDERS}
         order = kl.argsort(descending=True, stable=True).tolist()
         self.dimensions = [{"dimension": d, "kl": round(float(kl[d]), 4)} for d in order if active[d]]
-        self.template = template("page.html", SCRIPTS)
+        self.template = template(SOURCES / "page.html", [SOURCES / name for name in SCRIPTS])
         self.decoder = cache(self._decoder)
 
     def page(self, version: Version) -> str:
@@ -170,27 +170,24 @@ class _Builder:
         )
 
 
-def template(name: str, scripts: Sequence[str]) -> "Template":
-    """A template of this folder, including scripts and styles."""
+def template(path: Path, scripts: Sequence[Path]) -> "Template":
+    """A template that extends ``frame.html``, including scripts and styles."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(SOURCES),
+        loader=FileSystemLoader([path.parent, SOURCES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     # These are the project's own files, and must not be escaped.
-    environment.globals["styles"] = Markup(_source("explorer.css"))
-    environment.globals["scripts"] = [Markup(_source(script)) for script in scripts]
+    styles, *texts = (each.read_text(encoding="utf-8") for each in (SOURCES / "explorer.css", *scripts))
+    environment.globals["styles"] = Markup(styles)
+    environment.globals["scripts"] = list(map(Markup, texts))
     environment.globals["policy"] = content_security_policy
-    return environment.get_template(name)
-
-
-def _source(name: str) -> str:
-    return (SOURCES / name).read_text(encoding="utf-8")
+    return environment.get_template(path.name)
 
 
 def _megabytes(size: int) -> str:
