@@ -4,129 +4,23 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
-from review.changes import (
-    Direction,
-    in_words,
-    metrics_that_differ,
-    parameters_that_differ,
-    verdicts_that_differ,
-)
+from review.changes import Direction, in_words, metrics_that_differ, parameters_that_differ, verdicts_that_differ
 from review.charts import ABSENT, Chart, Plots
 from review.checks import Check, check, check_all, importance, in_limits
 from review.decision import Decision
 from review.labels import labels
 from review.limits import Limit
+from review.lines import Cell, JudgedCell, JudgedLine, Line, difference, measured, shortened_value, verdict_direction
 from review.pictures import Picture
-from review.precision import standard_error, with_error
 from review.reruns import Rerun, reruns
-from review.revisions import Judgement, Revision, Value, flattened, is_number
+from review.revisions import Judgement, Revision, flattened
 from vae.diagnostics.verdict import Level
 
-LONGEST_VALUE = 100  # characters; longer values are cut so that they do not break a table
-DIGITS = (4, 5, 6)  # significant digits of a number without an error: as few as tell it from the base's
-LIGHTS: Mapping[str, str] = {Level.HEALTHY: "●", Level.WARNING: "▲", Level.FAILURE: "■", Level.NOT_JUDGED: "◆"}
-FROM_BEST_TO_WORST: Sequence[str] = (Level.HEALTHY, Level.WARNING, Level.FAILURE)
 ERRORS = (
     "± is one standard error, for the finite number of test images and samples. The error of a change on the same test "
     "images is smaller than those of its two values, since most of it is common to both."
 )
-# Marks of changes, which do not rely on colour alone.
-MARKS = {
-    Direction.BETTER: "✓ better",
-    Direction.WORSE: "✗ worse",
-    Direction.MISSING: "✗ missing",
-    Direction.WITHIN_SPREAD: "≈",
-    Direction.NOT_SIGNIFICANT: "not significant",
-    Direction.CHANGED: "",
-    Direction.NOT_COMPARABLE: "not comparable",
-    Direction.SAME: "=",
-}
-
-
-class Cell(NamedTuple):
-    """A value at one revision, and its difference from the base.
-
-    Attributes:
-        text: the value as text, with its standard error if that is known.
-        difference: the signed difference, with its own standard error if that is known; empty if the values are equal
-            or not numbers.
-        direction: whether the difference is better or worse.
-        note: the difference in units of its limit, or why the value cannot be compared with the base.
-    """
-
-    text: str
-    difference: str = ""
-    direction: Direction = Direction.SAME
-    note: str = ""
-
-    @property
-    def change(self) -> str:
-        """The difference with its mark, and how large it is by its limit."""
-        return " ".join(filter(None, [self.difference, MARKS[self.direction], self.note and f"({self.note})"]))
-
-
-class Line(NamedTuple):
-    """A line of a table: a key, its value at the base and at each head, and its limit if it has one."""
-
-    key: str
-    base: Cell
-    heads: tuple[Cell, ...]
-    limit: Limit | None = None
-
-    @property
-    def allowance(self) -> str:
-        """The better direction and the limit: ``↓ 0.5``."""
-        if self.limit is None:
-            return ""
-        return f"{self.arrow} {self.limit.max_worse:g}"
-
-    @property
-    def arrow(self) -> str:
-        """The better direction: ``↓``; empty without a limit."""
-        return "" if self.limit is None else "↓" if self.limit.better == "lower" else "↑"
-
-
-class JudgedCell(NamedTuple):
-    """A verdict at one revision, and whether it is better or worse than at the base."""
-
-    judgement: Judgement
-    direction: Direction = Direction.SAME
-
-    @property
-    def light(self) -> str:
-        """The mark of its level."""
-        return LIGHTS.get(self.judgement.level, "")
-
-    @property
-    def lit(self) -> str:
-        """The level, after its mark."""
-        return f"{self.light} {self.judgement.level}".strip()
-
-
-class JudgedLine(NamedTuple):
-    """A verdict at each revision: its stage, its subject, and a cell for the base and each head."""
-
-    stage: str
-    subject: str
-    cells: tuple[JudgedCell, ...]
-
-    @property
-    def levels(self) -> str:
-        """The levels at all revisions: ``● healthy → ■ failure``."""
-        return " → ".join(cell.lit for cell in self.cells)
-
-    @property
-    def last(self) -> Judgement:
-        """The verdict at the last revision that has it."""
-        found = [cell.judgement for cell in self.cells if cell.judgement.level != ABSENT]
-        return found[-1] if found else self.cells[-1].judgement
-
-    @property
-    def directions(self) -> list[Direction]:
-        """Whether each head is better or worse, without those that are the same."""
-        return [cell.direction for cell in self.cells[1:] if cell.direction != Direction.SAME]
 
 
 @dataclass(frozen=True)
@@ -247,7 +141,7 @@ class Findings:
 
     def _parameter(self, key: str) -> Line:
         cells = [
-            Cell(_shortened(in_words(revision.parameters[key])) if key in revision.parameters else ABSENT)
+            Cell(shortened_value(in_words(revision.parameters[key])) if key in revision.parameters else ABSENT)
             for revision in self.revisions
         ]
         return Line(key, cells[0], tuple(cells[1:]))
@@ -255,7 +149,7 @@ class Findings:
     def _judged(self, key: str) -> JudgedLine:
         stage, _, name = key.partition(".")
         found = [revision.verdicts.get(key, Judgement(ABSENT)) for revision in self.revisions]
-        cells = [JudgedCell(each, _verdict_direction(found[0].level, each.level)) for each in found]
+        cells = [JudgedCell(each, verdict_direction(found[0].level, each.level)) for each in found]
         return JudgedLine(stage, name.replace("_", " "), tuple(cells))
 
     def _metric(self, key: str, checks: Sequence[Check]) -> Line:
@@ -265,22 +159,13 @@ class Findings:
             comparable = each.direction != Direction.NOT_COMPARABLE
             cells.append(
                 Cell(
-                    _measured(key, head, base),
-                    _difference(each.before, each.after, each.error) if comparable else "",
+                    measured(key, head, base),
+                    difference(each.before, each.after, each.error) if comparable else "",
                     each.direction,
                     in_limits(each) if comparable and each.direction != Direction.MISSING else each.reason,
                 )
             )
-        return Line(key, Cell(_measured(key, base, *heads)), tuple(cells), (self.limits or {}).get(key))
-
-
-def _verdict_direction(before: str, after: str) -> Direction:
-    if before == after:
-        return Direction.SAME
-    if before not in FROM_BEST_TO_WORST or after not in FROM_BEST_TO_WORST:
-        return Direction.CHANGED
-    worse = FROM_BEST_TO_WORST.index(after) > FROM_BEST_TO_WORST.index(before)
-    return Direction.WORSE if worse else Direction.BETTER
+        return Line(key, Cell(measured(key, base, *heads)), tuple(cells), (self.limits or {}).get(key))
 
 
 def _compared_by(revision: Revision) -> set[str]:
@@ -288,40 +173,3 @@ def _compared_by(revision: Revision) -> set[str]:
     stages = {key.partition(".")[0] for key in revision.metrics}
     contents = {stage: revision.read(f"metrics/{stage}.json") for stage in stages}
     return {f"{stage}.{key}" for stage, text in contents.items() if text for key, _ in flattened(json.loads(text))}
-
-
-def _measured(metric: str, revision: Revision, *others: Revision) -> str:
-    """The value of a metric as text, with its standard error if that is known.
-
-    A number without one has as many digits as tell it from those of the other revisions.
-    """
-    if metric not in revision.metrics:
-        return ABSENT
-    value = revision.metrics[metric]
-    error = standard_error(revision, metric)
-    if error and is_number(value):
-        return with_error(float(value), error)  # type: ignore[arg-type]  # it is a number
-    if not isinstance(value, float):
-        return _shortened(in_words(value))
-    apart = [other for each in others if isinstance(other := each.metrics.get(metric), float) and other != value]
-    for digits in DIGITS:
-        text = f"{value:.{digits}g}"
-        if text not in [f"{other:.{digits}g}" for other in apart]:
-            break
-    return text
-
-
-def _difference(before: Value, after: Value, error: float | None = None) -> str:
-    """The signed difference with its standard error, or with three significant digits; with a typographic minus."""
-    if before == after or not is_number(before) or not is_number(after):
-        return ""
-    difference = after - before  # type: ignore[operator]  # they are numbers
-    if error:
-        text = with_error(difference, error, signed=True)
-    else:
-        text = f"{difference:+d}" if isinstance(difference, int) else f"{difference:+.3g}"
-    return text.replace("-", "−")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"

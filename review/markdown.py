@@ -6,7 +6,8 @@ from html import escape
 from typing import NamedTuple
 
 from review.changes import Direction
-from review.findings import Cell, Findings, Line
+from review.findings import Findings
+from review.lines import Cell, Line
 from review.pages import environment
 from review.tables import as_markdown, as_plain
 

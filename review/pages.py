@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from review.changes import Direction
 from review.charts import ABSENT, Chart, vega_scripts
-from review.findings import ERRORS, MARKS, Findings
+from review.findings import ERRORS, Findings
 from review.limits import LIMITS
+from review.lines import MARKS
 from review.pictures import Picture
 from vae.base.pages import content_security_policy
 

@@ -1,8 +1,6 @@
 """Stage 4: samples, interpolations and traversals, with verdicts on samples and the latent space."""
 
-from dataclasses import dataclass
 from math import isnan, nan
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages import decoded, entry, paths
+from stages.instrument import Instrument, Samples
 from stages.results import density_rows, known, write_curves, write_results
 from vae.base import runtime
 from vae.base.artifacts import write_csv, write_png
@@ -32,50 +31,6 @@ from vae.model.vae import VAE
 
 PLOTS = paths.PLOTS / "generate"
 JUDGED_INTERPOLATIONS = 100
-
-
-class Samples(NamedTuple):
-    """Images decoded from M codes.
-
-    Attributes:
-        images: the first of them, to draw and to measure their blur, on the CPU.
-        probabilities: of the classes of all (M, K).
-        comparison: of all with real images.
-    """
-
-    images: Tensor
-    probabilities: Tensor
-    comparison: Comparison
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """What samples are measured with.
-
-    Attributes:
-        classifier: of the prepare stage.
-        real_images: test images, in the classifier's features.
-        binary: whether every pixel of the data is black or white.
-    """
-
-    classifier: Classifier
-    real_images: RealImages
-    binary: bool
-
-    def compare(self, images: Tensor) -> Comparison:
-        """Compare images with test images."""
-        return self.real_images.compare(self.classifier.features(images))
-
-    def decode(self, model: VAE, codes: Tensor, seed: int) -> Samples:
-        """Decode codes, and measure the images."""
-        shown: list[Tensor] = []
-        features, probabilities = [], []
-        kept = max(blur.compared(model.architecture.image_shape), decoded.SAMPLE_ROWS * decoded.SAMPLE_COLUMNS)
-        for rows, images in inference.decode_in_pieces(model, codes, seed, binary=self.binary):
-            shown.append(images.shown[: max(0, kept - rows.start)].cpu())
-            features.append(self.classifier.features(images.compared))
-            probabilities.append(self.classifier.probabilities(images.compared))
-        return Samples(torch.cat(shown), torch.cat(probabilities), self.real_images.compare(torch.cat(features)))
 
 
 def main(params: Params) -> None:
