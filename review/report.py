@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from review import command
+from review.changes import Direction
 from review.charts import as_png, load_plots
 from review.decision import Decision
 from review.findings import Findings
@@ -43,11 +44,15 @@ def write_report(folder: Path, findings: Findings, image_root: str = "", *, imag
     write_bytes(folder / "index.html", html(findings).encode())
 
 
-def summary(findings: Findings, decision: Decision) -> str:
-    """The outcome for one head in one line or a few."""
+def summary(findings: Findings, decision: Decision, place: int) -> str:
+    """The decision on the head at a place among the revisions, in one line or a few."""
     if findings.nothing_changed:
         return "Nothing changed."
     reasons = [f"  {words}: {', '.join(metrics)}" for words, metrics in decision.reasons]
+    changed = [line for line in findings.verdicts if line.cells[place].direction != Direction.SAME]
+    if changed:
+        words = [f"{each.subject} {each.cells[0].lit} → {each.cells[place].lit}" for each in changed]
+        reasons.append(f"  Verdicts: {'; '.join(words)}")
     return "\n".join([f"{decision.headline}.", *reasons])
 
 
@@ -64,8 +69,8 @@ def main() -> int:
     findings = load_findings(arguments.base, arguments.heads or [WORKSPACE])
     with whole_folder(arguments.out) as folder:
         write_report(folder, findings, arguments.image_root, images=not arguments.no_images)
-    for name, decision in zip(findings.full_names[1:], findings.decisions, strict=True):
-        print(f"{name} compared with {arguments.base}. {summary(findings, decision)}")
+    for place, (name, decision) in enumerate(zip(findings.full_names[1:], findings.decisions, strict=True), start=1):
+        print(f"{name} compared with {arguments.base}. {summary(findings, decision, place)}")
     print(f"Written: {arguments.out}/report.md for a pull request, {arguments.out}/index.html for a browser")
     return 0
 

@@ -121,7 +121,7 @@ def two(changed: Project) -> str:
 
 
 def test_two_commits_are_compared_in_a_clone_with_an_empty_cache(changed: Project, two: str) -> None:
-    assert f"HEAD compared with HEAD~1. {HEADLINE}.\n  Worse: mse (250 × limit)\n" in two
+    assert f"HEAD compared with HEAD~1. {HEADLINE}.\n  Worse: mse (250 × limit)\n  Verdicts: posterior collapse " in two
     text = changed.read("two/report.md").decode()
     assert text.startswith(
         f"## ✗ {HEADLINE}\n\n`HEAD` compared with `HEAD~1`\n\n- **Worse**: mse &#40;250 × limit&#41;\n"
