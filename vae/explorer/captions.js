@@ -90,12 +90,12 @@ const captions = (() => {
     const near = `${where}, the nearest code of a test image is ${distance.toFixed(2)} away.`;
     const share = `${percent}% of the encoder’s codes have a nearer neighbour.`;
     return isEmpty(percent)
-      ? `${near} The decoder was hardly trained on such codes, so the image is often unreal: ${share}`
-      : `${near} This is the emptiest place found, yet not a hole: ${share}`;
+      ? `${near} ${share} The decoder was hardly trained on codes this far out, so its images are often unreal.`
+      : `${near} This is the emptiest place found, but no hole: ${share}`;
   }
 
   const collapsed = ({ dimension, change, reach }) =>
-    `From A to B, z${dimension} goes from \u2212${reach} to +${reach}, which is the width of the prior, and no pixel ` +
+    `From A to B, z${dimension} goes from \u2212${reach} to +${reach} standard deviations of the prior, and no pixel ` +
     `changes by more than ${Number((100 * change).toPrecision(2))}% of the range from black to white. ` +
     "The encoder hardly uses this dimension, so it has no slider.";
 
