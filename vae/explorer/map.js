@@ -175,7 +175,8 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
     if (scrollHeight > clientHeight && !event.ctrlKey) return;
     event.preventDefault();
     const turned = event.deltaY * WHEEL[event.deltaMode === WheelEvent.DOM_DELTA_LINE ? "line" : "pixel"];
-    zoom(Math.exp(-turned), event.offsetX, event.offsetY);
+    const box = canvas.getBoundingClientRect(); // offsetX is rounded, which would add up over several turns
+    zoom(Math.exp(-turned), event.clientX - box.x, event.clientY - box.y);
   });
 
   canvas.addEventListener("pointerup", (event) => {
