@@ -2,10 +2,13 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
+from faults import cpuid
 from faults.material import OUTPUTS, STAGES, Material
 from faults.outcome import Outcome
 from faults.project import Project, copy_project
@@ -25,6 +28,15 @@ ITSELF = "this machine itself"
 THREADS = (1, 2, 4)
 # For mathematical functions of the C library, which chooses their code before anything else runs.
 WITHOUT_AVX512 = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD"
+# Whose code depends on the processor.
+COMPUTING = ("torch", "numpy", "scipy", "sklearn")
+# MKL rounds these products and exponentials otherwise on a processor of another maker, unless it is pinned.
+ROUNDED = """
+import hashlib, torch
+torch.set_num_threads(1)
+values = torch.rand(1000, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+print(hashlib.md5((values @ values.T).numpy().tobytes() + torch.exp(values).numpy().tobytes()).hexdigest())
+"""
 
 
 class NoImitationError(VAEError):
@@ -66,28 +78,52 @@ def environment(library: Path, processor: str, threads: int) -> dict[str, str]:
     """The variables with which a process takes this machine for another one; no processor is this machine itself."""
     variables = {"OMP_NUM_THREADS": str(threads)}
     if processor:
-        variables |= {"LD_PRELOAD": str(library), "IMITATED_PROCESSOR": processor}
+        variables |= {"LD_AUDIT": str(library), "IMITATED_PROCESSOR": processor}
     if processor in WITH_AVX2:
         variables["GLIBC_TUNABLES"] = WITHOUT_AVX512
     return variables
 
 
 def compiled(folder: Path) -> Path:
-    """Compile ``processor.c``, and check that it works.
+    """Compile ``processor.c`` for the libraries of this environment, and check that it works.
 
     Raises:
-        NoImitationError: there is no C compiler, or neither the processor nor the system lets CPUID be imitated.
+        NoImitationError: a tool is missing, or libraries still see the processor of this machine.
     """
     library = folder / "processor.so"
-    command = ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
+    instructions = folder / "instructions.txt"
+    options = ["-O1", "-shared", "-fPIC", f'-DINSTRUCTIONS="{instructions}"']
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        subprocess.run(["true"], check=True, capture_output=True, env={**os.environ, **environment(library, "zen2", 1)})
+        found = [(path, address) for path in libraries() for address in cpuid.addresses(path)]
+        instructions.write_text("".join(f"{address:x} {path}\n" for path, address in found))
+        run("cc", *options, "-o", str(library), str(SOURCE))
+        if rounded(library, "haswell") == rounded(library, "zen2"):
+            raise NoImitationError("other processors cannot be imitated: MKL rounds alike on two of them")
     except FileNotFoundError as error:
-        raise NoImitationError("other processors cannot be imitated: no C compiler (cc) is installed") from error
+        raise NoImitationError(f"other processors cannot be imitated: no {error.filename} is installed") from error
     except subprocess.CalledProcessError as error:
         raise NoImitationError(f"other processors cannot be imitated on this machine: {error.stderr}") from error
     return library
+
+
+def rounded(library: Path, processor: str) -> str:
+    """A checksum of results of MKL, not pinned, on an imitated processor."""
+    return run(sys.executable, "-c", ROUNDED, env=environment(library, processor, 1))
+
+
+def libraries() -> Iterator[Path]:
+    """The shared libraries that compute on the processor, in this environment."""
+    for package in COMPUTING:
+        folder = Path(import_module(package).__path__[0]).resolve()
+        for path in sorted({*folder.rglob("*.so*"), *folder.with_name(f"{folder.name}.libs").glob("*.so*")}):
+            if not any(word in path.name for word in ("cuda", "nvshmem")):
+                yield path
+
+
+def run(*command: str, env: dict[str, str] | None = None) -> str:
+    """Run a command with more variables; what it prints."""
+    variables = {**os.environ, **(env or {})}
+    return subprocess.run(command, env=variables, check=True, capture_output=True, text=True).stdout
 
 
 @cache

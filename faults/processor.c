@@ -1,20 +1,25 @@
-// Imitates another x86-64 processor for the libraries of a process: loaded by LD_PRELOAD, it answers the CPUID
-// instruction as the processor named by IMITATED_PROCESSOR would. Maker, model, instructions and sizes of caches are
-// those of that processor; instructions that this machine lacks stay off. Linux makes CPUID raise SIGSEGV if asked to
-// (arch_prctl(2), ARCH_SET_CPUID), which needs support of the processor. The loader of programs itself runs before;
-// GLIBC_TUNABLES limits it.
+// Imitates another x86-64 processor for the libraries of a process: it answers the CPUID instruction as the processor
+// named by IMITATED_PROCESSOR would. Maker, model, instructions and sizes of caches are those of that processor;
+// instructions that this machine lacks stay off.
+//
+// The dynamic loader loads it by LD_AUDIT and calls la_objopen for each library before any of its code runs
+// (rtld-audit(7)). There, each CPUID instruction listed in the file INSTRUCTIONS becomes an undefined one of the same
+// length, so that it raises SIGILL. The loader itself runs before; GLIBC_TUNABLES limits it.
 
 #define _GNU_SOURCE
+#include <limits.h>
+#include <link.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { SET_CPUID = 0x1012, UNSUPPORTED = 99 };
+enum { UNSUPPORTED = 99 };
+static const uint8_t CPUID[] = {0x0F, 0xA2}, UNDEFINED[] = {0x0F, 0xFF};  // UD0, which no compiler writes
 #define BIT(number) (1u << (number))
 
 typedef struct {
@@ -41,9 +46,7 @@ static const Processor *imitated;
 
 static Registers of_this_machine(uint32_t leaf, uint32_t part) {
     Registers r;
-    syscall(SYS_arch_prctl, SET_CPUID, 1);
     __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(part));
-    syscall(SYS_arch_prctl, SET_CPUID, 0);
     return r;
 }
 
@@ -145,8 +148,7 @@ static Registers answer(uint32_t leaf, uint32_t part) {
 static void answer_cpuid(int number, siginfo_t *information, void *context) {
     (void)information;
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-    const uint8_t *instruction = (const uint8_t *)registers[REG_RIP];
-    if (instruction[0] != 0x0F || instruction[1] != 0xA2) {  // another fault
+    if (memcmp((const void *)registers[REG_RIP], UNDEFINED, sizeof UNDEFINED)) {  // another fault
         signal(number, SIG_DFL);
         return;
     }
@@ -155,16 +157,42 @@ static void answer_cpuid(int number, siginfo_t *information, void *context) {
     registers[REG_RBX] = r.b;
     registers[REG_RCX] = r.c;
     registers[REG_RDX] = r.d;
-    registers[REG_RIP] += 2;
+    registers[REG_RIP] += sizeof UNDEFINED;
 }
 
-__attribute__((constructor)) static void imitate(void) {
+static void end(const char *reason) {
+    fprintf(stderr, "no processor is imitated: %s\n", reason);
+    _exit(UNSUPPORTED);
+}
+
+static void replace(uint8_t *instruction) {
+    uint8_t *page = (uint8_t *)((uintptr_t)instruction & -(uintptr_t)getpagesize());
+    const size_t length = (size_t)(instruction + sizeof CPUID - page);
+    if (memcmp(instruction, CPUID, sizeof CPUID)) end("the list of instructions is not that of this library");
+    if (mprotect(page, length, PROT_READ | PROT_WRITE | PROT_EXEC)) end("code cannot be changed");
+    memcpy(instruction, UNDEFINED, sizeof UNDEFINED);
+    mprotect(page, length, PROT_READ | PROT_EXEC);
+}
+
+unsigned int la_version(unsigned int version) {
     const char *name = getenv("IMITATED_PROCESSOR");
     for (size_t i = 0; name && i < sizeof PROCESSORS / sizeof *PROCESSORS; i++)
         if (!strcmp(PROCESSORS[i].name, name)) imitated = &PROCESSORS[i];
     struct sigaction action = {.sa_sigaction = answer_cpuid, .sa_flags = SA_SIGINFO | SA_NODEFER};
-    if (!imitated || sigaction(SIGSEGV, &action, NULL) || syscall(SYS_arch_prctl, SET_CPUID, 0)) {
-        fprintf(stderr, "no processor %s, or this machine cannot imitate it\n", name ? name : "");
-        _exit(UNSUPPORTED);
-    }
+    if (!imitated) end("IMITATED_PROCESSOR names none");
+    if (sigaction(SIGILL, &action, NULL)) end("SIGILL cannot be handled");
+    return version;
+}
+
+unsigned int la_objopen(struct link_map *library, Lmid_t space, uintptr_t *cookie) {
+    (void)space, (void)cookie;
+    char name[PATH_MAX], listed[PATH_MAX];
+    unsigned long address;
+    FILE *instructions = fopen(INSTRUCTIONS, "r");  // lines of an address in hexadecimal and a library
+    if (!instructions) end("the list of instructions cannot be read");
+    if (realpath(library->l_name, name))
+        while (fscanf(instructions, "%lx %[^\n]", &address, listed) == 2)
+            if (!strcmp(name, listed)) replace((uint8_t *)(library->l_addr + address));
+    fclose(instructions);
+    return 0;
 }
