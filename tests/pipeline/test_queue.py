@@ -56,6 +56,7 @@ SECTIONS = (*STAGES, "model")  # of params.yaml
 
 SHOW_THREADS = {"OMP_DISPLAY_ENV": "verbose"}  # each process prints how its threads wait
 DEADLINE = 600  # seconds, enough for a busy machine
+IDLE = 3  # seconds without an experiment, after which the queue may be done
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ def experiments_at_work(project: Project) -> set[Path]:
     return {place for _, place, command in processes(folder) if "-m stages." in command}
 
 
+def has(project: Project, command: str) -> bool:
+    """Whether a process with these words in its command runs in the project's folder or below."""
+    return any(command in found for *_, found in processes(project.folder))
+
+
 def start(project: Project, *arguments: str, env: dict[str, str]) -> None:
     """Run a DVC command that starts workers. They keep its output open, so write it to a file."""
     with project.folder.with_name("output.log").open("w") as log:
@@ -122,14 +128,22 @@ def start(project: Project, *arguments: str, env: dict[str, str]) -> None:
 
 
 def watch(project: Project) -> int:
-    """Wait until the queue is done, and return the largest number of experiments that ran at the same time."""
+    """Wait until the queue is done, and return the largest number of experiments that ran at the same time.
+
+    ``dvc queue status`` sends messages to the workers. A worker may read one that is not written yet, and ends
+    (docs/experiments.md). So it is asked rarely, and workers are started again, as a user would.
+    """
     most, deadline = 0, time.monotonic() + DEADLINE
     while set(states(project).values()) & {"Queued", "Running"}:
-        assert time.monotonic() < deadline, "the queue did not finish"
-        next_look = time.monotonic() + 2
-        while time.monotonic() < next_look:
+        if not has(project, "exp queue-worker"):
+            start(project, "queue", "start", "-j", "2", env=SHOW_THREADS)
+        idle_since = time.monotonic()
+        while time.monotonic() < idle_since + IDLE:
+            assert time.monotonic() < deadline, "the queue did not finish"
             most = max(most, len(experiments_at_work(project)))
-            time.sleep(0.1)
+            if has(project, "exp exec-run"):
+                idle_since = time.monotonic()
+            time.sleep(0.2)
     return most
 
 
