@@ -28,6 +28,7 @@ SCRIPTS = (
     "scatter.js",
     "map.js",
     "tooltip.js",
+    "toggles.js",
     "legend.js",
 )
 LETTERS = ("A", "B")

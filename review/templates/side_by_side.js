@@ -7,41 +7,30 @@
   const sprite = new Image();
   const pictures = createPictures({ content, sprite });
   const total = content.labels.length;
-  const PAUSE = 500; // milliseconds without a change, after which it is announced
 
   // What is shown: { kind: "image", index } or { kind: "draw", seed }.
   let origin = { kind: "image", index: 0 };
 
-  const named = (index) => ({
-    number: content.indices[index],
-    className: content.class_names.length > 1 ? content.class_names[content.labels[index]] : null,
-  });
+  const naming = captions.naming(content);
 
   const panes = content.models.map((model, number) => {
     const letter = "AB"[number];
-    const codes = decoding.numbers(model.codes, model.precision);
+    const codes = decoding.numbers(model.codes, model.precision).subarray(0, total * model.latent_dim);
     const places = decoding.numbers(model.places);
-    const scatter = createScatter({
-      places,
-      labels: content.labels,
-      classNames: content.short_names,
-      named: content.named,
-      densest: model.densest,
-      colours: content.colours,
-      axes: model.axes,
-    });
+    const scatter = createScatter({ ...content, ...model }, places);
+    // Between dots, the crosshair stays there, and the nearest test image is shown.
+    const goToPlace = (place) => {
+      go({ kind: "image", index: coordinates.nearest(places, place, [0, 1], 1)[0].index });
+      map.point(place, false);
+    };
     const map = createMap({
       canvas: byId(`map-${letter}`),
       scatter,
       labels: content.labels,
-      // Between dots, the crosshair stays there, and the nearest test image is shown.
-      onPlace: (place) => {
-        go({ kind: "image", index: coordinates.nearest(places, place, 1)[0].index });
-        map.point(place, false);
-      },
-      onPoint: (index) => past.step(go)({ kind: "image", index }),
-      onHover: createTooltip({ tooltip: byId(`tooltip-${letter}`), pictures, tileHeight: content.tile[0], named }),
-      onZoom() {},
+      onPlace: goToPlace,
+      onPress: goToPlace,
+      onPoint: (index) => go({ kind: "image", index }),
+      onHover: createTooltip({ tooltip: byId(`tooltip-${letter}`), pictures, tileHeight: content.tile[0], naming }),
     });
     const code = () =>
       origin.kind === "image"
@@ -54,7 +43,7 @@
       image: () => decode(code()),
       // Puts the crosshair at the test image, or at the one whose code is nearest to the draw.
       point() {
-        const near = () => coordinates.nearestCodes(codes, total, code(), model.dimensions, 1)[0].index;
+        const near = () => coordinates.nearest(codes, code(), model.dimensions, 1)[0].index;
         const isImage = origin.kind === "image";
         const place = isImage || model.dimensions.length ? scatter.placeOf(isImage ? origin.index : near()) : null;
         map.point(place, isImage);
@@ -84,11 +73,10 @@
     show("between", between, squares(between).replace("error", "difference"));
   }
 
-  let pause = null;
-  function draw() {
+  const draw = elements.oncePerFrame(() => {
     const images = panes.map(({ image }) => image());
     const isImage = origin.kind === "image";
-    const words = isImage ? captions.named(named(origin.index)) : `draw ${origin.seed} from the prior`;
+    const words = isImage ? captions.named(naming(origin.index)) : `draw ${origin.seed} from the prior`;
     panes.forEach(({ letter }, number) => show(`decoded-${letter}`, images[number], ""));
     byId("source").hidden = !isImage;
     byId("source-absent").hidden = isImage;
@@ -96,25 +84,14 @@
     if (isImage) pictures.showTest(byId("source"), origin.index);
     showDifferences(images);
     byId("shown").textContent = words.charAt(0).toUpperCase() + words.slice(1);
-    clearTimeout(pause);
-    pause = setTimeout(() => {
-      const errors = panes.map(({ letter }) => `${letter}: ${byId(`difference-${letter}-caption`).textContent}`);
-      byId("status").textContent = [byId("shown").textContent, ...(isImage ? errors : [])].join(". ");
-      past.record();
-    }, PAUSE);
-  }
+    const errors = panes.map(({ letter }) => `${letter}: ${byId(`difference-${letter}-caption`).textContent}`);
+    past.settle([byId("shown").textContent, ...(isImage ? errors : [])].join(". "));
+  });
 
-  // Draws at most once per frame.
-  let waiting = false;
   function go(newOrigin) {
     origin = newOrigin;
     panes.forEach(({ point }) => point());
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      draw();
-    });
+    draw();
   }
 
   function goTo(text) {
@@ -131,9 +108,9 @@
   const step = (by) => go({ kind: "image", index: ((origin.index ?? 0) + by + total) % total });
   let seed = 0;
   const nextSeed = () => (seed = Math.max(seed, origin.seed ?? 0) + 1); // also after that of an address
-  byId("previous").addEventListener("click", past.step(() => step(-1)));
-  byId("next").addEventListener("click", past.step(() => step(1)));
-  byId("draw").addEventListener("click", past.step(() => go({ kind: "draw", seed: nextSeed() })));
+  byId("previous").addEventListener("click", () => step(-1));
+  byId("next").addEventListener("click", () => step(1));
+  byId("draw").addEventListener("click", () => go({ kind: "draw", seed: nextSeed() }));
   createLegend({ content, onSingle: (labels) => panes.forEach(({ map }) => map.single(labels)) });
   sprite.addEventListener("load", () => {
     if (!goTo(location.hash.slice(1))) go(origin);

@@ -3,21 +3,24 @@
 // What is shown, as the part of the page's address behind "#", such as "image=103&z3=1.25". Does not depend on the
 // page.
 //
-// A state is { kind, number, place, seed, share, spherical, from, to, values, pin, way }: the kind of origin ("image",
-// "place", "mean", "draw", "posterior" or "between"), the number of the test image, the place on the map, the seed of
-// a draw, and [dimension, value] of moved sliders. Between two codes, share is how far it is from the one to the other,
-// which are addresses themselves. pin is the address of the pinned code or null, and way is "straight" or "spherical".
+// A state is { kind, number, place, seed, share, spherical, of, from, to, values, pin, way }: the kind of origin
+// ("image", "place", "mean", "draw", "posterior", "between" or "sum"), the number of the test image, the place on the
+// map, the seed of a draw, and [dimension, value] of moved sliders. Between two codes, from and to, which are addresses
+// themselves, share is how far it is from the one to the other. A sum is the code of the address `of`, plus the change
+// from the one to the other. pin is the address of the pinned code or null, and way is "straight" or "spherical".
 const address = (() => {
   const FARTHEST = 1e6; // from the middle of the map, where distances still differ
 
-  function write({ kind, number, place, seed, share, spherical, from, to, values, pin, way }) {
+  function write({ kind, number, place, seed, share, spherical, of, from, to, values, pin, way }) {
+    const ends = `from=${nested(from)}&to=${nested(to)}`;
     const origin = {
       image: `image=${number}`,
       posterior: `image=${number}&draw=${seed}`,
       place: `place=${place}`,
       draw: `draw=${seed}`,
       mean: "mean",
-      between: `${spherical ? "arc" : "line"}=${share}&from=${nested(from)}&to=${nested(to)}`,
+      between: `${spherical ? "arc" : "line"}=${share}&${ends}`,
+      sum: `sum=${nested(of)}&${ends}`,
     }[kind];
     const moved = values.map(([dimension, value]) => `z${dimension}=${Number(value.toFixed(4))}`);
     const pinned = pin ? [`pin=${nested(pin)}`, ...(way === "spherical" ? ["way=spherical"] : [])] : [];
@@ -42,12 +45,13 @@ const address = (() => {
     const natural = (name) => (/^\d{1,9}$/.test(parts.get(name) ?? "") ? Number(parts.get(name)) : null);
     const [number, seed] = [natural("image"), natural("draw")];
     const place = (parts.get("place") ?? "").split(",").map(Number);
-    if (number !== null) return { kind: seed === null ? "image" : "posterior", number, seed };
+    if (number !== null) return seed === null ? { kind: "image", number } : { kind: "posterior", number, seed };
     if (seed !== null) return { kind: "draw", seed };
     const onMap = parts.has("place") && place.length === 2 && place.every((value) => Math.abs(value) < FARTHEST);
     if (onMap) return { kind: "place", place };
-    const [from, to, spherical] = [parts.get("from"), parts.get("to"), parts.has("arc")];
+    const [of, from, to, spherical] = [parts.get("sum"), parts.get("from"), parts.get("to"), parts.has("arc")];
     const share = Number(parts.get(spherical ? "arc" : "line") || NaN);
+    if (of && from && to) return { kind: "sum", of, from, to };
     if (share >= 0 && share <= 1 && from && to) return { kind: "between", share, spherical, from, to };
     return parts.has("mean") ? { kind: "mean" } : null;
   }

@@ -9,22 +9,29 @@ const captions = (() => {
     return (value < 0 ? "\u2212" : "+") + digits;
   }
 
+  // What a test image of the page is called by its index: { number, className }, without classes null.
+  const naming = (content) => (index) => ({
+    number: content.indices[index],
+    className: content.class_names.length > 1 ? content.class_names[content.labels[index]] : null,
+  });
   const named = ({ number, className }) =>
     `test image ${number}${className === null ? "" : `, labelled\u00a0${className}`}`;
   const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
   // The texts for a code: the caption of the decoded image, the caption beside it, and the text for screen readers.
-  //   kind     where the code comes from: "image", "place" on the map, "mean" or "draw" of the prior, "posterior", or
-  //            "between" two codes
+  //   kind     where the code comes from: "image", "place" on the map, "mean" or "draw" of the prior, "posterior",
+  //            "between" two codes, or "sum" of a code and B − A
   //   share    of the way between these
   //   seed     of a draw
-  //   image    the test image that it comes from, or the nearest one: { number, className }, without classes null
+  //   image    the test image that it comes from, or the nearest one, if there is one: { number, className }
   //   moved    the dimensions changed by sliders since
   //   code     the code itself if the map shows the latent space, else null
   //   mixed    whether the code of a place is averaged over those of test images
   //   decodes  whether there is a decoder
   function describe({ kind, seed, share, image, moved, code, mixed, decodes }) {
-    const change = moved.length > 2 ? `${moved.length} changes` : `changing ${moved.map((d) => `z${d}`).join(" and ")}`;
+    const names = moved.map((d) => `z${d}`).join(" and ");
+    const changed = moved.length > 2 ? `${moved.length} changes` : `changing ${names}`;
+    const change = kind === "sum" ? `adding B \u2212 A and ${changed}` : changed;
     const decoded = moved.length ? `Decoded after ${change}` : `Decoded ${unmoved(kind, seed, share, code)}`;
     switch (kind) {
       case "image":
@@ -40,8 +47,10 @@ const captions = (() => {
           beside: mixed ? "Average of these codes" : "Nearest test images",
           said: `${decodes ? `${decoded}. ` : ""}Nearest: ${named(image)}`,
         };
-      default:
-        return { decoded, beside: "", said: decoded };
+      default: {
+        const beside = image ? `From ${named(image)}` : "";
+        return { decoded, beside, said: [decoded, beside].filter(Boolean).join(". ") };
+      }
     }
   }
 
@@ -54,6 +63,7 @@ const captions = (() => {
       mean: "mean of the prior",
       draw: `draw ${seed} from the prior`,
       between: between(share),
+      sum: "after adding B \u2212 A",
     }[kind];
   }
 
@@ -63,8 +73,10 @@ const captions = (() => {
     return `${Number((8 * share).toFixed(2))}/8 of the way from A to B`;
   }
 
-  // The ends of a path. `from` and `to` are what describe() says about them.
-  const path = (from, to) => `A: ${trimmed(from)}. B: ${trimmed(to)}.`;
+  // The ends of a path. `from` and `to` are what describe() says about them; `adds` is whether the change from the one
+  // to the other is added to other codes.
+  const path = (from, to, adds) =>
+    `A: ${trimmed(from)}. B: ${trimmed(to)}.${adds ? " Choose another image or place to add B \u2212 A to it." : ""}`;
   const trimmed = ({ beside, decoded }) => {
     if (beside.startsWith("From")) return `${lower(decoded)}, ${lower(beside)}`;
     return lower(/^Test/.test(beside) ? beside : decoded);
@@ -104,5 +116,5 @@ const captions = (() => {
     `apart on the map. ${method} keeps most close neighbours together; distances between its clusters, and their ` +
     "sizes, mean nothing.";
 
-  return { isEmpty, hole, collapsed, distances, signed, named, describe, between, path, nearness };
+  return { isEmpty, hole, collapsed, distances, signed, naming, named, describe, between, path, nearness };
 })();

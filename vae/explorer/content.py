@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vae.base.runtime import generator
 from vae.explorer import weights
+from vae.explorer.contours import Line, contours
 from vae.explorer.latent_map import LatentMap
 from vae.explorer.sprite import Format, columns
 from vae.explorer.versions import Version
@@ -58,6 +59,14 @@ def of_codes(latent_map: LatentMap, version: Version) -> dict[str, Any]:
     }
 
 
+def contours_of_classes(latent_map: LatentMap) -> list[list[Line]]:
+    """Contours of each class's density on the map; none with one latent dimension, where each class has its own row."""
+    classes = len(latent_map.images.class_names)
+    if latent_map.latent_dim == 1:
+        return [[] for _ in range(classes)]
+    return contours(latent_map.places.numpy(), latent_map.images.labels.numpy(), classes)
+
+
 def percentiles(latent_map: LatentMap, active: Tensor) -> list[float]:
     """Percentiles from 0 to 100 of the distance between a draw from a posterior and the nearest code of another image.
 
@@ -83,17 +92,21 @@ def _densest_points(latent_map: LatentMap) -> list[int | None]:
 
 
 def _axes(latent_map: LatentMap) -> dict[str, Any]:
-    """The map's axes: names, which have tick labels, whether both have the same scale, and the range to show at least.
+    """The axes: names, which have tick labels, whether both have the same scale, whether classes are rows, ranges.
 
-    If the map shows the latent space itself, that range covers the prior. The axes of a projection have no units.
+    If the map shows the latent space itself, the ranges cover the prior. The axes of a projection have no units.
     """
+    ranges = [[float(values.min()), float(values.max())] for values in latent_map.places.T]
     if not latent_map.place_is_code:
-        return {"names": latent_map.axis_names, "ticks": [False, False], "equal": True, "rows": False, "reach": []}
+        names, ticks = latent_map.axis_names, [False, False]
+        return {"names": names, "ticks": ticks, "equal": True, "rows": False, "ranges": ranges}
     on_line = latent_map.latent_dim == 1
+    bottom, top = ranges[1]
+    of_prior = [[min(low, -PRIOR_REACH), max(high, PRIOR_REACH)] for low, high in ranges]
     return {
         "names": ("z0", "class" * (len(latent_map.images.class_names) > 1)) if on_line else latent_map.axis_names,
         "ticks": [True, not on_line],
         "equal": not on_line,
         "rows": on_line,
-        "reach": [PRIOR_REACH] if on_line else [PRIOR_REACH, PRIOR_REACH],
+        "ranges": [of_prior[0], [bottom - 0.5, top + 0.5]] if on_line else of_prior,
     }

@@ -2,43 +2,30 @@
 
 // From places on the map to images and codes. A place is a pair of coordinates. Does not depend on the page.
 const coordinates = (() => {
-  const NEIGHBOURS = 9; // points whose codes are averaged for a place between them
+  const NEIGHBOURS = 9; // points whose codes are averaged for a place between them, or places for a code
 
-  // The `count` indices below `total` with the least distances, nearest first: [{ index, distance }].
-  function least(count, total, distanceOf) {
+  // The `count` rows of a flat list of places or codes that are nearest to one, by the distance over the given
+  // dimensions, nearest first: [{ index, distance }].
+  function nearest(rows, to, dimensions, count) {
     const found = [];
-    for (let index = 0; index < total; index++) {
-      const distance = distanceOf(index);
-      if (found.length === count && distance >= found[count - 1].distance) continue;
-      if (found.length === count) found.pop();
-      let at = found.length;
-      while (at > 0 && found[at - 1].distance > distance) at--;
-      found.splice(at, 0, { index, distance });
-    }
-    return found;
-  }
-
-  // The points nearest to a place on the map.
-  const nearest = (places, [x, y], count) =>
-    least(count, places.length / 2, (index) => Math.hypot(places[2 * index] - x, places[2 * index + 1] - y));
-
-  // The points whose codes are nearest to a code, by the distance over the given dimensions.
-  function nearestCodes(codes, total, code, dimensions, count) {
-    return least(count, total, (index) => {
+    const size = to.length;
+    for (let index = 0, at = 0; at < rows.length; index++, at += size) {
       let square = 0;
-      for (const d of dimensions) square += (codes[index * code.length + d] - code[d]) ** 2;
-      return Math.sqrt(square);
-    });
+      for (const d of dimensions) square += (rows[at + d] - to[d]) ** 2;
+      if (found.length === count && square >= found[count - 1].square) continue;
+      if (found.length === count) found.pop();
+      const rank = found.findIndex((other) => other.square > square);
+      found.splice(rank < 0 ? found.length : rank, 0, { index, square });
+    }
+    return found.map(({ index, square }) => ({ index, distance: Math.sqrt(square) }));
   }
 
   // The percentage of distances that are below a distance, from their percentiles.
-  const percentNearer = (percentiles, distance) => {
-    const above = percentiles.findIndex((percentile) => percentile >= distance);
-    return above < 0 ? 100 : above;
-  };
+  const percentNearer = (percentiles, distance) =>
+    Math.min(percentiles.filter((percentile) => percentile < distance).length, 100);
 
-  // The weights of the nearest points at a place, which sum to one: by inverse squared distance (Shepard 1968). If the
-  // place is on a point, that point has all the weight.
+  // The weights of the nearest points, which sum to one: by inverse squared distance (Shepard 1968). A point at no
+  // distance has all the weight.
   function shares(neighbours) {
     if (neighbours[0].distance === 0) return [{ index: neighbours[0].index, share: 1 }];
     // Distances relative to the nearest, because squares of tiny distances would vanish.
@@ -49,18 +36,11 @@ const coordinates = (() => {
 
   const codeOf = (codes, index, size) => codes.slice(index * size, (index + 1) * size);
 
-  // The average of the codes of the points nearest to a place, weighted by their shares.
-  function mixedCode(codes, size, mixture) {
-    const code = new Float64Array(size);
-    for (const { index, share } of mixture) {
-      for (let d = 0; d < size; d++) code[d] += share * codes[index * size + d];
-    }
-    return Float32Array.from(code);
-  }
-
-  // The average place of points, weighted by their shares.
-  const mixedPlace = (places, mixture) =>
-    [0, 1].map((axis) => mixture.reduce((sum, { index, share }) => sum + share * places[2 * index + axis], 0));
+  // The average of places (size 2) or codes, weighted by their shares.
+  const mixed = (rows, size, mixture) =>
+    Array.from({ length: size }, (_, d) =>
+      mixture.reduce((sum, { index, share }) => sum + share * rows[index * size + d], 0),
+    );
 
   // The code at a share of the way from one code to another, on a straight line or on an arc, which keeps the length of
   // draws from the prior better (White 2016): sin((1 - t)·Ω) / sin Ω · from + sin(t·Ω) / sin Ω · to, with the angle Ω
@@ -100,17 +80,5 @@ const coordinates = (() => {
     return Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(12)));
   }
 
-  return {
-    NEIGHBOURS,
-    nearest,
-    nearestCodes,
-    percentNearer,
-    shares,
-    codeOf,
-    mixedCode,
-    mixedPlace,
-    between,
-    draw,
-    ticks,
-  };
+  return { NEIGHBOURS, nearest, percentNearer, shares, codeOf, mixed, between, draw, ticks };
 })();

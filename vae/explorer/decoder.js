@@ -2,19 +2,12 @@
 
 // Runs a decoder in the browser: latent code to expected image, as PyTorch computes it. Does not depend on the page.
 const decoding = (() => {
-  // Decodes base64 to bytes.
-  function bytes(text) {
-    const characters = atob(text);
-    const content = new Uint8Array(characters.length);
-    for (let i = 0; i < content.length; i++) content[i] = characters.charCodeAt(i);
-    return content;
-  }
-
-  // Decodes base64 to a Float32Array: of little-endian float32, or of blocks of integers of a few bits, where the scales
+  // Decodes base64 to a Float32Array: of little-endian float32, or of blocks of integers of few bits, where the scales
   // of all blocks come first and the integers, with half their range added, follow without gaps ("8-bit blocks").
   const BLOCK = 256;
   function numbers(text, precision = "float32") {
-    const content = bytes(text);
+    const characters = atob(text);
+    const content = new Uint8Array(characters.length).map((_, i) => characters.charCodeAt(i));
     if (precision === "float32") return new Float32Array(content.buffer);
     const bits = parseInt(precision, 10);
     const blocks = content.length / (4 + (BLOCK * bits) / 8);
@@ -64,8 +57,6 @@ const decoding = (() => {
     return 0.5 + Math.sign(l) * (1 / (1 - Math.exp(-distance)) - 1 / distance - 0.5);
   }
 
-  const identity = (x) => x;
-
   // The mean of a logistic distribution whose tails are moved to 0 and 1: s·(softplus(μ / s) - softplus((μ - 1) / s)).
   const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
   function logisticMean(location, logScale, constants) {
@@ -114,8 +105,8 @@ const decoding = (() => {
   const MEANS = {
     bernoulli: elementwise(sigmoid),
     continuous_bernoulli: elementwise(continuousBernoulliMean),
-    gaussian: elementwise(identity),
-    laplace: elementwise(identity),
+    gaussian: (state) => state,
+    laplace: (state) => state,
     discretized_logistic: discretizedLogistic,
     discretized_logistic_mixture: discretizedLogisticMixture,
   };

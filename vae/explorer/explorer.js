@@ -3,298 +3,197 @@
 // The page: shows the map, the images and the code, and handles all input.
 (() => {
   const content = JSON.parse(document.getElementById("content").textContent);
-  const hasClasses = content.class_names.length > 1;
   const size = content.latent_dim;
   const total = content.labels.length;
-  const codes = decoding.numbers(content.codes, content.precision);
+  const codes = decoding.numbers(content.codes, content.precision).subarray(0, total * size);
   const places = decoding.numbers(content.places);
   const decode = content.decoder && decoding.decoder(content.decoder);
   const deviations = content.deviations && decoding.numbers(content.deviations, content.deviations_precision);
-  const nearDimensions = content.dimensions.map(({ dimension }) => dimension);
+  const active = content.dimensions.map(({ dimension }) => dimension);
   const limit = Math.ceil(10 * codes.reduce((most, value) => Math.max(most, Math.abs(value)), 3)) / 10;
-  const PAUSE = 500; // milliseconds without a change, after which it is announced and becomes a step of the history
 
   const { byId } = elements;
-
+  const naming = captions.naming(content);
+  const name = (index) => captions.named(naming(index));
   const sprite = new Image();
   const pictures = createPictures({ content, sprite });
-  const origins = createOrigins({ content, codes, places, deviations, limit, decodes: decode !== null });
-
+  const shared = { content, codes, places, deviations, decode, active, limit, name, pictures };
+  const origins = createOrigins(shared);
   const views = createViews({ content, pictures, fades: decode !== null && origins.mixes });
 
-  // What is shown: the code, the code before sliders changed it, where that came from, the changed dimensions, the
-  // address of the pinned code or null, and the way between that and the code, "straight" or "spherical".
-  let code = new Float32Array(size);
-  let start = code;
-  let origin = null;
-  let moved = new Set();
-  let pin = null;
-  let way = "straight";
-  let lesson = null; // the path, or the address, that it is about
+  let shown = { pin: null, way: "straight" }; // see origins.js
+  let lesson = null; // what it is about
   let news = ""; // to be announced with what is shown
 
-  const named = (index) => ({
-    number: content.indices[index],
-    className: hasClasses ? content.class_names[content.labels[index]] : null,
-  });
-
-  function describe(shown) {
-    const nearest = shown.origin.index ?? shown.origin.mixture?.[0].index;
+  function describe({ origin, code, moved }) {
+    const nearest = origin.index ?? origin.mixture?.[0].index;
     return captions.describe({
-      kind: shown.origin.kind,
-      seed: shown.origin.seed,
-      share: shown.origin.share,
-      image: nearest === undefined ? null : named(nearest),
-      moved: [...shown.moved],
-      code: content.place_is_code ? shown.code : null,
+      ...origin,
+      image: nearest === undefined ? null : naming(nearest),
+      moved: [...moved],
+      code: content.place_is_code ? code : null,
       mixed: decode && origins.mixes,
       decodes: decode !== null,
     });
   }
 
-  // Updates captions at once, and the text for screen readers and the history after a while without changes.
-  let pause = null;
   function write() {
-    const { decoded, beside, said } = describe({ origin, code, moved });
+    const { origin, code, moved } = shown;
+    const { decoded, beside, said } = describe(shown);
     caption("source", beside);
     if (decode) caption("decoded", decoded);
-    if (measures) byId("measured").textContent = origin.index === undefined ? "" : measures.words(origin.index);
+    byId("measured").textContent = origin.index === undefined ? "" : measures.words(origin.index);
     const around = neighbourhood?.show(code, origin.kind === "image" && moved.size === 0 ? origin.index : null);
-    const all = [news, said, around?.empty ? around.words : ""].filter((words) => words !== "").join(". ");
-    clearTimeout(pause);
-    pause = setTimeout(() => {
-      news = "";
-      if (byId("status").textContent !== all) byId("status").textContent = all;
-      past.record();
-    }, PAUSE);
+    past.settle([news, said, around?.empty ? around.words : ""].filter((words) => words !== "").join(". "));
   }
 
   function caption(id, text) {
     byId(`${id}-caption`).textContent = text;
-    byId(id).setAttribute("aria-label", text);
+    byId(id).ariaLabel = text;
   }
 
-  const nearestCodes = (to, count) => coordinates.nearestCodes(codes, total, to, nearDimensions, count);
-
-  // If the map shows the latent space, the crosshair is at the code. Otherwise it is where the code came from, or at
-  // the test image with the nearest code.
-  function placeCrosshair() {
-    const place = origin.index !== undefined ? scatter.placeOf(origin.index) : (origin.place ?? null);
-    const exact = moved.size === 0 && (origin.kind === "image" || origin.kind === "place");
-    if (decode && content.place_is_code) map.point([code[0], origins.onLine ? (place?.[1] ?? 0) : code[1]], true);
-    else if (place || !nearDimensions.length) map.point(place, exact);
-    else if (origin.kind === "between") map.point(placeOnPath({ origin, code, moved }), false);
-    else map.point(scatter.placeOf(nearestCodes(code, 1)[0].index), false);
+  // The place of what is shown: the code itself if the map shows the latent space, else where an unchanged code comes
+  // from, or the average of the places of the test images with the nearest codes. Without active dimensions, no code is
+  // nearer than others.
+  function placeOf({ origin, code, moved }) {
+    const own = origin.index === undefined ? origin.place : scatter.placeOf(origin.index);
+    if (content.place_is_code) return [code[0], origins.onLine ? (own?.[1] ?? 0) : code[1]];
+    if (isOnMap({ origin, moved }) || !active.length) return own ?? null;
+    const near = coordinates.nearest(codes, code, active, coordinates.NEIGHBOURS);
+    return coordinates.mixed(places, 2, coordinates.shares(near));
   }
 
-  // The place on the map of something on a path: its own, or by averaging the places of the nearest codes.
-  function placeOnPath(shown) {
-    if (content.place_is_code) return [shown.code[0], origins.onLine ? 0 : shown.code[1]];
-    if (shown.origin.kind === "place" && shown.moved.size === 0) return shown.origin.place;
-    const mixture = coordinates.shares(nearestCodes(shown.code, coordinates.NEIGHBOURS));
-    return coordinates.mixedPlace(places, mixture);
-  }
+  const isOnMap = ({ origin, moved }) => moved.size === 0 && (origin.kind === "image" || origin.kind === "place");
 
-  // Where the path from the pinned code leads: to the code that is shown, unless that is itself on the path.
-  const onPath = () => origin.kind === "between" && origin.from === pin && moved.size === 0;
-  const pathEnd = () => (onPath() ? origin.to : origins.write(origin, moved, code));
-
-  const pathId = () => (pin ? `${pin} ${pathEnd()}` : here());
-
-  function showPath() {
-    byId("lesson").hidden = lesson !== pathId();
-    if (!path) return;
-    const from = pin && origins.find(pin);
-    if (!from) {
-      path.show(null);
-      map.follow([]);
-      return;
+  const show = elements.oncePerFrame(() => {
+    if (decode) {
+      const image = decode(shown.code);
+      pictures.show(byId("decoded"), image);
+      views.showDifference(shown.origin, image);
     }
-    const to = onPath() ? origins.find(origin.to) : { origin, code, moved };
-    const share = onPath() ? origin.share : 1;
-    const between = path.show({ from: from.code, to: to.code, spherical: way === "spherical", share });
-    byId("path-ends").textContent = captions.path(describe(from), describe(to));
-    if (!nearDimensions.length) return;
-    const inner = between.slice(1, -1).map((each) => ({ origin: { kind: "between" }, code: each, moved: new Set() }));
-    map.follow([from, ...inner, to].map(placeOnPath));
-  }
+    views.showSource(shown.origin);
+    const way = path?.show() ?? [];
+    map.follow(active.length ? way.map(placeOf) : []);
+    traversal?.show(shown.code);
+    byId("lesson").hidden = lesson !== about();
+    write();
+  });
 
-  // Draws at most once per frame, no matter how often the code changes.
-  let waiting = false;
-  function show() {
-    placeCrosshair();
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      if (decode) {
-        const image = decode(code);
-        pictures.show(byId("decoded"), image);
-        views.showDifference(origin, image);
-      }
-      views.showSource(origin);
-      showPath();
-      write();
-    });
-  }
-
-  function go(newOrigin, newCode = origins.codeOf(newOrigin)) {
-    origin = newOrigin;
-    code = Float32Array.from(newCode);
-    start = code.slice();
-    moved = new Set();
-    follow();
+  // Changes a part of what is shown.
+  function set(changes, words = "") {
+    shown = { ...shown, ...changes };
+    news ||= words;
+    const { origin, code, moved } = shown;
+    const posterior = (d) => ({ mean: codes[origin.index * size + d], deviation: deviations[origin.index * size + d] });
+    sliders?.follow(code, deviations && origin.index !== undefined ? posterior : null);
+    if (decode) byId("reset").disabled = moved.size === 0;
+    if (byId("posterior")) byId("posterior").disabled = origin.index === undefined;
+    map.point(placeOf(shown), content.place_is_code || isOnMap(shown));
     show();
   }
 
-  function follow() {
-    sliders?.follow(code, deviations && origin.index !== undefined ? posterior : null);
-    if (!decode) return;
-    byId("reset").disabled = moved.size === 0;
-    if (byId("posterior")) byId("posterior").disabled = origin.index === undefined;
+  function go(origin, start = Float32Array.from(origins.codeOf(origin))) {
+    set({ origin, start, code: start.slice(), moved: new Set() });
   }
 
-  const posterior = (d) => ({ mean: codes[origin.index * size + d], deviation: deviations[origin.index * size + d] });
+  // Goes to an origin that the user has chosen.
+  const choose = (origin) => go(path?.chosen(origin) ?? origin);
+  const chooseImage = (index) => choose({ kind: "image", index });
 
   function move(dimension, value) {
+    const { origin, code, moved } = shown;
     code[dimension] = value;
     moved.add(dimension);
     if (content.place_is_code && origin.kind === "place") origin.mixture = origins.around(code);
-    follow();
-    show();
+    traversal.choose(dimension);
+    set({});
   }
-
-  const goToImage = (index) => go({ kind: "image", index });
-  const goToPlace = (place) => go(origins.atPlace(place));
 
   // Goes where an address leads; whether it leads anywhere on this page.
   function goTo(text) {
     const found = origins.find(text);
-    if (!found) return false;
-    ({ pin, way } = found);
-    go(found.origin, found.start);
-    for (const dimension of found.moved) move(dimension, found.code[dimension]);
+    if (found) set(found);
+    return found !== null;
+  }
+
+  const about = () => path?.id() ?? origins.own(shown);
+
+  const past = createPast({
+    here: () => [origins.write(shown), ...settings.map((setting) => setting.write())].filter((part) => part).join("&"),
+    goTo: goToStep,
+    onSettled: () => (news = ""),
+  });
+
+  function goToStep(text) {
+    if (!goTo(text)) return false;
+    for (const setting of settings) setting.read(new URLSearchParams(text));
     return true;
   }
 
-  const here = () => origins.write(origin, moved, code, pin, way);
-
-  function setPin() {
-    [pin, news] = [origins.write(origin, moved, code), "Pinned as A"];
-    show();
-  }
-
-  function unpin() {
-    [pin, news] = [null, "Unpinned"];
-    show();
-    byId("pin").focus();
-  }
-
-  // Goes to a share of the way from the pinned code to the end of the path, which stays.
-  function goToShare(share) {
-    const to = pathEnd();
-    if (share === 1) goTo(`${to}&pin=${encodeURIComponent(pin)}&way=${way}`);
-    else go({ kind: "between", share, spherical: way === "spherical", from: pin, to });
-  }
-
-  function setWay(newWay) {
-    [way, news] = [newWay, `${newWay === "straight" ? "Straight" : "Spherical"} path`];
-    if (onPath()) go({ ...origin, spherical: way === "spherical" });
-    else show();
-  }
-
-  const sliders =
-    decode &&
-    createSliders({ dimensions: content.dimensions, limit, first: content.first_sliders, onChange: move });
-  const past = createPast({ here, goTo });
-  const path = decode && createPath({ decode, pictures, onPick: past.step(goToShare), onWay: past.step(setWay) });
-  const scatter = createScatter({
-    places,
-    labels: content.labels,
-    classNames: content.short_names,
-    named: content.named,
-    densest: content.densest,
-    colours: content.colours,
-    axes: content.axes,
+  const overlays = createOverlays({
+    content,
+    // With one latent dimension, on any row.
+    placeOf: (code, i) =>
+      placeOf({ origin: { kind: "draw", place: [0, -(i % content.class_names.length)] }, code, moved: new Set() }),
+    onChange: () => map.redraw(),
   });
+  const scatter = createScatter(content, places, overlays.draw);
   const map = createMap({
     canvas: byId("map"),
     scatter,
     labels: content.labels,
-    onPlace: goToPlace,
-    onPoint: past.step(goToImage),
-    onHover: createTooltip({ tooltip: byId("tooltip"), pictures, tileHeight: content.tile[0], named }),
-    onZoom(zoomed) {
-      for (const id of ["zoom-out", "whole"]) byId(id).disabled = !zoomed;
+    onPlace: (place) => choose(origins.atPlace(place)),
+    onPress: (place) => choose((decode && overlays.at(place, scatter.toPixels)) ?? origins.atPlace(place)),
+    onPoint: chooseImage,
+    onHover: createTooltip({ tooltip: byId("tooltip"), pictures, tileHeight: content.tile[0], naming }),
+  });
+  const legend = createLegend({ content, onSingle: map.single });
+  const measures = createMeasures({
+    measures: content.measures,
+    onColour(colourOf) {
+      scatter.paint(colourOf);
+      map.redraw();
+    },
+    onImage(index, words) {
+      news = words;
+      chooseImage(index);
     },
   });
-  for (const [id, action] of [["zoom-in", map.zoomIn], ["zoom-out", map.zoomOut], ["whole", map.showWhole]]) {
-    byId(id).addEventListener("click", action);
-    byId(id).disabled = id !== "zoom-in";
-  }
-  createLegend({ content, onSingle: map.single });
-  const measures =
-    content.measures.length > 0 &&
-    createMeasures({
-      measures: content.measures,
-      onColour(colourOf) {
-        scatter.paint(colourOf);
-        map.redraw();
-      },
-      onImage: past.step((index, words) => {
-        news = words;
-        goToImage(index);
-      }),
-    });
-  const neighbourhood =
-    byId("neighbours") &&
-    createNeighbourhood({
-      codes,
-      total,
-      dimensions: nearDimensions,
-      percentiles: content.percentiles,
-      pictures,
-      name: (index) => captions.named(named(index)),
-      onPoint: past.step(goToImage),
-    });
+  byId("colour").addEventListener("change", past.record);
+  const settings = [measures, legend, overlays];
+  const neighbourhood = byId("neighbours") && createNeighbourhood({ ...shared, onPoint: chooseImage });
+  const sliders = byId("sliders") && createSliders({ ...shared, onChange: move });
+  const traversal = byId("sliders") && createTraversal({ ...shared, onChange: move });
+  const path = decode && createPath({ ...shared, origins, state: () => shown, describe, set, go, goTo });
+
   if (decode) {
     let seed = 0;
-    const nextSeed = () => (seed = Math.max(seed, origin.seed ?? 0) + 1); // also after that of an address
-    const reset = () => (origin.kind === "place" ? goToPlace(origin.place) : go(origin, start));
+    const nextSeed = () => (seed = Math.max(seed, shown.origin.seed ?? 0) + 1); // also after that of an address
     const actions = {
-      mean: () => go({ kind: "mean" }),
-      draw: () => go({ kind: "draw", seed: nextSeed() }),
-      posterior: () => go({ kind: "posterior", index: origin.index, seed: nextSeed() }),
-      reset,
-      pin: setPin,
-      unpin,
+      mean: () => choose({ kind: "mean" }),
+      draw: () => choose({ kind: "draw", seed: nextSeed() }),
+      posterior: () => choose({ kind: "posterior", index: shown.origin.index, seed: nextSeed() }),
+      reset: () => goTo(origins.write({ ...shown, moved: new Set() })),
     };
+    for (const [id, action] of Object.entries(actions)) byId(id)?.addEventListener("click", action);
     createTakeAway({
       canvas: byId("decoded"),
-      code: () => code,
-      name: () => origins.write(origin, moved, code),
+      code: () => shown.code,
+      name: () => origins.own(shown),
       say: (words) => (byId("status").textContent = words),
     });
-    for (const [id, action] of Object.entries(actions)) byId(id)?.addEventListener("click", past.step(action));
   }
   createLessons({
-    content,
-    codes,
-    places,
-    dimensions: nearDimensions,
-    percentiles: content.percentiles,
-    decode,
-    limit,
-    name: (index) => captions.named(named(index)),
-    onShow: past.step((text, words) => {
+    ...shared,
+    onShow(text, words) {
       news = words.replace(/\.$/, "");
       byId("lesson").textContent = words;
       goTo(text);
-      lesson = pathId();
-    }),
+      lesson = about();
+    },
   });
   sprite.addEventListener("load", () => {
-    if (!goTo(location.hash.slice(1))) goToImage(0);
+    if (!goToStep(location.hash.slice(1))) goToStep(`image=${content.indices[0]}`);
     past.begin();
   });
   sprite.src = content.sprite;

@@ -3,22 +3,15 @@
 // The classes with their colours, as buttons. It calls onSingle(labels) with those that are highlighted.
 const createLegend = ({ content, onSingle }) => {
   const { byId, create } = elements;
-  const legend = byId("legend");
-  const singled = new Set();
-  const present = new Set(content.labels);
-  legend.replaceChildren(); // it may be full in a page that has been saved
-  legend.hidden = content.class_names.length === 1;
-  content.class_names.forEach((name, label) => {
-    if (!present.has(label)) return;
+  const present = [...new Set(content.labels)].sort((a, b) => a - b);
+  const buttons = present.map((label) => {
     const swatch = create("span", { className: "swatch" });
     swatch.style.background = content.colours[label];
-    const button = create("button", { type: "button", title: name }, swatch, content.short_names[label]);
-    button.setAttribute("aria-pressed", "false");
-    button.addEventListener("click", () => {
-      if (!singled.delete(label)) singled.add(label);
-      button.setAttribute("aria-pressed", String(singled.has(label)));
-      onSingle(singled);
-    });
-    legend.append(button);
+    const properties = { type: "button", title: content.class_names[label], ariaPressed: false };
+    return create("button", properties, swatch, content.short_names[label]);
   });
+  byId("legend").replaceChildren(...buttons);
+  byId("legend").hidden = content.class_names.length === 1;
+  const byLabel = new Map(buttons.map((button, i) => [present[i], button]));
+  return createToggles({ name: "classes", buttons: byLabel, onChange: onSingle });
 };

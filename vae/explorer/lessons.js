@@ -1,7 +1,7 @@
 "use strict";
 
 // Examples for learners, found in the data of the page. It calls onShow(address, words) for one that is chosen.
-const createLessons = ({ content, codes, places, dimensions, percentiles, decode, limit, name, onShow }) => {
+const createLessons = ({ content, codes, places, active, decode, limit, name, onShow }) => {
   const { byId } = elements;
   const size = content.latent_dim;
   const total = content.labels.length;
@@ -10,7 +10,7 @@ const createLessons = ({ content, codes, places, dimensions, percentiles, decode
   const REACH = 3; // standard deviations of the prior
 
   const codeOf = (index) => coordinates.codeOf(codes, index, size);
-  const nearest = (code, count) => coordinates.nearestCodes(codes, total, code, dimensions, count);
+  const nearest = (code, count) => coordinates.nearest(codes, code, active, count);
   const image = (index) => `image=${content.indices[index]}`;
   const pinned = (address) => `pin=${encodeURIComponent(address)}`;
 
@@ -44,7 +44,7 @@ const createLessons = ({ content, codes, places, dimensions, percentiles, decode
 
   // A hole between two images, or if there is none, the emptiest of draws from the prior.
   function hole() {
-    const percent = ({ distance }) => coordinates.percentNearer(percentiles, distance);
+    const percent = ({ distance }) => coordinates.percentNearer(content.percentiles, distance);
     const between = emptiestBetween();
     const found = captions.isEmpty(percent(between)) ? between : emptiestDraw();
     onShow(found.address, captions.hole({ where: found.where(), distance: found.distance, percent: percent(found) }));
@@ -52,7 +52,7 @@ const createLessons = ({ content, codes, places, dimensions, percentiles, decode
 
   // A dimension that is not active, from one end of the prior to the other.
   function collapsed() {
-    const dimension = codeOf(0).findIndex((_, d) => !dimensions.includes(d));
+    const dimension = codeOf(0).findIndex((_, d) => !active.includes(d));
     const [low, high] = [-REACH, REACH].map((value) => codeOf(0).with(dimension, Math.min(value, limit)));
     const [one, other] = [decode(low), decode(high)];
     const change = one.reduce((most, value, i) => Math.max(most, Math.abs(value - other[i])), 0);
@@ -74,10 +74,10 @@ const createLessons = ({ content, codes, places, dimensions, percentiles, decode
     onShow(`${image(index)}&${pinned(image(near.index))}`, words);
   }
 
-  const several = dimensions.length > 0 && total > 2;
+  const several = active.length > 0 && total > 2;
   const lessons = {
     hole: [hole, decode && several],
-    collapsed: [collapsed, decode && dimensions.length < size],
+    collapsed: [collapsed, decode && active.length < size],
     distances: [distances, several && /^(t-SNE|UMAP) /.test(content.axes.names[0])],
   };
   for (const [id, [show, possible]] of Object.entries(lessons)) {

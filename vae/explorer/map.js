@@ -2,11 +2,12 @@
 
 // The map: a scatter plot on a canvas, and a crosshair moved by pointer and keyboard. It calls:
 //   onPlace(place)          when the crosshair moves to a place between points;
+//   onPress(place)          when such a place is pressed;
 //   onPoint(index)          when it moves to a point;
-//   onHover(index, x, y)    when the pointer is over a point, with the point's pixel; onHover(null) when over none;
-//   onZoom(zoomed)          when it zooms or moves, with whether it shows less than the whole map.
-const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom }) => {
-  const { theme } = elements;
+//   onHover(index, x, y)    when the pointer is over a point, with the point's pixel; onHover(null) when over none.
+// Buttons beside the canvas, whose values are those of the keys, zoom it.
+const createMap = ({ canvas, scatter, labels, onPlace, onPress, onPoint, onHover }) => {
+  const { theme, oncePerFrame, stroke } = elements;
   const REACH = { mouse: 8, pen: 12, touch: 14 }; // pixels around a point within which it is selected
   const GRIP = 32; // pixels around the crosshair within which a touch takes hold of it
   const DRAG = 4; // pixels; a press that moves further is a drag, not a click
@@ -26,23 +27,18 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
   let hovered = null;
   let press = null; // { x, y, dragged } while the only pointer is down
   const pointers = new Map(); // pixels of those that are down, by their numbers
+  const zoomers = canvas.parentElement.querySelectorAll(".zoom button");
 
   const counts = (index) => singled.size === 0 || singled.has(labels[index]);
   const within = (x, y) => [Math.max(0, Math.min(x, width)), Math.max(0, Math.min(y, height))];
   const reach = (event) => REACH[event.pointerType] ?? REACH.mouse;
 
-  // Zooms around a pixel, or moves the map; draws it once per frame.
-  let waiting = false;
+  // Zooms around a pixel, or moves the map.
+  const redraw = oncePerFrame(() => drawPicture());
   function change(move) {
     move();
     hover(null);
-    onZoom(scatter.zoomed());
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      drawPicture();
-    });
+    redraw();
   }
   const zoom = (factor, x = width / 2, y = height / 2) => change(() => scatter.zoomAt(x, y, factor));
   const pan = (x, y) => change(() => scatter.pan(x, y));
@@ -55,6 +51,7 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
       surface.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
     }
     scatter.draw(picture.getContext("2d"), counts, singled);
+    for (const button of zoomers) button.disabled = ZOOMS[button.value] <= 1 && !scatter.zoomed();
     draw();
   }
 
@@ -62,29 +59,26 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
     context.clearRect(0, 0, width, height);
     context.drawImage(picture, 0, 0, width, height);
     if (path.length) drawPath(path.map(scatter.toPixels));
-    if (hovered !== null) drawRing(scatter.toPixels(scatter.placeOf(hovered)), 7, theme("ink"), 2);
+    if (hovered !== null) {
+      const around = ring(new Path2D(), scatter.toPixels(scatter.placeOf(hovered)), 7);
+      stroke(context, around, theme("ink"), 2);
+    }
     if (crosshair) drawCrosshair(scatter.toPixels(crosshair.place));
   }
 
-  function drawRing([x, y], radius, colour, thickness) {
-    context.beginPath();
-    context.arc(x, y, radius, 0, 2 * Math.PI);
-    context.strokeStyle = colour;
-    context.lineWidth = thickness;
-    context.stroke();
+  function ring(line, [x, y], radius) {
+    line.moveTo(x + radius, y);
+    line.arc(x, y, radius, 0, 2 * Math.PI);
+    return line;
   }
 
-  // A line with dots and the letters A and B at its ends, with a rim like the crosshair.
+  // A line with dots and the letters A and B at its ends.
   function drawPath(pixels) {
-    for (const [colour, thickness] of [["panel", 6], ["accent", 3]]) {
-      context.beginPath();
-      for (const [x, y] of pixels) context.lineTo(x, y);
-      context.strokeStyle = theme(colour);
-      context.lineWidth = thickness;
-      context.lineJoin = "round";
-      context.stroke();
-      for (const pixel of pixels) drawRing(pixel, 2, theme(colour), thickness);
-    }
+    const line = new Path2D();
+    for (const [x, y] of pixels) line.lineTo(x, y);
+    for (const pixel of pixels) ring(line, pixel, 2);
+    context.lineJoin = "round";
+    stroke(context, line, theme("accent"), 3);
     context.font = "600 15px system-ui, sans-serif";
     context.textAlign = "center";
     context.lineWidth = 5;
@@ -97,19 +91,15 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
     });
   }
 
-  // With a rim in the colour of the ground, to stand out from any point. Dashed if the code has moved away from the
-  // place.
+  // Dashed if the code has moved away from the place.
   function drawCrosshair([x, y]) {
-    context.setLineDash(crosshair.exact ? [] : [3, 3]);
-    for (const [colour, thickness] of [["panel", 5], ["ink", 2]]) {
-      drawRing([x, y], 9, theme(colour), thickness);
-      context.beginPath();
-      for (const [across, down] of Object.values(ARROWS)) {
-        context.moveTo(x + 9 * across, y + 9 * down);
-        context.lineTo(x + 18 * across, y + 18 * down);
-      }
-      context.stroke();
+    const line = ring(new Path2D(), [x, y], 9);
+    for (const [across, down] of Object.values(ARROWS)) {
+      line.moveTo(x + 9 * across, y + 9 * down);
+      line.lineTo(x + 18 * across, y + 18 * down);
     }
+    context.setLineDash(crosshair.exact ? [] : [3, 3]);
+    stroke(context, line, theme("ink"), 2);
     context.setLineDash([]);
   }
 
@@ -180,16 +170,14 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
   });
 
   canvas.addEventListener("pointerup", (event) => {
-    pointers.delete(event.pointerId);
-    if (press && !press.dragged) {
-      const index = scatter.pointAt(event.offsetX, event.offsetY, reach(event), counts);
-      if (index === null) onPlace(scatter.toPlace(event.offsetX, event.offsetY));
-      else onPoint(index);
-    }
-    press = null;
+    if (!press || press.dragged) return;
+    const index = scatter.pointAt(event.offsetX, event.offsetY, reach(event), counts);
+    if (index === null) onPress(scatter.toPlace(event.offsetX, event.offsetY));
+    else onPoint(index);
   });
 
-  canvas.addEventListener("pointercancel", (event) => {
+  // After a pointer is lifted or the browser takes it, to scroll for example.
+  canvas.addEventListener("lostpointercapture", (event) => {
     pointers.delete(event.pointerId);
     press = null;
   });
@@ -234,16 +222,15 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
     matchMedia(query).addEventListener("change", drawPicture);
   }
 
+  for (const button of zoomers) button.addEventListener("click", () => zoom(ZOOMS[button.value]));
+
   return {
-    zoomIn: () => zoom(ZOOM),
-    zoomOut: () => zoom(1 / ZOOM),
-    showWhole: () => zoom(0),
     // Puts the crosshair at a place, dashed unless it is exactly the code's; null removes the crosshair.
     point(place, exact) {
       crosshair = place && { place, exact };
       draw();
     },
-    redraw: drawPicture,
+    redraw,
     // Draws a path through places; none if there are no places.
     follow(places) {
       path = places;
@@ -253,7 +240,7 @@ const createMap = ({ canvas, scatter, labels, onPlace, onPoint, onHover, onZoom 
     single(chosen) {
       singled = new Set(chosen);
       hover(null);
-      drawPicture();
+      redraw();
     },
   };
 };

@@ -11,6 +11,7 @@ const createMeasures = ({ measures, onColour, onImage }) => {
   const orders = measures.map(({ values }) => values.map((_, i) => i).sort((i, j) => values[j] - values[i] || i - j));
   let rank = 0; // of the last image that was stepped to; the worst has rank 1
 
+  const slug = ({ name }) => name.split(" (")[0].toLowerCase().replaceAll(" ", "-"); // in the address
   const by = () => Math.max(Number(select.value), 0); // the measure that orders images
   const short = (value) => (Math.abs(value) < 100 ? Number(value.toPrecision(3)) : Math.round(value)).toString();
 
@@ -67,5 +68,22 @@ const createMeasures = ({ measures, onColour, onImage }) => {
   byId("gradient").style.background = `linear-gradient(to right, ${COLOURS.map((colour) => `rgb(${colour})`)})`;
   paint();
 
-  return { words };
+  return {
+    words,
+    // As a part of the address.
+    write() {
+      const colour = select.value === "-1" ? [] : [`colour=${slug(measures[by()])}`];
+      return [...colour, ...(rank ? [`worst=${rank}`] : [])].join("&");
+    },
+    read(parts) {
+      const chosen = String(measures.findIndex((measure) => slug(measure) === parts.get("colour")));
+      if (chosen !== select.value) {
+        select.value = chosen;
+        paint();
+      }
+      const wanted = Number(parts.get("worst"));
+      rank = orders[by()][wanted - 1] === undefined ? 0 : wanted;
+      write();
+    },
+  };
 };

@@ -1,11 +1,12 @@
 "use strict";
 
 // The steps that have been made, in the browser's history: each is an address. `here` gives the address of what is
-// shown, and goTo(address) shows it again.
-const createPast = ({ here, goTo }) => {
+// shown, and goTo(address) shows it again. It calls onSettled() after a change has been announced to screen readers.
+const createPast = ({ here, goTo, onSettled }) => {
+  const PAUSE = 500; // milliseconds without a change, after which it is announced and becomes a step of the history
   const { byId } = elements;
   let [at, last] = [0, 0]; // the number of the current step, and of the last that can be redone
-  let current = null; // the address of the current step
+  let current = null; // the address of the current step; none before the first
 
   // Writes a step to the history. Browsers refuse where a page has no address of its own; it then has no history.
   function remember(method, number) {
@@ -22,10 +23,24 @@ const createPast = ({ here, goTo }) => {
 
   // Makes a step if what is shown has changed.
   function record() {
-    if (here() === current) return;
+    if (current === null || here() === current) return;
     current = here();
     remember("pushState", at + 1);
   }
+
+  let pause = null;
+  function settle(words) {
+    clearTimeout(pause);
+    pause = setTimeout(() => {
+      if (byId("status").textContent !== words) byId("status").textContent = words;
+      onSettled?.();
+      record();
+    }, PAUSE);
+  }
+
+  // A press makes a step of its own: what was shown before it is another.
+  for (const kind of ["pointerdown", "click"]) document.addEventListener(kind, record, true);
+  document.addEventListener("click", record);
 
   // When the user goes back or forward, or edits the address, which makes a step.
   window.addEventListener("popstate", ({ state }) => {
@@ -39,14 +54,7 @@ const createPast = ({ here, goTo }) => {
 
   return {
     record,
-    // A function that makes a step of its own.
-    step:
-      (action) =>
-      (...values) => {
-        record();
-        action(...values);
-        record();
-      },
+    settle, // after a change, with what to announce
     // The first step, or the one at which the page has been reloaded.
     begin() {
       current = here();

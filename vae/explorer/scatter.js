@@ -2,10 +2,11 @@
 
 // The scatter plot: scales, axes, points coloured by class, and the names of the classes.
 //
-// It takes x and y of each point in a flat list, the points' labels, the names and colours of the classes, the labels
-// of the classes to name, the point at which each class is named, and the axes (names; which have tick labels; whether
-// both have the same scale; whether classes are rows; the range to show at least).
-const createScatter = ({ places, labels, classNames, colours, axes, densest, named }) => {
+// It takes x and y of each point in a flat list, and of the content the points' labels, the names and colours of the
+// classes, the labels of the classes to name, the point at which each class is named, and the axes (names; which have
+// tick labels; whether both have the same scale; whether classes are rows; the ranges to show). overlay(pen,
+// toPixels, classes, colourOf) draws over the points, for some classes in their colours.
+const createScatter = ({ labels, short_names: classNames, colours, axes, densest, named }, places, overlay) => {
   const { theme } = elements;
   const FONT = "system-ui, sans-serif";
   const NARROW = 480; // pixels, below which points are small
@@ -43,11 +44,10 @@ const createScatter = ({ places, labels, classNames, colours, axes, densest, nam
       top: rim,
       bottom: (axes.ticks[0] ? 42 : 24) + rim,
     };
-    const [low, high] = extent();
     const room = [width - margin.left - margin.right, height - margin.top - margin.bottom];
-    const scale = room.map((pixels, axis) => Math.max(pixels, 1) / (high[axis] - low[axis] || 1));
+    const scale = axes.ranges.map(([low, high], axis) => Math.max(room[axis], 1) / (high - low || 1));
     if (axes.equal) scale.fill(Math.min(...scale));
-    const middle = low.map((value, axis) => (value + high[axis]) / 2);
+    const middle = axes.ranges.map(([low, high]) => (low + high) / 2);
     whole = {
       scale,
       centre: [
@@ -80,21 +80,6 @@ const createScatter = ({ places, labels, classNames, colours, axes, densest, nam
   // Moves the map by pixels.
   const pan = (x, y) => look([view.centre[0] - x / view.scale[0], view.centre[1] + y / view.scale[1]]);
 
-  function extent() {
-    const low = [Infinity, Infinity];
-    const high = [-Infinity, -Infinity];
-    for (let i = 0; i < places.length; i++) {
-      low[i % 2] = Math.min(low[i % 2], places[i]);
-      high[i % 2] = Math.max(high[i % 2], places[i]);
-    }
-    axes.reach.forEach((reach, axis) => {
-      low[axis] = Math.min(low[axis], -reach);
-      high[axis] = Math.max(high[axis], reach);
-    });
-    if (axes.rows) [low[1], high[1]] = [low[1] - 0.5, high[1] + 0.5];
-    return [low, high];
-  }
-
   // Draws everything; points of classes that are not highlighted are grey. `singled` has the highlighted labels, if
   // any.
   function draw(pen, counts, singled) {
@@ -104,8 +89,10 @@ const createScatter = ({ places, labels, classNames, colours, axes, densest, nam
     if (zoom > 1) pen.rect(margin.left - 2 * size, 0, width, height - margin.bottom + 2 * size);
     if (zoom > 1) pen.clip();
     drawPoints(pen, counts);
+    const shown = singled.size ? [...singled] : named;
+    overlay?.(pen, toPixels, shown, (label) => (fill ? theme("ink") : colours[label]));
     pen.restore();
-    if (classNames.length > 1) drawNames(pen, counts, singled.size ? [...singled] : named);
+    if (classNames.length > 1) drawNames(pen, counts, shown);
   }
 
   function drawAxes(pen) {

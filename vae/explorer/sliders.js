@@ -1,7 +1,7 @@
 "use strict";
 
 // A slider for each active dimension. It calls onChange(dimension, value).
-const createSliders = ({ dimensions, limit, first, onChange }) => {
+const createSliders = ({ content, limit, onChange }) => {
   const SIDEWAYS = 8; // pixels by which a touch on a slider moves before it changes the slider
   const THUMB = 18; // pixels of a slider's thumb
   const { byId, create } = elements;
@@ -12,22 +12,16 @@ const createSliders = ({ dimensions, limit, first, onChange }) => {
     const input = create("input", { type: "range", id, min: -limit, max: limit, step: 0.05 });
     const output = create("output", { htmlFor: id, ariaLive: "off" }); // the slider itself says its value
     const name = create("label", { htmlFor: id }, create("b", { textContent: id }), ` ${kl.toFixed(2)} nats`);
-    const change = () => onChange(dimension, Number(input.value));
-    listen(input, change);
+    listen(input, () => onChange(dimension, Number(input.value)));
     return {
       id,
       row: create("div", { className: "slider" }, name, input, output),
       follow(code, posterior) {
         input.value = code[dimension];
-        write(code[dimension]);
+        output.textContent = input.ariaValueText = captions.signed(code[dimension]);
         markDeviation(input, posterior && posterior(dimension));
       },
     };
-
-    function write(value) {
-      output.textContent = captions.signed(value);
-      input.setAttribute("aria-valuetext", captions.signed(value));
-    }
   }
 
   // Browsers set a slider to where it is touched, even if the touch then scrolls the page. Here, a touch sets a slider
@@ -65,18 +59,18 @@ const createSliders = ({ dimensions, limit, first, onChange }) => {
   // Shows the sliders that are looked for, or the first, or all.
   function choose() {
     const sought = byId("find").value.trim().toLowerCase();
-    const all = byId("all").getAttribute("aria-pressed") === "true";
+    const all = byId("all").ariaPressed === "true";
     const found = (id) => id.startsWith(sought) || id.slice(1).startsWith(sought);
-    rows.forEach(({ row, id }, rank) => (row.hidden = sought ? !found(id) : !all && rank >= first));
+    rows.forEach(({ row, id }, rank) => (row.hidden = sought ? !found(id) : !all && rank >= content.first_sliders));
     byId("none-found").hidden = rows.some(({ row }) => !row.hidden);
   }
 
-  const rows = dimensions.map(createRow);
-  byId("sliders")?.replaceChildren(...rows.map(({ row }) => row));
+  const rows = content.dimensions.map(createRow);
+  byId("rows").replaceChildren(...rows.map(({ row }) => row));
   if (byId("find")) {
     byId("find").addEventListener("input", choose);
     byId("all").addEventListener("click", ({ currentTarget }) => {
-      currentTarget.setAttribute("aria-pressed", String(currentTarget.getAttribute("aria-pressed") !== "true"));
+      currentTarget.ariaPressed = currentTarget.ariaPressed !== "true";
       choose();
     });
     choose();

@@ -1,7 +1,7 @@
 "use strict";
 
 // The tooltip of a dot on the map: the test image, its class and its number.
-const createTooltip = ({ tooltip, pictures, tileHeight, named }) => {
+const createTooltip = ({ tooltip, pictures, tileHeight, naming }) => {
   const { create } = elements;
   const TALL = 72; // pixels
   tooltip.hidden = true; // it may be shown in a page that has been saved
@@ -13,7 +13,7 @@ const createTooltip = ({ tooltip, pictures, tileHeight, named }) => {
     const [canvas, text] = tooltip.children;
     canvas.hidden = !pictures.has(index);
     pictures.showTest(canvas, index, Math.ceil(TALL / tileHeight));
-    const { number, className } = named(index);
+    const { number, className } = naming(index);
     const heading = className === null ? [] : [create("b", { textContent: className }), create("br")];
     text.replaceChildren(...heading, `test image ${number}`);
     const box = tooltip.parentElement.getBoundingClientRect();

@@ -34,8 +34,7 @@ HAS_COLOUR = """(canvas, [red, green, blue]) => {
 # Between the map's places and the window's pixels, by the page's own scales.
 SCALES = """() => {
     const content = JSON.parse(document.getElementById("content").textContent);
-    const { labels, class_names: classNames, colours, axes } = content;
-    const scatter = createScatter({ places: decoding.numbers(content.places), labels, classNames, colours, axes });
+    const scatter = createScatter(content, decoding.numbers(content.places));
     const box = document.getElementById("map").getBoundingClientRect();
     scatter.fit(box.width, box.height);
     return [box, scatter];

@@ -141,7 +141,7 @@ def test_every_control_can_be_reached_by_tab_and_shows_its_focus(explore: Open, 
             reached.append(name)
         sliders = {f"z{dimension}" for dimension in range(5)} if active else set()
         buttons = {"map", "zoom-in", "keys", "mean", "draw", "posterior", "pin", "take", "colour", "next-worst"}
-        buttons.add("hole" if active else "collapsed")
+        buttons |= {"show-contours", *(("hole", "show-draws") if active else ("collapsed",))}
         neighbours = {name for name in reached if "." in name}  # their distances
         assert len(neighbours) == (5 if active else 0)
         assert buttons | set(digits().class_names) | sliders | neighbours == set(reached)
@@ -201,8 +201,13 @@ def test_axe_finds_no_violation(
     with explore(model, digits(), size, color_scheme=scheme, active=torch.full((5,), active)) as explorer:
         explorer["pin"].click()
         explorer["draw"].click()
+        explorer["add"].click()
         explorer["colour"].select_option("KL (nats)")
         expect(explorer["path"]).to_be_visible()
+        if active:
+            explorer["show-draws"].click()
+            explorer["z1"].fill("1")
+            expect(explorer["traversal"]).to_be_visible()
         explorer["hole" if active else "collapsed"].click()
         expect(explorer["lesson"]).to_be_visible()
         assert accessibility_violations(explorer.page) == []

@@ -39,6 +39,8 @@ def test_a_map_of_ten_thousand_points_is_drawn_and_searched_at_once(explore: Ope
         for action in (
             "document.getElementById('zoom-in').click()",
             "document.querySelector('.legend button').click()",
+            "document.getElementById('show-contours').click()",
+            "document.getElementById('show-draws').click()",
         ):
             duration = explorer.page.evaluate(
                 f"""async () => {{

@@ -103,3 +103,39 @@ def test_without_the_exact_test_image_there_is_no_difference(explore: Open) -> N
     with explore(trained(large, steps=0), large) as explorer:
         expect(explorer["difference-absent"]).to_contain_text("too small for the exact test image")
         expect(explorer["difference"]).to_be_hidden()
+
+
+def test_the_colour_and_the_rank_are_in_the_address_and_can_be_undone(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        order = worst_first(explorer, "Squared error")
+        explorer["colour"].select_option("Squared error")
+        assert explorer.page.url.endswith("#image=100&colour=squared-error")
+        for _ in range(3):
+            explorer["next-worst"].click()
+        assert explorer.page.url.endswith(f"#image={100 + order[2]}&colour=squared-error&worst=3")
+        link = explorer.page.url
+        explorer["undo"].click()
+        explorer.assert_test_image(order[1])
+        explorer["next-worst"].click()
+        explorer.assert_test_image(order[2])
+        for _ in range(4):
+            explorer["undo"].click()
+        expect(explorer["scale"]).to_be_hidden()
+        expect(explorer["order"]).to_have_text("Worst by negative ELBO")
+        explorer["redo"].click()
+        expect(explorer["scale"]).to_be_visible()
+        explorer.page.goto("about:blank")
+        explorer.page.goto(link)
+        expect(explorer["colour"]).to_have_value("2")
+        expect(explorer["scale"]).to_be_visible()
+        explorer["previous-worst"].click()
+        explorer.assert_test_image(order[1])
+
+
+@pytest.mark.parametrize("text", ["image=101&colour=beauty&worst=99", "image=101&worst=1.5", "image=101&worst=-1"])
+def test_an_unknown_colour_or_rank_in_the_address_is_ignored(explore: Open, model: VAE, text: str) -> None:
+    with explore(model, digits()) as explorer:
+        explorer.page.evaluate("(hash) => { location.hash = hash; }", text)
+        expect(explorer["source-caption"]).to_contain_text("101")
+        expect(explorer["scale"]).to_be_hidden()
+        expect(explorer["previous-worst"]).to_be_disabled()

@@ -155,7 +155,7 @@ def test_a_path_is_no_wider_than_a_phone(explore: Open, model: VAE) -> None:
 
 def test_places_are_averaged_by_their_shares(any_page: Page) -> None:
     mixture = [{"index": 0, "share": 0.25}, {"index": 2, "share": 0.75}]
-    place = any_page.evaluate("(mixture) => coordinates.mixedPlace([4, 8, 0, 0, 0, 4], mixture)", mixture)
+    place = any_page.evaluate("(mixture) => coordinates.mixed([4, 8, 0, 0, 0, 4], 2, mixture)", mixture)
     assert place == [1, 5]
 
 
@@ -163,3 +163,69 @@ def test_places_are_averaged_by_their_shares(any_page: Page) -> None:
 def test_an_arc_without_an_angle_is_a_line(any_page: Page, to: list[float]) -> None:
     codes = any_page.evaluate("(to) => Array.from(coordinates.between([1, 2], to, 0.5, true))", to)
     assert codes == pytest.approx([(1 + to[0]) / 2, (2 + to[1]) / 2], abs=1e-6)
+
+
+# The change from A to B, added to other codes
+
+
+def test_the_change_from_a_to_b_is_added_to_what_is_shown_and_then_to_what_is_chosen(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        start, end = pin_and_go(explorer)
+        change = end - start
+        explorer["add"].focus()
+        explorer.page.keyboard.press("Enter")
+        expect(explorer["add"]).to_have_attribute("aria-pressed", "true")
+        explorer.assert_decoded(end + change)
+        expect(explorer["path-ends"]).to_contain_text("Choose another image or place to add B − A to it.")
+        index = explorer.lonely_point()
+        explorer.page.mouse.click(*explorer.pixel(explorer.places[index]))
+        explorer.assert_decoded(explorer.codes[index] + change)
+        expect(explorer["decoded-caption"]).to_have_text("Decoded after adding B − A")
+        source = f"From test image {100 + index}, labelled\u00a0{explorer.name(index)}"
+        expect(explorer["source-caption"]).to_have_text(source)
+        expect(explorer["path-ends"]).to_contain_text("B: test image 107")
+        assert_strip(explorer, latent_space.interpolations(start[None], end[None], SHARES)[0])
+        explorer["draw"].click()
+        draw = torch.tensor(explorer.page.evaluate("Array.from(coordinates.draw(1, 5))"))
+        explorer.assert_decoded(draw + change)
+        explorer["add"].click()
+        explorer.assert_decoded(draw)
+        expect(explorer["add"]).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_sum_is_in_the_address_and_can_be_undone_and_changed_by_sliders(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        start, end = pin_and_go(explorer)
+        show(explorer, "sum=image%3D103&from=image%3D100&to=image%3D107&pin=image%3D100")
+        code = explorer.codes[3] + end - start
+        explorer.assert_decoded(code)
+        expect(explorer["add"]).to_have_attribute("aria-pressed", "true")
+        explorer["z2"].fill("0.5")
+        changed = code.clone()
+        changed[2] = 0.5
+        explorer.assert_decoded(changed)
+        expect(explorer["decoded-caption"]).to_have_text("Decoded after adding B − A and changing z2")
+        explorer["reset"].click()
+        explorer.assert_decoded(code)
+        explorer["strip"].get_by_role("button").nth(4).click()
+        explorer.assert_decoded((start + end) / 2)
+        explorer["undo"].click()
+        expect(explorer["decoded-caption"]).to_have_text("Decoded after adding B − A")
+        explorer.assert_decoded(code)
+
+
+def test_a_sum_can_be_pinned_itself(explore: Open, model: VAE) -> None:
+    with explore(model, digits()) as explorer:
+        start, end = pin_and_go(explorer)
+        show(explorer, "sum=image%3D103&from=image%3D100&to=image%3D107&pin=image%3D100")
+        explorer["pin"].click()
+        show(explorer, f"{explorer.page.url.split('#')[1].replace('sum=image%3D103', 'sum=image%3D104')}")
+        codes = [explorer.codes[index] + end - start for index in (3, 4)]
+        assert_strip(explorer, latent_space.interpolations(codes[0][None], codes[1][None], SHARES)[0])
+
+
+@pytest.mark.parametrize("text", ["sum=image%3D100&from=mean", "sum=image%3D1&from=mean&to=mean"])
+def test_a_sum_in_the_address_that_leads_nowhere_is_refused(explore: Open, model: VAE, text: str) -> None:
+    with explore(model, digits()) as explorer:
+        show(explorer, text)
+        explorer.assert_test_image(0)
