@@ -1,7 +1,7 @@
 """A map of encoded images: what the latent explorer's pages show."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class LatentMap:
     points: NDArray[np.float32]
     axis_names: tuple[str, str]
     colours: Sequence[str]
-    measures: Mapping[str, Tensor] = field(default_factory=dict)
+    measures: Mapping[str, Tensor]
 
     def first(self, count: int) -> "LatentMap":
         """A map of only the first images."""

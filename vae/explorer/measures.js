@@ -26,7 +26,7 @@ const createMeasures = ({ measures, onColour, onImage }) => {
     byId("scale").hidden = !chosen;
     byId("legend").classList.toggle("plain", Boolean(chosen));
     rank = 0;
-    write();
+    label();
     if (!chosen) {
       onColour(null);
       return;
@@ -45,7 +45,7 @@ const createMeasures = ({ measures, onColour, onImage }) => {
     return `${name} ${value}, worst ${orders[by()].indexOf(index) + 1} of ${orders[by()].length}`;
   };
 
-  function write() {
+  function label() {
     byId("previous-worst").disabled = rank < 2;
     byId("next-worst").disabled = rank >= orders[by()].length;
     const [name] = measures[by()].name.split(" (");
@@ -54,7 +54,7 @@ const createMeasures = ({ measures, onColour, onImage }) => {
 
   function step(ranks) {
     rank += ranks;
-    write();
+    label();
     const index = orders[by()][rank - 1];
     onImage(index, words(index));
   }
@@ -83,7 +83,7 @@ const createMeasures = ({ measures, onColour, onImage }) => {
       }
       const wanted = Number(parts.get("worst"));
       rank = orders[by()][wanted - 1] === undefined ? 0 : wanted;
-      write();
+      label();
     },
   };
 };

@@ -3,7 +3,6 @@
 // What can be laid over the dots of the map: contours of the classes' density, and draws from the prior. placeOf(code,
 // rank) gives the place of a draw. It calls onChange() when something else is to be drawn.
 const createOverlays = ({ content, placeOf, onChange }) => {
-  const DRAWS = 100;
   const ARM = 3.5; // pixels from the middle of a cross
   const NEAR = 8; // pixels around a draw within which it is pressed
   const { byId, theme, stroke } = elements;
@@ -20,7 +19,7 @@ const createOverlays = ({ content, placeOf, onChange }) => {
       shown = chosen;
       for (const name of names) byId(`${name}-note`).hidden = !shown.has(name);
       if (shown.has("draws") && !places.length) {
-        places = Array.from({ length: DRAWS }, (_, i) => placeOf(coordinates.draw(i + 1, content.latent_dim), i));
+        places = Array.from({ length: content.draws }, (_, i) => placeOf(coordinates.draw(i + 1, content.latent_dim), i));
       }
       onChange();
     },

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vae.base.pages import content_security_policy
 from vae.explorer import content, weights
+from vae.explorer.contours import INSIDE
 from vae.explorer.latent_map import LatentMap
 from vae.explorer.sprite import Sprites
 from vae.explorer.versions import Version, versions
@@ -54,6 +55,7 @@ SCRIPTS = (
 LARGEST_PAGE = 5_000_000  # bytes
 DEVIATIONS_SHARE = 0.1  # of the page's bytes, at most, for standard deviations of posteriors, which are else left out
 FIRST_SLIDERS = 20  # shown of more, until one is looked for or all are asked for
+DRAWS = 100  # from the prior, which can be shown on the map
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ class _Builder:
             content={
                 **content.of_images(shown, version),
                 **content.of_codes(shown, version),
+                "draws": DRAWS,
                 "contours": content.contours_of_classes(shown),
                 "percentiles": content.percentiles(shown, self.active),
                 "deviations": deviations,
@@ -139,6 +142,7 @@ class _Builder:
                 "first_sliders": FIRST_SLIDERS,
                 "decoder": description,
             },
+            inside=INSIDE,
             decoder=decoder,
             reason=None if version.decodes else self.reason,
         )
