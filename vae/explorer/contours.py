@@ -1,5 +1,7 @@
 """Contours of the density of points on a map, class by class."""
 
+from math import ceil
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,6 @@ INSIDE = (0.9, 0.5)  # shares of a class's points that its contours hold, from t
 FEWEST = 10  # points of a class, below which it has no contours
 CELLS = 80  # on each side of the grid on which a density is estimated
 MARGIN = 0.25  # around all points, as a share of their range
-NORMAL_QUARTILES = 1.34  # standard deviations between the quartiles of a normal distribution
 
 Line = list[float]  # x and y of its vertices in turn
 
@@ -16,7 +17,9 @@ def contours(points: NDArray[np.float32], labels: NDArray[np.int64], classes: in
     """For each class, lines around its densest areas, which hold ``INSIDE`` shares of its points.
 
     The density is a histogram smoothed by a Gaussian kernel, so that the time grows with the number of points, not with
-    its square. The bandwidth is Silverman's rule of thumb, which a few points far from the others do not widen.
+    its square. The bandwidth is the median distance between a point and its k-th nearest neighbour in the class, with k
+    = n^⅔ / 4 for n points. On a normal distribution, this is Silverman's rule of thumb; unlike the rule, it does not
+    depend on how far apart the clusters of a class are.
 
     Args:
         points: their coordinates (N, 2).
@@ -47,10 +50,12 @@ def _density(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The density of points in each cell of a grid (x, y), and the levels of its contours, ascending."""
     from scipy.ndimage import gaussian_filter
+    from scipy.spatial import KDTree
 
     counts, *_ = np.histogram2d(points[:, 0], points[:, 1], bins=[edges[:, 0], edges[:, 1]])
-    spread = np.minimum(points.std(0), np.subtract(*np.quantile(points, [0.75, 0.25], axis=0)) / NORMAL_QUARTILES)
-    bandwidth = spread * len(points) ** (-1 / 6) / (edges[1] - edges[0])
+    rank = ceil(len(points) ** (2 / 3) / 4)
+    distances = KDTree(points).query(points, [rank + 1])[0]  # the nearest is the point itself
+    bandwidth = np.median(distances) / (edges[1] - edges[0])
     density = gaussian_filter(counts, np.maximum(bandwidth, 1), mode="constant")
     of_points = np.repeat(density, counts.astype(int).ravel())
     levels = np.unique(np.quantile(of_points, 1 - np.array(INSIDE)))

@@ -41,6 +41,14 @@ def test_a_class_in_two_clusters_has_contours_around_each() -> None:
     assert share_inside(outer[:2], points) == pytest.approx(0.9, abs=0.05)
 
 
+def test_a_contour_around_a_cluster_does_not_grow_with_the_distance_to_another_cluster_of_the_class() -> None:
+    near, far = (np.concatenate([blob(100, 0), blob(100, x, seed=1)]) for x in (12, 60))
+    for points in (near, far):
+        lines = contours(points, np.zeros(200, np.int64), 1)[0]
+        widest = max(np.ptp(line[::2]) for line in lines)
+        assert widest < 6  # standard deviations of a cluster; a contour of a single normal distribution is 4.3 wide
+
+
 @pytest.mark.parametrize(
     "points", [blob(9, 0), np.zeros((50, 2), np.float32), blob(0, 0)], ids=["nine", "all the same", "none"]
 )
