@@ -240,5 +240,16 @@ def test_gap_averages_the_gaps_of_randomly_chosen_images(monkeypatch: pytest.Mon
     assert gap.best_kl == pytest.approx(gaps.kl.mean().item())
 
 
+@pytest.mark.parametrize(
+    ("network", "side", "count"),
+    [("mlp", 28, 1000), ("conv", 32, 200), ("conv", 64, 50), ("conv", 256, 8), ("autoregressive", 64, 8)],
+)
+def test_larger_images_are_fewer_so_that_the_time_does_not_grow_with_their_size(
+    network: str, side: int, count: int
+) -> None:
+    of_images = architecture(network=network, image_shape=(1, side, side))
+    assert local_inference.number_of_images(of_images) == count
+
+
 def test_number_of_images_is_set_for_every_network() -> None:
     assert set(local_inference.IMAGES) == set(get_args(ModelParams.model_fields["network"].annotation))
