@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from vae.base.precision import standard_error
-from vae.diagnostics.verdict import BETWEEN_MODELS, Difference, Level, Verdict, grade, rounded
+from vae.diagnostics.verdict import BETWEEN_MODELS, Difference, Level, Verdict, grade, rounded, threshold_text
 
 STANDARD_ERRORS = 2  # by which the gap has to exceed a threshold, about 98% of a normal distribution
 
@@ -78,8 +78,8 @@ def judge_overfitting(gap: OverfittingGap, between: Difference = BETWEEN_MODELS)
         level=level,
         finding=finding,
         criterion=(
-            f"a gap of at most {warning:.3g} nats after subtracting {STANDARD_ERRORS} standard errors; failure above "
-            f"{failure:.3g} nats; {source}"
+            f"a gap of at most {threshold_text(warning)} nats after subtracting {STANDARD_ERRORS} standard errors; "
+            f"failure above {threshold_text(failure)} nats; {source}"
         ),
         advice=(
             "more data (prepare.train_images), a validation set that selects the epoch (prepare.validation_fraction), "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.diagnostics.verdict import BETWEEN_MODELS, Difference, Level, Verdict, rounded
+from vae.diagnostics.verdict import BETWEEN_MODELS, Difference, Level, Verdict, rounded, threshold_text
 
 TIMES = 10  # as many epochs are forecast
 
@@ -162,8 +162,9 @@ def judge_training_length(
         level=level,
         finding=finding,
         criterion=(
-            f"{TIMES} times as many epochs would lower the loss by at most {between.warning:.3g} nats; failure if "
-            f"even the least gain of the interval is above {between.failure:.3g} nats; {between.source}"
+            f"{TIMES} times as many epochs would lower the loss by at most {threshold_text(between.warning)} nats; "
+            f"failure if even the least gain of the interval is above {threshold_text(between.failure)} nats; "
+            f"{between.source}"
         ),
         advice=advice if level in {Level.WARNING, Level.FAILURE} else "",
     )

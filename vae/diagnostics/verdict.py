@@ -129,6 +129,11 @@ def rounded(value: float, form: str, *thresholds: float) -> str:
     return text
 
 
+def threshold_text(nats: float) -> str:
+    """A threshold in nats: three significant digits, or all digits before the decimal point."""
+    return f"{nats:.3g}" if nats < 999.5 else f"{nats:,.0f}"
+
+
 def summary(verdicts: Sequence[Verdict]) -> str:
     """The number of failures and warnings in words: ``1 failure, 2 warnings``.
 

@@ -13,7 +13,8 @@ const createMeasures = ({ measures, onColour, onImage }) => {
 
   const slug = ({ name }) => name.split(" (")[0].toLowerCase().replaceAll(" ", "-"); // in the address
   const by = () => Math.max(Number(select.value), 0); // the measure that orders images
-  const short = (value) => (Math.abs(value) < 100 ? Number(value.toPrecision(3)) : Math.round(value)).toString();
+  const short = (value) =>
+    Math.abs(value) < 100 ? `${Number(value.toPrecision(3))}` : Math.round(value).toLocaleString("en");
 
   function colourAt(share) {
     const at = Math.min(Math.max(share, 0), 1) * (COLOURS.length - 1);

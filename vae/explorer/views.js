@@ -22,7 +22,7 @@ const createViews = ({ content, pictures, fades }) => {
 
   function whyNoDifference({ index }) {
     if (index === undefined) return "No test image to compare with.";
-    return content.exact && pictures.has(index) ? "" : "This page is too small for the exact test image.";
+    return content.exact && pictures.has(index) ? "" : "The exact test image does not fit into this page.";
   }
 
   return {

@@ -3,7 +3,7 @@ from math import log
 
 import pytest
 
-from vae.diagnostics.verdict import Level, Verdict, between_models, grade, rounded, summary, table
+from vae.diagnostics.verdict import Level, Verdict, between_models, grade, rounded, summary, table, threshold_text
 
 HEALTHY = Verdict("overfitting", Level.HEALTHY, "a gap of 0.1 nats", "no more than 0.2", "more data")
 WARNING = Verdict("blur of samples", Level.WARNING, "as soft as fog", "no more than 0.8 pixels", "model.network conv")
@@ -34,6 +34,13 @@ def test_grade_of_a_high_value_is_worse_where_failure_lies_above_warning(value: 
 )
 def test_grade_of_a_low_value_is_worse_where_failure_lies_below_warning(value: float, level: Level) -> None:
     assert grade(value, 0.9, 0.6) is level
+
+
+@pytest.mark.parametrize(
+    ("nats", "text"), [(0.8, "0.8"), (43.47, "43.5"), (999.4, "999"), (999.6, "1,000"), (10902.3, "10,902")]
+)
+def test_a_threshold_has_three_significant_digits_or_all_before_the_decimal_point(nats: float, text: str) -> None:
+    assert threshold_text(nats) == text
 
 
 @pytest.mark.parametrize(("warning", "failure"), [(0.2, 0.5), (0.5, 0.2)])

@@ -1,5 +1,7 @@
 """Colours of dots by a measure, steps from the worst test image, and the difference to the decoded image."""
 
+import re
+
 import pytest
 import torch
 from playwright.sync_api import expect
@@ -101,8 +103,9 @@ def test_without_the_exact_test_image_there_is_no_difference(explore: Open) -> N
         data.images.repeat_interleave(16, 2).repeat_interleave(16, 3), data.labels, data.class_names, data.kind
     )
     with explore(trained(large, steps=0), large) as explorer:
-        expect(explorer["difference-absent"]).to_contain_text("too small for the exact test image")
+        expect(explorer["difference-absent"]).to_contain_text("exact test image does not fit")
         expect(explorer["difference"]).to_be_hidden()
+        expect(explorer["measured"]).to_contain_text(re.compile(r"Negative ELBO \d\d,\d{3} nats"))
 
 
 def test_the_colour_and_the_rank_are_in_the_address_and_can_be_undone(explore: Open, model: VAE) -> None:
