@@ -87,7 +87,7 @@ def bounds(
     explanation = "Healthy: the two distributions coincide. A higher mean on test images is overfitting."
     if np.isfinite(gap):
         explanation += f" Here it is {abs(gap):.2f} nats {'higher' if gap >= 0 else 'lower'}."
-    figure = canvas(10, 4.8, "Negative ELBO of training and test images", explanation)
+    figure = canvas(10, 5.8 if codecs else 4.8, "Negative ELBO of training and test images", explanation)
     axes = figure.subplots()
     axes.set_xlabel(f"negative ELBO, {unit}")
     groups = {"training images": train, "test images": test}
@@ -99,7 +99,10 @@ def bounds(
         for (name, size), style in zip((codecs or {}).items(), CODEC_STYLES, strict=False):
             label = f"{name}: {size * nats_of_a_bit:.2f} ({size:.2f} bits per dimension)"
             axes.axvline(size * nats_of_a_bit, color="black", linestyle=style, linewidth=1.2, label=label)
-        axes.legend(fontsize=9)
+        if codecs:  # a legend that would hide much of the axes
+            figure.legend(fontsize=9, loc="outside lower center", ncols=2, frameon=False)
+        else:
+            axes.legend(fontsize=9)
     return figure
 
 
