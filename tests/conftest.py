@@ -18,6 +18,7 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+LOG = "repro.log"
 ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 # Tests that use DVC, separate processes or a browser. `make quick` skips them, and all tests that are marked as slow.
@@ -72,11 +73,18 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
         if not copy.folder.exists():
             unfinished = copy_project(folder / "un finished")
             unfinished.set(SMALL)
-            unfinished.run("dvc", "repro", env=ASCII_LOCALE)
+            log = unfinished.run("dvc", "repro", env=ASCII_LOCALE)
             unfinished.commit("Reproduced with small parameters")
             copy.folder.parent.mkdir()
+            copy.folder.with_name(LOG).write_text(log, encoding="utf-8")
             unfinished.folder.rename(copy.folder)
     return copy
+
+
+@pytest.fixture
+def log_of_reproduced(reproduced: Project) -> str:
+    """What ``dvc repro`` printed in the reproduced project, in an ASCII locale."""
+    return reproduced.folder.with_name(LOG).read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 import ast
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from faults.project import Project
+from faults.project import SMALL, Project, copy_project
 from tests.imports import ROOT, code_dependencies, imported_files
 from vae.base.params import Params, load_params
 from vae.base.yaml12 import parse_yaml
@@ -146,11 +147,25 @@ def test_dvc_ignores_stray_files_in_a_folder_of_code_but_not_a_new_module(worksp
     assert set(json.loads(workspace.dvc("status", "--json"))) == {"train", "evaluate", "generate", "embed"}
 
 
-def test_each_stage_opens_and_writes_only_what_it_declares(project: Project) -> None:
-    """Run each stage in a folder with nothing but its declared inputs, and log every file that it opens."""
-    project.set({"train.epochs": "1"})
+@dataclass(frozen=True)
+class Alone:
+    """A stage that ran in a folder with nothing but its declared inputs."""
+
+    inputs: Mapping[str, bytes]
+    present: Mapping[str, bytes]  # all files afterwards
+    opened: frozenset[tuple[str, str]]  # "read" or "write", and a path
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Alone]:
+    """Each stage alone in its folder, with a log of every file that it opens."""
+    project = copy_project(tmp_path_factory.mktemp("alone") / "project")
+    project.set(SMALL)
     code = project.files("stages", "vae")
     kept: dict[str, bytes] = {"params.yaml": project.read("params.yaml"), **project.files(FOLDER)}
+    # Sets and dictionaries have another order than in the project that is reproduced by DVC.
+    env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "7"}
+    runs = {}
     for name, stage in STAGES.items():
         folder = project.folder.parent / name
         declared = (*stage["deps"], "params.yaml")
@@ -159,22 +174,45 @@ def test_each_stage_opens_and_writes_only_what_it_declares(project: Project) -> 
         for path, content in inputs.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
-
-        alone, log = Project(folder), folder.parent / f"{name}.log"
-        alone.run("python", "-c", RECORD_OPENED_FILES, f"stages.{name}", str(log), env={"PYTHONDONTWRITEBYTECODE": "1"})
-
-        outputs = set(named(stage, "outs", "metrics", "plots"))
-        present = alone.files(".")
-        assert set(present) == set(inputs) | outputs
-        assert {path: present[path] for path in inputs} == inputs, "a stage changed its inputs"
+        log = folder.parent / f"{name}.log"
+        Project(folder).run("python", "-c", RECORD_OPENED_FILES, f"stages.{name}", str(log), env=env)
         lines = log.read_text(encoding="utf-8").splitlines()
         opened = {(mode, path) for mode, path in (line.split("\t") for line in lines)}
         here = {(mode, path.removeprefix(f"{folder}/")) for mode, path in opened if is_within(path, str(folder))}
-        # A checkpoint depends on nothing but the declared inputs.
-        beside = ("__pycache__", ".dvc/tmp/train/")
-        read = {path for mode, path in here if mode == "read" and not any(part in path for part in beside)}
-        assert read <= set(inputs), "a stage read what it does not declare"
-        kept |= {path: present[path] for path in outputs}
+        runs[name] = Alone(inputs, Project(folder).files("."), frozenset(here))
+        kept |= {path: content for path, content in runs[name].present.items() if path not in inputs}
+    return runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STAGES)
+def test_each_stage_opens_and_writes_only_what_it_declares(name: str, alone: dict[str, Alone]) -> None:
+    run, outputs = alone[name], set(named(STAGES[name], "outs", "metrics", "plots"))
+    assert set(run.present) == set(run.inputs) | outputs
+    assert {path: run.present[path] for path in run.inputs} == run.inputs, "a stage changed its inputs"
+    # A checkpoint depends on nothing but the declared inputs.
+    beside = ("__pycache__", ".dvc/tmp/train/")
+    read = {path for mode, path in run.opened if mode == "read" and not any(part in path for part in beside)}
+    assert read & set(run.inputs), "the log has no file of the stage"
+    assert read <= set(run.inputs), "a stage read what it does not declare"
+
+
+def test_two_copies_of_the_project_end_with_the_same_bytes_and_the_same_dvc_lock(
+    alone: dict[str, Alone], reproduced: Project, tmp_path: Path
+) -> None:
+    """One is reproduced by DVC; in the other, each stage runs alone, and DVC records what the stages wrote."""
+    written = {
+        path: content for run in alone.values() for path, content in run.present.items() if path not in run.inputs
+    }
+    assert written == reproduced.files("data", "models", "pages", "metrics", "plots")
+    other = copy_project(tmp_path / "other")
+    other.set(SMALL)
+    (other.folder / "dvc.lock").unlink()
+    for path, content in written.items():
+        (other.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (other.folder / path).write_bytes(content)
+    other.dvc("commit", "--force")
+    assert other.read("dvc.lock") == reproduced.read("dvc.lock")
 
 
 def is_among(path: str, declared: Sequence[str]) -> bool:
