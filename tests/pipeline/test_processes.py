@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from faults.material import OUTPUTS, declared_outputs
 from faults.processes import Run
 from faults.project import ROOT, Project
 from tests.pipeline.sharded_training import RUNS, SHARDS
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-EPOCHS = 60
+EPOCHS = 30
 WRITTEN_BY_TRAIN = ("models/vae.safetensors", "models/history.json", "metrics/train.json", "plots/train/losses.csv")
-OUTPUTS = ("data", "metrics", "models", "pages", "plots")
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +48,32 @@ def test_processes_compute_items_in_turn_and_all_results_come_in_order(by_number
     assert by_number[4]["by"] == [[0, 0], [1, 1], [2, 2], [3, 3], [4, 0]]
 
 
-def test_evaluate_generate_and_embed_write_the_same_bytes_by_two_processes(workspace: Project) -> None:
-    expected = workspace.files(*OUTPUTS)
-    for stage in ("evaluate", "generate", "embed"):
-        log = workspace.run("python", "-m", f"stages.{stage}", env={"VAE_PROCESSES": "2"})
-        assert log.count(f"{stage}: device cpu") == 1
-    assert workspace.files(*OUTPUTS) == expected
-
-
 @pytest.fixture
 def in_shards(workspace: Project) -> Project:
     """The project with sharded batches and without the outputs of training."""
-    workspace.set({"train.epochs": str(EPOCHS), "train.shards": str(SHARDS)})
+    return without_training(workspace)
+
+
+def without_training(project: Project) -> Project:
+    project.set({"train.epochs": str(EPOCHS), "train.shards": str(SHARDS)})
     for name in WRITTEN_BY_TRAIN:
-        (workspace.folder / name).unlink()
-    return workspace
+        (project.folder / name).unlink()
+    return project
 
 
-@pytest.mark.parametrize("victim", [0, 1], ids=["the first", "another"])
-def test_training_resumes_by_another_number_of_processes_after_one_was_killed(in_shards: Project, victim: int) -> None:
-    in_shards.run("python", "-m", "stages.train", env={"VAE_PROCESSES": "1"})
-    expected = {name: in_shards.read(name) for name in WRITTEN_BY_TRAIN}
-    for name in WRITTEN_BY_TRAIN:
-        (in_shards.folder / name).unlink()
+@pytest.fixture(scope="module")
+def by_one_process(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a single process writes that trains with sharded batches."""
+    folder = tmp_path_factory.mktemp("one") / "project"
+    project = without_training(Project(shutil.copytree(reproduced.folder, folder, symlinks=True)))
+    project.run("python", "-m", "stages.train", env={"VAE_PROCESSES": "1"})
+    return {name: project.read(name) for name in WRITTEN_BY_TRAIN}
 
+
+@pytest.mark.parametrize(("victim", "resuming"), [(0, 1), (1, 4)], ids=["the first", "another"])
+def test_training_resumes_by_another_number_of_processes_after_one_was_killed(
+    in_shards: Project, by_one_process: dict[str, bytes], victim: int, resuming: int
+) -> None:
     with Run(in_shards, "python", "-m", "stages.train", env={"VAE_PROCESSES": "2"}) as run:
         run.wait_for(lambda: any((in_shards.folder / ".dvc/tmp/train").glob("*.state")))
         first = psutil.Process(run.process.pid)
@@ -85,19 +88,26 @@ def test_training_resumes_by_another_number_of_processes_after_one_was_killed(in
         assert run.process.returncode == 1
     assert not (in_shards.folder / "models/vae.safetensors").exists()
 
-    log = in_shards.run("python", "-m", "stages.train", env={"VAE_PROCESSES": "4"})
+    log = in_shards.run("python", "-m", "stages.train", env={"VAE_PROCESSES": str(resuming)})
     assert "resuming an interrupted run after epoch" in log
-    assert {name: in_shards.read(name) for name in WRITTEN_BY_TRAIN} == expected
+    assert {name: in_shards.read(name) for name in WRITTEN_BY_TRAIN} == by_one_process
 
 
-def test_torchrun_starts_the_processes_of_a_stage_too(in_shards: Project, tmp_path: Path) -> None:
-    in_shards.set({"train.epochs": "2"})
-    written = []
-    for command in (["python"], ["torchrun", "--standalone", "--nproc-per-node=2", f"--log-dir={tmp_path}"]):
-        log = in_shards.run(*command, "-m", "stages.train", env=ONE_THREAD)
-        assert log.count("kept the weights of epoch 2") == 1
-        written.append({name: in_shards.read(name) for name in WRITTEN_BY_TRAIN})
-    assert written[0] == written[1]
+def test_two_processes_that_torchrun_starts_write_the_bytes_of_one_in_every_stage_that_they_share(
+    reproduced: Project, in_shards: Project, by_one_process: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The stages behind the training use the model that is there before."""
+    for name in ("models/vae.safetensors", "models/history.json"):
+        (in_shards.folder / name).write_bytes(reproduced.read(name))
+    expected = reproduced.files(*OUTPUTS) | by_one_process
+    for stage in ("evaluate", "generate", "embed"):
+        for name in declared_outputs(in_shards, stage):
+            (in_shards.folder / name).unlink()
+
+    command = ("torchrun", "--standalone", "--nproc-per-node=2", f"--log-dir={tmp_path}")
+    log = in_shards.run(*command, "-m", "tests.pipeline.divided_stages", env=ONE_THREAD)
+    assert log.count("divided_stages: device cpu") == 1
+    assert in_shards.files(*OUTPUTS) == expected
 
 
 def test_processes_that_cannot_share_the_shards_are_refused_before_any_work(in_shards: Project) -> None:
