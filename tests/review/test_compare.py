@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from faults.project import Project
-from review.compare import write_comparison
+from review.compare import main, write_comparison
 from review.comparison import Order, compare
+from tests import in_process
 from tests.review.revisions import revision
 from tests.review.saved import save_experiment
 
-COMPARE = ("python", "-m", "review.compare")
+SHOWN = ("neighbour_accuracy", "negative_elbo")
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,20 @@ def study(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
     return project
 
 
-def test_the_baseline_and_its_experiments_are_compared_in_a_table_and_pictures(study: Project) -> None:
-    output = study.run(*COMPARE, "--metrics", "neighbour_accuracy", "negative_elbo")
+@pytest.fixture(scope="module")
+def compared(study: Project) -> str:
+    """The output of ``make``, which writes the comparison of all experiments."""
+    (study.folder / ".venv").symlink_to(sys.prefix)
+    output = study.run(
+        "make", "--no-print-directory", "--old-file=.venv/.ready", "compare", f"METRICS={' '.join(SHOWN)}"
+    )
+    (study.folder / ".venv").unlink()
+    return output
+
+
+def test_make_compare_prints_the_table_of_the_baseline_and_its_experiments_first_and_writes_it_with_pictures(
+    study: Project, compared: str
+) -> None:
     folder = study.folder / "comparison"
     names = {"comparison.md", "table.csv", "hyperparameters.png", "reconstructions.png", "samples.png"}
     assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == names
@@ -45,35 +58,37 @@ def test_the_baseline_and_its_experiments_are_compared_in_a_table_and_pictures(s
     ]
     assert body[0][4] == "0.9850 ± 0.0071"  # the standard deviation over two seeds
     assert body[1][4].startswith("0.970 ± 0.02")  # the standard error of a single run
-    lines = output.splitlines()
+    lines = compared.splitlines()
     assert lines[0].split() == ["experiments", "method", "points", "seeds", "neighbour_accuracy", "negative_elbo"]
     assert lines[1].startswith("flat +1 ")
-    assert "Sorted by embed.neighbour_accuracy, the highest first." in output
+    assert "Sorted by embed.neighbour_accuracy, the highest first." in compared
     assert [line.split()[0] for line in lines[1:4]] == ["flat", "fewer", "HEAD"]
-    assert "\nflat +1: flat, flat-again\n" in output
-    assert "\nHEAD is the current commit. dvc exp apply NAME brings an experiment to the workspace.\n" in output
+    assert "\nflat +1: flat, flat-again\n" in compared
+    assert "\nHEAD is the current commit. dvc exp apply NAME brings an experiment to the workspace.\n" in compared
     page = (folder / "comparison.md").read_text()
     assert page.startswith("# Comparison of 4 runs\n")
     assert all(f"]({name})" in page for name in names if name.endswith(".png"))
     assert study.run("git", "status", "--porcelain") == ""
 
 
-def test_comparing_the_same_experiments_again_writes_the_same_bytes(study: Project) -> None:
-    study.run(*COMPARE)
+def test_comparing_the_same_experiments_again_writes_the_same_bytes(study: Project, compared: str) -> None:
     first = study.files("comparison")
-    study.run(*COMPARE, env={"PYTHONHASHSEED": "7"})
+    command = ("python", "-m", "review.compare", "--metrics", *SHOWN)
+    assert study.run(*command, env={"PYTHONHASHSEED": "7"}) == compared
     assert study.files("comparison") == first
 
 
 def test_only_named_experiments_are_compared_and_in_the_requested_order(study: Project) -> None:
-    output = study.run(*COMPARE, "flat", "fewer", "flat", "--metrics", "novelty", "--highest-first")
+    output = in_process.run(
+        study, main, "flat", "fewer", "flat", "--out", "another", "--metrics", "novelty", "--highest-first"
+    )
     assert "Sorted by embed.novelty, the highest first." in output
     assert [line.split()[0] for line in output.splitlines()[1:3]] == ["fewer", "flat"]
     assert "HEAD" not in output
 
 
 def test_a_run_without_the_first_metric_is_named_below_the_table(study: Project) -> None:
-    output = study.run(*COMPARE, "--metrics", "novelty")
+    output = in_process.run(study, main, "--out", "another", "--metrics", "novelty")
     assert "Not in the table, since embed.novelty is missing: HEAD\n" in output
     assert [line.split()[0] for line in output.splitlines()[1:3]] == ["flat", "fewer"]
 
@@ -88,23 +103,13 @@ def test_a_run_without_the_first_metric_is_named_below_the_table(study: Project)
 def test_an_error_about_an_unknown_metric_names_similar_metrics_and_how_to_list_all(
     clone: Project, asked: str, message: str
 ) -> None:
-    output = clone.run(*COMPARE, "--metrics", asked, status=2)
+    output = in_process.run(clone, main, "--metrics", asked, status=2)
     assert output == f"{asked}: no such metric; {message}make metrics lists all of them\n"
-
-
-def test_make_compare_prints_the_table_first_with_the_baseline_among_the_experiments(study: Project) -> None:
-    """Without the command that make runs."""
-    (study.folder / ".venv").symlink_to(sys.prefix)
-    make = ("make", "--no-print-directory", "--old-file=.venv/.ready", "compare", "METRICS=neighbour_accuracy")
-    head, *rows = study.run(*make).split("\n\n")[0].splitlines()
-    assert head.split()[0] == "experiments"
-    assert [row.split()[0] for row in rows] == ["flat", "fewer", "HEAD"]
-    (study.folder / ".venv").unlink()
 
 
 def test_an_experiment_with_the_parameters_of_the_baseline_is_named_below_the_table(workspace: Project) -> None:
     save_experiment(workspace, "same", {}, {"neighbour_accuracy": 0.5})
-    output = workspace.run(*COMPARE, "HEAD", "same", "--metrics", "neighbour_accuracy")
+    output = in_process.run(workspace, main, "HEAD", "same", "--metrics", "neighbour_accuracy")
     assert [line.split()[0] for line in output.split("\n\n")[0].splitlines()[1:]] == ["HEAD"]
     assert "Not in the table, since a run above has the same parameters: same\n" in output
 

@@ -7,9 +7,10 @@ import pytest
 
 from faults.project import Project
 from review.comparison import METRICS, Order
-from review.experiments import footnotes, legend, listed, table
+from review.experiments import footnotes, legend, listed, main, table
 from review.revisions import Revision, Value, load_revision, unfinished
 from review.tables import WIDTH
+from tests import in_process
 from tests.review.revisions import revision
 from tests.review.saved import remove_metrics, save_experiment
 
@@ -201,12 +202,14 @@ def test_make_experiments_lists_experiments_and_counts_those_that_are_queued_fai
 
 
 def test_the_workspace_has_a_row_only_if_it_differs_from_all_experiments(workspace: Project) -> None:
-    command = ("python", "-m", "review.experiments", "--metrics", "neighbour_accuracy")
+    metrics = ("--metrics", "neighbour_accuracy")
     save_experiment(workspace, "flat", {"embed.method": "pca"}, {"neighbour_accuracy": 0.99})
     workspace.dvc("exp", "apply", "flat")
-    assert "workspace" not in workspace.run(*command).replace("brings an experiment to the workspace", "")
+    assert "workspace" not in in_process.run(workspace, main, *metrics).replace(
+        "brings an experiment to the workspace", ""
+    )
     workspace.set({"embed.method": "umap"})
-    assert [line.split()[:2] for line in workspace.run(*command).splitlines()[1:4]] == [
+    assert [line.split()[:2] for line in in_process.run(workspace, main, *metrics).splitlines()[1:4]] == [
         ["HEAD", "tsne"],
         ["workspace", "umap"],
         ["flat", "pca"],
@@ -216,7 +219,7 @@ def test_the_workspace_has_a_row_only_if_it_differs_from_all_experiments(workspa
 def test_an_error_about_a_project_without_metrics_says_how_to_get_them(clone: Project) -> None:
     remove_metrics(clone)
     clone.commit("No results")
-    output = clone.run("python", "-m", "review.experiments", status=2)
+    output = in_process.run(clone, main, status=2)
     assert output == "HEAD: no metrics yet; run dvc repro or dvc exp run\n"
 
 
@@ -228,7 +231,7 @@ def test_counting_queued_experiments_in_a_fresh_clone_creates_no_files(clone: Pr
 
 @pytest.mark.parametrize("asked", ["negative_elb", "recal"])
 def test_an_unknown_metric_is_rejected_in_one_line(clone: Project, asked: str) -> None:
-    output = clone.run("python", "-m", "review.experiments", "--metrics", asked, status=2)
+    output = in_process.run(clone, main, "--metrics", asked, status=2)
     assert output.startswith(f"{asked}: no such metric; did you mean ")
     assert output.endswith("? make metrics lists all of them\n")
     assert output.count("\n") == 1

@@ -9,10 +9,11 @@ import pytest
 from faults.project import Project
 from review.checks import Check, check_all
 from review.decision import Decision
-from review.gate import chosen_limits, notes, table
+from review.gate import chosen_limits, main, notes, table
 from review.limits import Limit, LimitsError, load_limits
 from review.revisions import load_revision
 from review.tables import WIDTH
+from tests import in_process
 from tests.imports import ROOT
 from tests.review.changed import record
 from tests.review.revisions import revision
@@ -111,7 +112,7 @@ def worsen(project: Project, by: float) -> None:
 def gate(project: Project, *revisions: str, status: int = 0) -> str:
     """The output of the gate for the negative ELBO, which may rise by a quarter of a nat."""
     options = ("--metric", "negative_elbo", "--max-worse", "0.25")
-    return project.run("python", "-m", "review.gate", *revisions, *options, status=status)
+    return in_process.run(project, main, *revisions, *options, status=status)
 
 
 def test_the_gate_fails_a_worse_metric_and_passes_a_better_one(clone: Project) -> None:
@@ -128,9 +129,9 @@ def test_an_unchanged_workspace_passes_the_committed_limits_and_a_note_says_if_t
     clone: Project,
 ) -> None:
     measured = set(load_limits(clone.folder / "limits.yaml")) & set(load_revision("HEAD", clone.folder).metrics)
-    assert f"{len(measured)} metrics checked" in clone.run("python", "-m", "review.gate", "HEAD")
+    assert f"{len(measured)} metrics checked" in in_process.run(clone, main, "HEAD")
     clone.set({"prepare.binarize": "threshold"})
-    output = clone.run("python", "-m", "review.gate", "HEAD")
+    output = in_process.run(clone, main, "HEAD")
     assert "Note: the images differ: prepare.binarize is none and threshold." in output
     assert "Not comparable: validation_loss, " in output
     assert " (another prepare.binarize).\n" in output
@@ -139,6 +140,6 @@ def test_an_unchanged_workspace_passes_the_committed_limits_and_a_note_says_if_t
 
 @pytest.mark.parametrize("arguments", [("nowhere",), ("HEAD", "--metric", "nix"), ("HEAD", "--max-worse", "1")])
 def test_an_error_in_the_arguments_is_explained_in_one_line(clone: Project, arguments: tuple[str, ...]) -> None:
-    output = clone.run("python", "-m", "review.gate", *arguments, status=2)
+    output = in_process.run(clone, main, *arguments, status=2)
     assert "Traceback" not in output
     assert len(output.splitlines()) == 1

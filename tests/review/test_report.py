@@ -17,9 +17,10 @@ from review.limits import Limit
 from review.markdown import LONGEST_COMMENT, as_code, markdown
 from review.pages import html, picture_path
 from review.pictures import Picture
-from review.report import load_findings, write_report
+from review.report import load_findings, main, write_report
 from review.revisions import Judgement, Revision, Value
 from review.tables import as_plain
+from tests import in_process
 from tests.review.changed import changed_clone, edit, record, with_verdict
 from tests.review.revisions import NoFiles, revision, with_groups
 
@@ -108,10 +109,9 @@ def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
     return changed_clone(reproduced, tmp_path_factory.mktemp("report") / "changed")
 
 
-def report(project: Project, *arguments: str, status: int = 0, seed: str = "0") -> str:
-    """Run the command, and return its output."""
-    command = [sys.executable, "-m", "review.report", *arguments]
-    return project.run(*command, status=status, env={"PYTHONHASHSEED": seed})
+def report(project: Project, *arguments: str, status: int = 0) -> str:
+    """Run the command in the process of the test, and return its output."""
+    return in_process.run(project, main, *arguments, status=status)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,8 @@ def test_the_folder_contains_exactly_the_images_that_the_report_shows(changed: P
 
 
 def test_two_reports_on_the_same_revisions_are_identical(changed: Project, two: str) -> None:
-    again = report(changed, "HEAD~1", "HEAD", "--out", "again", seed="7")
+    command = (sys.executable, "-m", "review.report", "HEAD~1", "HEAD", "--out", "again")
+    again = changed.run(*command, env={"PYTHONHASHSEED": "7"})
     assert again == two.replace("two/", "again/")
     first, second = (
         {name.partition("/")[2]: content for name, content in changed.files(folder).items()}

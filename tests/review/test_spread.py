@@ -10,7 +10,8 @@ import pytest
 
 from faults.project import Project
 from review.limits import Limit, load_limits
-from review.spread import FALSE_ALARM, largest_harmless_changes, rewritten, rounded_up
+from review.spread import FALSE_ALARM, largest_harmless_changes, main, rewritten, rounded_up
+from tests import in_process
 from tests.review.changed import record
 
 
@@ -74,9 +75,9 @@ def test_the_command_writes_new_limits_below_the_comment_of_the_file(clone: Proj
 def test_too_few_runs_with_the_parameters_of_the_workspace_leave_the_limits_unchanged(clone: Project) -> None:
     tags = seeds_committed(clone, 5)
     before = clone.read("limits.yaml")
-    assert "4 runs" in clone.run("python", "-m", "review.spread", *tags[:4], status=2)
+    assert "4 runs" in in_process.run(clone, main, *tags[:4], status=2)
     clone.set({"train.beta": "2.0"})
-    assert "0 runs" in clone.run("python", "-m", "review.spread", *tags, status=2)
+    assert "0 runs" in in_process.run(clone, main, *tags, status=2)
     assert clone.read("limits.yaml") == before
 
 

@@ -1,0 +1,42 @@
+"""Commands of the project, in the process of the tests: as ``python -m``, but without the time of a start."""
+
+import io
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+from faults.project import Project, UnexpectedStatusError
+from review import command
+from tests.deterministic import settings_of_a_run
+
+
+def run(project: Project, main: Callable[[], int], *arguments: str, status: int = 0) -> str:
+    """Run a command of ``review`` in a project's folder, check its exit status, and return its output and errors.
+
+    It is the code of these tests that runs, not that of the project.
+
+    Raises:
+        UnexpectedStatusError: the command ended with another status.
+    """
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, settings_of_a_run():
+        patch.chdir(project.folder)
+        patch.setattr(sys, "argv", [main.__module__, *arguments])
+        for name, value in project.environment().items():
+            patch.setenv(name, value)
+        with redirect_stdout(printed), redirect_stderr(printed):
+            ended = exit_status(main)
+    if ended != status:
+        command_line = " ".join([main.__module__, *arguments])
+        raise UnexpectedStatusError(f"{command_line} ended with {ended}:\n{printed.getvalue()}")
+    return printed.getvalue()
+
+
+def exit_status(main: Callable[[], int]) -> int | str | None:
+    try:
+        command.run(main)
+    except SystemExit as end:
+        return end.code
+    return 0
