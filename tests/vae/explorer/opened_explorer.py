@@ -1,5 +1,6 @@
 """An explorer's page that is open in a browser, and what a test can ask of it."""
 
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -14,12 +15,16 @@ from vae.model.vae import VAE
 
 ONE_GREY_LEVEL = 1 / 255
 NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-# Of a copy, since a canvas that is read often is no longer drawn by the graphics card.
+# Of a copy, since a canvas that is read often is no longer drawn by the graphics card. In Base64, since Playwright
+# takes seconds for a list of a million numbers.
 COLOURS_OF = """(canvas) => {
     const { width, height } = canvas;
     const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     pen.drawImage(canvas, 0, 0);
-    return [width, height, ...pen.getImageData(0, 0, width, height).data];
+    const { data } = pen.getImageData(0, 0, width, height);
+    let bytes = "";
+    for (let i = 0; i < data.length; i += 10000) bytes += String.fromCharCode(...data.subarray(i, i + 10000));
+    return [width, height, btoa(bytes)];
 }"""
 HAS_COLOUR = """(canvas, [red, green, blue]) => {
     const { width, height } = canvas;
@@ -64,8 +69,9 @@ class Explorer:
     def image(self, name: str = "decoded") -> Tensor:
         """Intensities of a canvas (H, W, 3)."""
         self.page.evaluate(NEXT_FRAME)
-        width, height, *colours = self[name].evaluate(COLOURS_OF)
-        return torch.tensor(colours).view(height, width, 4)[:, :, :3] / 255
+        width, height, colours = self[name].evaluate(COLOURS_OF)
+        values = torch.frombuffer(bytearray(b64decode(colours)), dtype=torch.uint8)
+        return values.view(height, width, 4)[:, :, :3] / 255
 
     def expected(self, code: Tensor) -> Tensor:
         """The image that PyTorch decodes from a code (D,), as it can be shown: (H, W, 3)."""

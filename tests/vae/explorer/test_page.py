@@ -19,7 +19,7 @@ from tests.settings import architecture
 from tests.vae.explorer.digits import COLOURS, codes, coloured, digits, mapped, page_of, trained
 from vae.base.runtime import seeded
 from vae.data.images import LabelledImages
-from vae.explorer.page import LARGEST_PAGE, SCRIPTS, SOURCES
+from vae.explorer.page import LARGEST_PAGE, SCRIPTS, SOURCES, explorer_page
 from vae.explorer.sprite import SIDES, Format, Sprites, columns, sprite
 from vae.explorer.versions import versions
 from vae.explorer.weights import Precision, encoded_length, rounding_error
@@ -362,7 +362,13 @@ def test_shrunk_images_on_the_page_are_averages() -> None:
 def test_a_page_of_the_default_convolutional_network_of_64_by_64_colour_pixels_has_its_decoder() -> None:
     data = noisy(1000, 3, 64, 64)
     sizes = {"network": "conv", "channels": 32, "hidden_dims": (400,), "latent_dim": 20}
-    page = page_of(trained(data, steps=0, **sizes), data, budget=LARGEST_PAGE)
+    # The codes of another network, since those of this one take ten seconds.
+    latent_map = mapped(trained(data, steps=0, hidden_dims=(2,), latent_dim=20), data)
+    model = trained(data, steps=0, **sizes)
+    active = torch.ones(20, dtype=torch.bool)
+    page = explorer_page(
+        model, latent_map=latent_map, kl=torch.ones(20), active=active, title="Explorer", budget=LARGEST_PAGE
+    )
     assert len(page.encode()) <= LARGEST_PAGE
     assert content(page)["decoder"] is not None
     assert len(content(page)["indices"]) == 1000
