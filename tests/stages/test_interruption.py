@@ -3,12 +3,15 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,6 +26,62 @@ TRAIN = (sys.executable, "-m", "stages.train")
 CHECKPOINTS = ".dvc/tmp/train"
 WRITTEN_BY_TRAIN = ("models/vae.safetensors", "models/history.json", "metrics/train.json", "plots/train/losses.csv")
 ALONE = {"OMP_NUM_THREADS": "1"}  # on busy cores, two threads would wait for each other
+
+
+# Begins to train for each line of input, and prints the name of the checkpoint in place of going on.
+PRINT_NAMES = """
+import sys
+from stages import entry, paths, train
+from vae.base import runtime
+from vae.base.params import load_params
+
+class Named(Exception):
+    pass
+
+def name(*arguments):
+    raise Named(arguments[-1].path.stem)
+
+runtime.configure(same_on_every_machine=entry.same_bytes("digits"))
+train.train = name
+del sys.modules["stages.train"]  # as in a process whose main module it is
+for _ in sys.stdin:
+    try:
+        train.main(load_params(paths.PARAMS))
+    except Named as named:
+        print(named)
+"""
+
+
+def another_pixel(written: bytes) -> bytes:
+    """The file of other images."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "other.safetensors"
+        path.write_bytes(written)
+        data = load_images(path)
+        save_images(path, replace(data, images=data.images ^ 1))
+        return path.read_bytes()
+
+
+# What a training depends on.
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "params.yaml": lambda text: text.replace(b"learning_rate: 0.001", b"learning_rate: 0.002"),
+    "data/prepared/train.safetensors": another_pixel,
+    "data/prepared/validation.safetensors": another_pixel,
+    "vae/model/objective.py": lambda text: text + b"# changed\n",
+    "vae/training/handwritten_gradient.py": lambda text: text + b"# changed\n",
+}
+
+
+@contextmanager
+def edited(project: Project, name: str, change: Callable[[bytes], bytes]) -> Iterator[None]:
+    """Change a file within the block."""
+    path, original = project.folder / name, project.read(name)
+    path.write_bytes(change(original))
+    assert path.read_bytes() != original
+    try:
+        yield
+    finally:
+        path.write_bytes(original)
 
 
 class TrainingRun(Run):
@@ -137,11 +196,11 @@ def test_training_that_is_killed_repeatedly_ends_with_the_same_bytes(
 ) -> None:
     """Kill it some seconds after the start, which may be at any point, and after given epochs."""
     random = Random(20)
-    seconds = [0.0, *(random.uniform(0, 2) for _ in range(3))]
-    first, *later = (1, *sorted(random.sample(range(2, EPOCHS), 5)), EPOCHS)
+    seconds = [0.0, random.uniform(0, 2)]
+    first, *later = (1, *sorted(random.sample(range(2, EPOCHS), 3)), EPOCHS)
     kept = None
     resumed = 0
-    for moment in (*seconds[:2], first, *seconds[2:], *later):
+    for moment in (seconds[0], first, seconds[1], *later):
         with running(untrained, *TRAIN) as run:
             if isinstance(moment, float):
                 time.sleep(moment)
@@ -170,41 +229,48 @@ def test_training_resumes_only_with_the_same_parameters_data_and_code(
 ) -> None:
     kept, (state,) = saved_epochs(interrupted), checkpoints(interrupted)
     content = state.read_bytes()
-
-    def another_pixel(written: bytes) -> bytes:
-        path = interrupted.folder / "other.safetensors"
-        path.write_bytes(written)
-        data = load_images(path)
-        save_images(path, replace(data, images=data.images ^ 1))
-        return path.read_bytes()
-
-    changes: dict[str, Callable[[bytes], bytes]] = {
-        "params.yaml": lambda text: text.replace(b"learning_rate: 0.001", b"learning_rate: 0.002"),
-        "data/prepared/train.safetensors": another_pixel,
-        "data/prepared/validation.safetensors": another_pixel,
-        "vae/model/objective.py": lambda text: text + b"# changed\n",
-        "vae/training/handwritten_gradient.py": lambda text: text + b"# changed\n",
-    }
-    for name, change in changes.items():
-        path = interrupted.folder / name
-        original = path.read_bytes()
-        path.write_bytes(change(original))
-        assert path.read_bytes() != original
-        with running(interrupted, *TRAIN) as run:
-            run.wait_for_epoch(1)
-            run.kill()
-        assert "\nepoch 1: " in run.output, f"{name}: {run.output}"
-        assert run.resumed_after is None, name
-        path.write_bytes(original)
+    with edited(interrupted, "params.yaml", CHANGES["params.yaml"]), running(interrupted, *TRAIN) as run:
+        run.wait_for_epoch(1)
+        run.kill()
+    assert "\nepoch 1: " in run.output
+    assert run.resumed_after is None
     assert state.read_bytes() == content
     for path in state.parent.iterdir():
-        if state.name not in path.name:  # checkpoints of the other runs
+        if state.name not in path.name:  # the checkpoint of the other run
             path.unlink()
 
     interrupted.set({"evaluate.importance_samples": "6", "embed.points": "50"})
     assert finish(interrupted).resumed_after == kept
     assert outputs(interrupted) == outputs(uninterrupted)
     assert not state.parent.exists()
+
+
+def test_a_checkpoint_is_named_by_the_parameters_data_and_code_that_the_training_depends_on(
+    interrupted: Project,
+) -> None:
+    """One process prints the name after each change."""
+    (state,) = checkpoints(interrupted)
+    with subprocess.Popen(
+        (sys.executable, "-u", "-c", PRINT_NAMES),
+        cwd=interrupted.folder,
+        env={**interrupted.environment(), **ALONE},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def name() -> str:
+            assert process.stdin
+            assert process.stdout
+            print(file=process.stdin, flush=True)
+            return process.stdout.readline().strip()
+
+        names = [name()]
+        for path, change in CHANGES.items():
+            with edited(interrupted, path, change):
+                names.append(name())
+        assert names[0] == name() == state.stem
+    assert len(set(names)) == 1 + len(CHANGES)
 
 
 def test_a_truncated_checkpoint_is_ignored_with_a_warning(interrupted: Project, uninterrupted: Project) -> None:
