@@ -1,6 +1,7 @@
 """Share data, models and experiments between clones, through remotes that are folders."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,16 +30,30 @@ class Published:
         return Project(folder)
 
 
-@pytest.fixture
-def published(workspace: Project, tmp_path: Path) -> Published:
-    repository, storage = tmp_path / "repository.git", tmp_path / "storage"
-    workspace.run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(repository))
-    workspace.run("git", "remote", "add", "origin", str(repository))
-    workspace.dvc("remote", "add", "--default", "storage", str(storage))
-    workspace.commit("Where data and models are stored")
-    workspace.run("git", "push", "--quiet", "--set-upstream", "origin", "main")
-    workspace.dvc("push")
-    return Published(workspace, repository, storage)
+@pytest.fixture(scope="module")
+def published(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """The reproduced project on its branch main, with a version of the model; a second one is on another branch.
+
+    The experiment ``flat`` has two latent dimensions, and its model is the second version. Tests must not change it.
+    """
+    folder = tmp_path_factory.mktemp("published")
+    repository, storage = folder / "repository.git", folder / "storage"
+    author = Project(shutil.copytree(reproduced.folder, folder / "author", symlinks=True))
+    author.run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(repository))
+    author.run("git", "remote", "add", "origin", str(repository))
+    author.dvc("remote", "add", "--default", "storage", str(storage))
+    author.commit("Where data and models are stored")
+    author.run("gto", "register", "vae", "--version", "v1.0.0")
+    author.run("git", "push", "--quiet", "--set-upstream", "origin", "main", "vae@v1.0.0")
+    author.dvc("push")
+
+    author.dvc("exp", "run", "embed", "--name", "flat", "-S", "model.latent_dim=2")
+    author.dvc("exp", "push", "origin", "flat")
+    author.run("git", "checkout", "--quiet", "-b", "flatter")
+    author.commit("Two latent dimensions")
+    author.run("git", "tag", "--annotate", "vae@v2.0.0", "--message", "What gto register would write")
+    author.run("git", "push", "--quiet", "origin", "vae@v2.0.0")
+    return Published(author, repository, storage)
 
 
 def outcome(project: Project) -> dict[str, bytes]:
@@ -47,27 +62,27 @@ def outcome(project: Project) -> dict[str, bytes]:
     return recorded | project.files(*CACHED, *IN_GIT)
 
 
-def test_data_and_model_are_pulled_into_a_fresh_clone(published: Published, tmp_path: Path) -> None:
+def test_data_and_model_are_pulled_into_a_fresh_clone(
+    published: Published, reproduced: Project, tmp_path: Path
+) -> None:
     clone = published.clone(tmp_path / "clone")
     assert clone.files(*CACHED) == {}
     clone.dvc("pull")
-    assert clone.files(*CACHED) == published.author.files(*CACHED) != {}
+    assert clone.files(*CACHED) == reproduced.files(*CACHED) != {}
     assert json.loads(clone.dvc("status", "--json")) == {}
     assert clone.run("git", "status", "--porcelain") == ""
 
 
-def test_an_experiment_is_pushed_and_pulled_with_its_data_and_its_model(published: Published, tmp_path: Path) -> None:
+def test_an_experiment_is_pushed_and_pulled_with_its_data_and_its_model(
+    published: Published, reproduced: Project, tmp_path: Path
+) -> None:
     author, clone = published.author, published.clone(tmp_path / "clone")
-    before = outcome(author)
-    author.dvc("exp", "run", "embed", "--name", "flat", "-S", "model.latent_dim=2")
-    author.dvc("exp", "push", "origin", "flat")
-
     assert "flat" not in clone.dvc("exp", "list", "--name-only")
     assert "flat" in clone.dvc("exp", "list", "--name-only", "origin")
     clone.dvc("exp", "pull", "origin", "flat")
     assert "flat" in clone.dvc("exp", "list", "--name-only")
     clone.dvc("exp", "apply", "flat")
-    assert outcome(clone) == outcome(author) != before
+    assert outcome(clone) == outcome(author) != outcome(reproduced)
     assert json.loads(clone.dvc("status", "--json", "embed")) == {}
 
 
@@ -84,20 +99,12 @@ def test_an_experiment_older_than_the_remote_can_be_pushed_if_the_remote_is_set_
 
 
 def test_each_registered_version_of_the_model_can_be_downloaded_without_a_clone(
-    published: Published, tmp_path: Path
+    published: Published, reproduced: Project, tmp_path: Path
 ) -> None:
-    author, elsewhere = published.author, Project(tmp_path / "elsewhere")
+    elsewhere = Project(tmp_path / "elsewhere")
     elsewhere.folder.mkdir()
-    first = author.read("models/vae.safetensors")
-    default = parse_yaml(author.read("params.yaml"))["model"]["latent_dim"]
-    author.run("gto", "register", "vae", "--version", "v1.0.0")
-    author.set({"model.latent_dim": "2"})
-    author.dvc("repro", "train")
-    author.commit("Two latent dimensions")
-    second = author.read("models/vae.safetensors")
-    author.run("git", "tag", "--annotate", "vae@v2.0.0", "--message", "What gto register would write")
-    author.dvc("push")
-    author.run("git", "push", "--quiet", "origin", "main", "vae@v1.0.0", "vae@v2.0.0")
+    first, second = (project.read("models/vae.safetensors") for project in (reproduced, published.author))
+    default = parse_yaml(reproduced.read("params.yaml"))["model"]["latent_dim"]
 
     where = str(published.repository)
     elsewhere.dvc("artifacts", "get", where, "vae", "--rev", "v1.0.0", "--out", "first.safetensors")
