@@ -94,14 +94,15 @@ pictures: ## Push the pictures of report/ for a comment on pull request PR=…
 comment: $(READY) ## Post report/report.md on pull request PR=…, or replace an earlier report
 	@$(BIN)/python -m review.comment $(PR)
 
+# Files of tests are handed out in the order of tests/conftest.py: those that take longest first.
 test: lint ## Run every check: format, lint, types, tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 quick: lint ## Run lint, types and the fast tests, in about a minute
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m 'not slow' --quiet -rNfE
 
 coverage: $(READY) ## Run all tests and list uncovered lines of the packages; fail below 95 %
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --quiet --cov --cov-report term-missing:skip-covered
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --quiet --cov --cov-report term-missing:skip-covered
 
 lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff format --check .

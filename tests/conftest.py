@@ -31,9 +31,40 @@ SLOW_FILES = (
     "tests/workspace/",
 )
 
+# The files that take longest, first: run in parallel, one of them should not be the last. The second one does not need
+# the reproduced project, which takes a while.
+LONGEST_FILES = (
+    "tests/pipeline/test_pipeline.py",
+    "tests/pipeline/test_one_loss.py",
+    "tests/pipeline/test_queue.py",
+    "tests/pipeline/test_processes.py",
+    "tests/faults/test_faults.py",
+    "tests/stages/test_interruption.py",
+    "tests/vae/explorer/test_explorer_in_browser.py",
+    "tests/calibration/test_ladders.py",
+    "tests/pipeline/test_sharing.py",
+    "tests/vae/training/test_engine.py",
+    "tests/stages/test_dvc_yaml.py",
+    "tests/stages/test_own_images.py",
+    "tests/faults/test_machines.py",
+    "tests/stages/test_entry.py",
+    "tests/test_makefile.py",
+    "tests/pipeline/test_stages_on_cuda.py",
+    "tests/vae/explorer/test_page.py",
+    "tests/review/test_compare.py",
+    "tests/vae/training/test_waiting.py",
+    "tests/review/test_report.py",
+    "tests/review/test_experiments.py",
+    "tests/stages/test_threads.py",
+    "tests/vae/training/test_loop.py",
+    "tests/search/test_command.py",
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests."""
+    """Mark the slow tests, and run the files that take longest first."""
+    places = {name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(places)))
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if fixtures & SLOW_FIXTURES or item.nodeid.startswith(SLOW_FILES):
