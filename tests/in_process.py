@@ -13,7 +13,7 @@ from tests.deterministic import settings_of_a_run
 
 
 def run(project: Project, main: Callable[[], int], *arguments: str, status: int = 0) -> str:
-    """Run a command of ``review`` in a project's folder, check its exit status, and return its output and errors.
+    """Run a command of ``review`` or ``scoring`` in a folder, check its exit status, and return its output and errors.
 
     It is the code of these tests that runs, not that of the project.
 

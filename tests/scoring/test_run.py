@@ -13,10 +13,13 @@ import pytest
 from PIL import Image
 
 import vae
+from faults.project import Project
 from scoring import scorer
+from scoring.__main__ import main
 from scoring.run import Result, score
 from scoring.scorer import OtherImagesError
 from scoring.training_files import ManifestError
+from tests import in_process
 from tests.imports import ROOT
 from tests.scoring.material import Files, some_images, training_images, write_files
 from tests.vae.data.picture_files import numbered, write_pictures
@@ -198,10 +201,8 @@ def test_the_exit_status_of_the_command_says_whether_files_were_skipped_or_nothi
     assert output == "scored 10 images, 1 of them like a training image: scores/index.html\n"
     assert "skipped a/broken.png: not an image of a known format" in errors
     (pictures / "a/broken.png").unlink()
-    assert command(tmp_path, "pictures", "--out", "elsewhere")[0] == 0
+    in_process.run(Project(tmp_path), main, "pictures", "--out", "elsewhere", status=0)
     shutil.rmtree(pictures)
-    status, output, errors = command(tmp_path, "pictures", "--out", "nowhere")
-    assert (status, output) == (2, "")
-    assert errors.startswith("IMAGES: pictures: no such folder")
-    assert "Traceback" not in errors
+    printed = in_process.run(Project(tmp_path), main, "pictures", "--out", "nowhere", status=2)
+    assert printed.startswith("IMAGES: pictures: no such folder")
     assert {path.name for path in tmp_path.iterdir()} == {"models", "data", "scores", "elsewhere"}
