@@ -1,6 +1,7 @@
 """Commands of the project, in the process of the tests: as ``python -m``, but without the time of a start."""
 
 import io
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -10,6 +11,7 @@ import pytest
 from faults.project import Project, UnexpectedStatusError
 from review import command
 from tests.deterministic import settings_of_a_run
+from vae.base.command import SIGNALS
 
 
 def run(project: Project, main: Callable[[], int], *arguments: str, status: int = 0) -> str:
@@ -24,6 +26,7 @@ def run(project: Project, main: Callable[[], int], *arguments: str, status: int 
     with pytest.MonkeyPatch.context() as patch, settings_of_a_run():
         patch.chdir(project.folder)
         patch.setattr(sys, "argv", [main.__module__, *arguments])
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # which the command replaces
         for name, value in project.environment().items():
             patch.setenv(name, value)
         with redirect_stdout(printed), redirect_stderr(printed):
@@ -35,8 +38,13 @@ def run(project: Project, main: Callable[[], int], *arguments: str, status: int 
 
 
 def exit_status(main: Callable[[], int]) -> int | str | None:
+    """The status with which a command ends, which leaves the signals of the tests as they were."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         command.run(main)
     except SystemExit as end:
         return end.code
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return 0
