@@ -36,6 +36,7 @@ SLOW_FILES = (
 LONGEST_FILES = (
     "tests/pipeline/test_pipeline.py",
     "tests/pipeline/test_one_loss.py",
+    "tests/search/test_command.py",
     "tests/pipeline/test_queue.py",
     "tests/pipeline/test_processes.py",
     "tests/faults/test_faults.py",
@@ -57,7 +58,6 @@ LONGEST_FILES = (
     "tests/review/test_experiments.py",
     "tests/stages/test_threads.py",
     "tests/vae/training/test_loop.py",
-    "tests/search/test_command.py",
 )
 
 

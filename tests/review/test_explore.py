@@ -16,7 +16,7 @@ from review.side_by_side import SideBySideError
 from stages import paths
 from tests.browser import NARROW, WIDE, accessibility_violations, needs_chromium, opened
 from tests.vae.explorer.digits import digits, trained
-from tests.vae.explorer.opened_explorer import COLOURS_OF, NEXT_FRAME, ONE_GREY_LEVEL
+from tests.vae.explorer.opened_explorer import ONE_GREY_LEVEL, intensities
 from vae.base.runtime import permutation
 from vae.data.images import LabelledImages, pixels, save_images
 from vae.model import inference
@@ -69,14 +69,12 @@ def page(html: str, browser: Browser, tmp_path: Path) -> Iterator[Page]:
 
 
 def image(canvas: Locator) -> Tensor:
-    canvas.page.evaluate(NEXT_FRAME)
-    width, height, *colours = canvas.evaluate(COLOURS_OF)
-    return torch.tensor(colours).view(height, width, 4)[:, :, 0] / 255
+    return intensities(canvas)[:, :, 0]
 
 
 def assert_shows(page: Page, expected: dict[str, Tensor]) -> None:
-    for name, intensities in expected.items():
-        torch.testing.assert_close(image(page.locator(f"#{name}")), intensities, rtol=0, atol=ONE_GREY_LEVEL)
+    for name, grey in expected.items():
+        torch.testing.assert_close(image(page.locator(f"#{name}")), grey, rtol=0, atol=ONE_GREY_LEVEL)
 
 
 def reconstructed(model: VAE, index: int) -> Tensor:

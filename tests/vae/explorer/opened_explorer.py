@@ -55,6 +55,14 @@ PLACE_OF_PIXEL = f"""([x, y]) => {{
 }}"""
 
 
+def intensities(canvas: Locator) -> Tensor:
+    """Intensities of a canvas (H, W, 3), once what is asked of it is drawn."""
+    canvas.page.evaluate(NEXT_FRAME)
+    width, height, colours = canvas.evaluate(COLOURS_OF)
+    values = torch.frombuffer(bytearray(b64decode(colours)), dtype=torch.uint8)
+    return values.view(height, width, 4)[:, :, :3] / 255
+
+
 class Explorer:
     """An explorer's page in the browser, with the model and images that it was built from."""
 
@@ -68,10 +76,7 @@ class Explorer:
 
     def image(self, name: str = "decoded") -> Tensor:
         """Intensities of a canvas (H, W, 3)."""
-        self.page.evaluate(NEXT_FRAME)
-        width, height, colours = self[name].evaluate(COLOURS_OF)
-        values = torch.frombuffer(bytearray(b64decode(colours)), dtype=torch.uint8)
-        return values.view(height, width, 4)[:, :, :3] / 255
+        return intensities(self[name])
 
     def expected(self, code: Tensor) -> Tensor:
         """The image that PyTorch decodes from a code (D,), as it can be shown: (H, W, 3)."""
