@@ -1,6 +1,7 @@
 """Errors of stages: helpful messages, exit statuses, and outputs that stay intact."""
 
 import io
+import runpy
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,18 @@ def refusal(stage: str) -> str:
         entry.run(STAGES[stage])
     assert exit_.value.code == 1
     return errors.getvalue()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_several_processes_may_share_every_stage_but_prepare_and_training_by_its_shards(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[dict[str, object]] = []
+    monkeypatch.setattr(entry, "run", lambda _, **options: started.append(options))
+    runpy.run_path(str(ROOT / "stages" / f"{stage}.py"), run_name="__main__")
+    (options,) = started
+    assert options.get("divided", True) == (stage != "prepare")
+    assert ("shards" in options) == (stage == "train")
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -196,11 +196,11 @@ def test_training_that_is_killed_repeatedly_ends_with_the_same_bytes(
 ) -> None:
     """Kill it some seconds after the start, which may be at any point, and after given epochs."""
     random = Random(20)
-    seconds = [0.0, random.uniform(0, 2)]
-    first, *later = (1, *sorted(random.sample(range(2, EPOCHS), 3)), EPOCHS)
+    seconds = [0.0, *(random.uniform(0, 2) for _ in range(3))]
+    first, *later = (1, *sorted(random.sample(range(2, EPOCHS), 5)), EPOCHS)
     kept = None
     resumed = 0
-    for moment in (seconds[0], first, seconds[1], *later):
+    for moment in (*seconds[:2], first, *seconds[2:], *later):
         with running(untrained, *TRAIN) as run:
             if isinstance(moment, float):
                 time.sleep(moment)
