@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CPUID = b"\x0f\xa2"
-# Disassembly that starts within an instruction falls into step after a few instructions, and reads 15 bytes at most.
+# Disassembly that starts within an instruction is aligned again after a few, each of at most 15 bytes.
 BEFORE, AFTER = 512, 16
 GAP = 16 * b"\x90"  # instructions of one byte, so that each piece starts a new instruction
 

@@ -30,7 +30,7 @@ THREADS = (1, 2, 4)
 WITHOUT_AVX512 = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD"
 # Whose code depends on the processor.
 COMPUTING = ("torch", "numpy", "scipy", "sklearn")
-# MKL rounds these products and exponentials otherwise on a processor of another maker, unless it is pinned.
+# Unless it is pinned, MKL rounds these products and exponentials differently on processors of different makers.
 ROUNDED = """
 import hashlib, torch
 torch.set_num_threads(1)
@@ -98,7 +98,7 @@ def compiled(folder: Path) -> Path:
         instructions.write_text("".join(f"{address:x} {path}\n" for path, address in found))
         run("cc", *options, "-o", str(library), str(SOURCE))
         if rounded(library, "haswell") == rounded(library, "zen2"):
-            raise NoImitationError("other processors cannot be imitated: MKL rounds alike on two of them")
+            raise NoImitationError("other processors cannot be imitated: MKL gives the same results on two of them")
     except FileNotFoundError as error:
         raise NoImitationError(f"other processors cannot be imitated: no {error.filename} is installed") from error
     except subprocess.CalledProcessError as error:

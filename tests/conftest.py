@@ -31,8 +31,8 @@ SLOW_FILES = (
     "tests/workspace/",
 )
 
-# The files that take longest, first: run in parallel, one of them should not be the last. The second one does not need
-# the reproduced project, which takes a while.
+# The files that take longest run first, so that at the end no process waits for one of them. The second one does not
+# need the reproduced project, so it runs while that is made.
 LONGEST_FILES = (
     "tests/pipeline/test_pipeline.py",
     "tests/pipeline/test_one_loss.py",

@@ -96,7 +96,7 @@ def test_training_resumes_by_another_number_of_processes_after_one_was_killed(
 def test_two_processes_that_torchrun_starts_write_the_bytes_of_one_in_every_stage_that_they_share(
     reproduced: Project, in_shards: Project, by_one_process: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """The stages behind the training use the model that is there before."""
+    """The training comes last, so the other stages use the model that was there before it."""
     for name in ("models/vae.safetensors", "models/history.json"):
         (in_shards.folder / name).write_bytes(reproduced.read(name))
     expected = reproduced.files(*OUTPUTS) | by_one_process
