@@ -1,6 +1,7 @@
 """Stage 5: a projection of the latent codes, measures of the representation, and the latent explorer."""
 
 import logging
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -124,4 +125,4 @@ def look_at_dimensions(latent_map: LatentMap, kl: Tensor, seed: int) -> Diagnosi
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, sys.argv[1:])

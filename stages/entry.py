@@ -1,9 +1,10 @@
 """Validate the parameters around every stage, and report errors without a traceback."""
 
+import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from inspect import getfile
 from pathlib import Path
@@ -17,6 +18,10 @@ from vae.base.params import Params, load_params
 log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).parents[1]
+NO_ARGUMENTS = (
+    "A stage takes no arguments: it reads params.yaml. To run the pipeline with another value, use "
+    "dvc exp run --set-param train.epochs=5."
+)
 
 
 class FolderError(VAEError):
@@ -24,20 +29,26 @@ class FolderError(VAEError):
 
 
 def run(
-    stage: Callable[[Params], None], *, divided: bool = True, shards: Callable[[Params], int] | None = None
+    stage: Callable[[Params], None],
+    arguments: Sequence[str] = (),
+    *,
+    divided: bool = True,
+    shards: Callable[[Params], int] | None = None,
 ) -> None:
     """Run a stage with validated parameters, by several processes if they are asked for.
 
     Exits with status 1 and a message, but no traceback, on an error that the user can fix; with 130 when interrupted
-    (Ctrl-C) and 143 when terminated, after removing partly written files.
+    (Ctrl-C) and 143 when terminated, after removing partly written files; with 2 if there are arguments.
 
     Args:
         stage: takes the parameters.
+        arguments: of the command line. There are none but ``--help``, since all settings are parameters.
         divided: whether several processes may share the work.
         shards: the number of equal parts that the processes have to share equally; any number of processes will do if
             None.
     """
     name = Path(getfile(stage)).stem
+    refuse_arguments(name, stage, arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 
     def validated() -> None:
@@ -55,6 +66,13 @@ def run(
                 stage(params)
 
     command.run(name, validated, interrupted=INTERRUPTED)
+
+
+def refuse_arguments(name: str, stage: Callable[[Params], None], arguments: Sequence[str]) -> None:
+    """Exit with what the stage does if help is asked for, and with an error on any other argument."""
+    parser = argparse.ArgumentParser(f"python -m stages.{name}", description=stage.__doc__, epilog=NO_ARGUMENTS)
+    if parser.parse_known_args(arguments)[1]:
+        parser.error(NO_ARGUMENTS)
 
 
 def same_bytes(dataset: str) -> bool:

@@ -1,6 +1,7 @@
 """Stage 3: losses on the test images, use of the latent dimensions, and verdicts on the fit."""
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from math import ceil, prod
 from typing import Any
@@ -279,4 +280,4 @@ def over_one_another(
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, sys.argv[1:])

@@ -1,5 +1,6 @@
 """Stage 4: samples, interpolations and traversals, with verdicts on samples and the latent space."""
 
+import sys
 from math import isnan, nan
 
 import numpy as np
@@ -257,4 +258,4 @@ def array(values: Tensor) -> NDArray[np.float64]:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, sys.argv[1:])

@@ -1,6 +1,7 @@
 """Stage 1: the images of a data set, and the classifier in whose features samples are compared with them."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -163,4 +164,4 @@ def draw_examples(train: LabelledImages, settings: PrepareParams) -> None:
 
 
 if __name__ == "__main__":
-    entry.run(main, divided=False)
+    entry.run(main, sys.argv[1:], divided=False)

@@ -148,4 +148,4 @@ def in_words(epoch: Epoch) -> str:
 
 
 if __name__ == "__main__":
-    entry.run(main, shards=lambda params: params.train.shards)
+    entry.run(main, sys.argv[1:], shards=lambda params: params.train.shards)

@@ -54,6 +54,29 @@ def refusal(stage: str) -> str:
     return errors.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--help"], 0, "usage: python -m stages.train [-h]\n\nTrain the model;"),
+        (["--epochs", "5"], 2, "python -m stages.train: error: A stage takes no arguments: it reads params.yaml."),
+    ],
+    ids=["help", "a parameter"],
+)
+def test_a_stage_with_arguments_does_nothing_and_says_where_its_parameters_are(
+    arguments: list[str],
+    status: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        entry.run(STAGES["train"], arguments)
+    assert exit_.value.code == status
+    assert said in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_several_processes_may_share_every_stage_but_prepare_and_training_by_its_shards(
     stage: str, monkeypatch: pytest.MonkeyPatch
