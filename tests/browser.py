@@ -41,8 +41,8 @@ class OpenedPage:
 
 
 def chromium() -> str | None:
-    """The path of Chromium or Chrome on this machine, or None."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    """The path of Chromium or Chrome on this machine, or None; the headless shell opens a page in half the time."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next(filter(None, map(shutil.which, names)), None)
 
 

@@ -32,8 +32,9 @@ OUTPUTS = ("data", "models", "pages", "metrics", "plots")
 
 
 def test_a_trial_ends_with_the_bytes_of_the_same_experiment_in_a_workspace_and_a_failed_one_with_its_reason(
-    workspace: Project, clone: Project
+    workspace: Project, tmp_path: Path
 ) -> None:
+    other = Project(shutil.copytree(workspace.folder, tmp_path / "other", symlinks=True))  # with a cache of its own
     (workspace.folder / "study.yaml").write_text(lines(**TWO_RATES))
     printed = workspace.run(sys.executable, "-m", "search", "study.yaml", "--workers", "2", status=1)
     names = workspace.dvc("exp", "list", "--name-only").split()
@@ -45,9 +46,9 @@ def test_a_trial_ends_with_the_bytes_of_the_same_experiment_in_a_workspace_and_a
     assert workspace.run("git", "status", "--porcelain") == "?? study.yaml\n"
     assert list((workspace.folder / ".dvc/tmp/studies/workers").rglob("clone")) == []
 
-    clone.dvc("exp", "run", "--name", "same", "-S", "train.learning_rate=0.01", "-S", "train.seed=3")
+    other.dvc("exp", "run", "--name", "same", "-S", "train.learning_rate=0.01", "-S", "train.seed=3")
     workspace.dvc("exp", "apply", names[0])
-    expected = {"dvc.lock": clone.read("dvc.lock"), "params.yaml": clone.read("params.yaml"), **clone.files(*OUTPUTS)}
+    expected = {"dvc.lock": other.read("dvc.lock"), "params.yaml": other.read("params.yaml"), **other.files(*OUTPUTS)}
     found = {name: workspace.read(name) for name in expected}
     assert found == expected
 

@@ -44,10 +44,9 @@ SCALES = """() => {
     scatter.fit(box.width, box.height);
     return [box, scatter];
 }"""
-PIXEL_OF_PLACE = f"""(place) => {{
+PIXELS_OF_PLACES = f"""(places) => {{
     const [box, scatter] = ({SCALES})();
-    const [x, y] = scatter.toPixels(place);
-    return [box.x + x, box.y + y];
+    return places.map(scatter.toPixels).map(([x, y]) => [box.x + x, box.y + y]);
 }}"""
 PLACE_OF_PIXEL = f"""([x, y]) => {{
     const [box, scatter] = ({SCALES})();
@@ -99,9 +98,13 @@ class Explorer:
     def name(self, index: int) -> str:
         return self.data.class_names[int(self.data.labels[index])]
 
+    def pixels(self, places: Tensor) -> list[tuple[float, float]]:
+        """The window's pixels of places (N, 2), once the map has the size that it keeps."""
+        self.page.evaluate(NEXT_FRAME)
+        return [(x, y) for x, y in self.page.evaluate(PIXELS_OF_PLACES, places.tolist())]
+
     def pixel(self, place: Tensor) -> tuple[float, float]:
-        x, y = self.page.evaluate(PIXEL_OF_PLACE, place.tolist())
-        return x, y
+        return self.pixels(place[None])[0]
 
     def place(self, x: float, y: float) -> Tensor:
         return torch.tensor(self.page.evaluate(PLACE_OF_PIXEL, [x, y]), dtype=torch.float64)
@@ -115,7 +118,7 @@ class Explorer:
         """A pixel of the map that is near no point."""
         box = self["map"].bounding_box()
         assert box is not None
-        points = torch.tensor([self.pixel(place) for place in self.places])
+        points = torch.tensor(self.pixels(self.places))
         across = torch.arange(60, int(box["width"]) - 20, 10) + box["x"] + 0.5
         down = torch.arange(20, int(box["height"]) - 60, 10) + box["y"] + 0.5
         candidates = torch.cartesian_prod(across, down)

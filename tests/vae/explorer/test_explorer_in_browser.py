@@ -1,9 +1,11 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
+from torch import Tensor
 
 from tests.browser import NARROW, WIDE, needs_chromium
 from tests.settings import LIKELIHOODS, architecture
@@ -24,11 +26,16 @@ LONGEST_LOAD = 3_000  # milliseconds; it takes a tenth of that where nothing els
 LARGEST_ERROR = {Precision.FLOAT32: 1e-5, Precision.BITS_16: 1e-3, Precision.BITS_8: 0.15, Precision.BITS_6: 0.5}
 DEFAULTS: dict[str, Any] = {"hidden_dims": (400,), "channels": 32, "latent_dim": 20}
 
-DECODE = "([description, codes]) => codes.map((code) => Array.from(decoding.decoder(description)(code)))"
-DECODE_BY_PAGE = """(codes) => {
-    const decode = decoding.decoder(JSON.parse(document.getElementById("content").textContent).decoder);
-    return codes.map((code) => Array.from(decode(code)));
+# As text, since Playwright takes seconds for a list of a million numbers.
+DECODE = """([description, codes]) => {
+    const decode = decoding.decoder(description ?? JSON.parse(document.getElementById("content").textContent).decoder);
+    return JSON.stringify(codes.map((code) => Array.from(decode(code))));
 }"""
+
+
+def decoded(page: Page, codes: Tensor, description: dict[str, Any] | None = None) -> Tensor:
+    """What a page decodes codes (N, D) to, by its own decoder or the one that is described: (N, pixels)."""
+    return torch.tensor(json.loads(page.evaluate(DECODE, [description, codes.tolist()])))
 
 
 # Decoding
@@ -45,7 +52,7 @@ def test_the_browser_decodes_codes_of_images_as_pytorch_does(
     assert model.decoder.layers is not None
     for precision, tolerance in LARGEST_ERROR.items():
         description = weights.description(model.decoder.layers, likelihood, precision)
-        images = torch.tensor(any_page.evaluate(DECODE, [description, z.tolist()])).view(-1, 1, 8, 8)
+        images = decoded(any_page, z, description).view(-1, 1, 8, 8)
         reference = weights.rounded(model, precision)
         torch.testing.assert_close(images, inference.decode(reference, z, 0), rtol=0, atol=1e-5)
         torch.testing.assert_close(images, inference.decode(model, z, 0), rtol=0, atol=tolerance)
@@ -65,7 +72,7 @@ def test_the_browser_decodes_images_of_odd_sizes_with_residual_blocks_as_pytorch
     assert model.decoder.layers is not None
     z = torch.randn(3, 5)
     description = weights.description(model.decoder.layers, "gaussian", Precision.FLOAT32)
-    images = torch.tensor(any_page.evaluate(DECODE, [description, z.tolist()])).view(-1, *shape)
+    images = decoded(any_page, z, description).view(-1, *shape)
     expected = inference.decode(model, z, 0)
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
@@ -82,7 +89,7 @@ def test_expected_pixels_are_those_of_pytorch_for_outputs_from_far_below_zero_to
         model.decoder.output.bias.zero_()
     z = torch.tensor([-1000, -90, -5, -0.3, -0.25, -0.2499, -1e-3, -1e-20, 0, 1e-20, 1e-3, 0.2499, 0.25, 5, 90, 1000])
     description = weights.description(model.decoder.layers, likelihood, Precision.FLOAT32)
-    images = torch.tensor(any_page.evaluate(DECODE, [description, z.unsqueeze(1).tolist()])).view(-1, 1, 8, 8)
+    images = decoded(any_page, z.unsqueeze(1), description).view(-1, 1, 8, 8)
     # Where the scale of a logistic distribution is large, PyTorch's float32 loses digits to cancellation.
     tolerance = 3e-5 if likelihood.startswith("discretized") else 1e-6
     torch.testing.assert_close(images, inference.decode(model, z.unsqueeze(1), 0), rtol=tolerance, atol=tolerance)
@@ -92,9 +99,9 @@ def test_expected_pixels_are_those_of_pytorch_for_outputs_from_far_below_zero_to
 def test_activations_are_those_of_pytorch_from_far_below_zero_to_far_above(any_page: Page, activation: str) -> None:
     x = torch.linspace(-30, 30, 1201)
     description = {"layers": [{"kind": activation}], "likelihood": "gaussian", "precision": "float32", "weights": ""}
-    (result,) = any_page.evaluate(DECODE, [description, [x.tolist()]])
+    (result,) = decoded(any_page, x[None], description)
     expected = ACTIVATIONS[activation]()(x.double())  # float32 has no digits left of a GELU far below zero
-    torch.testing.assert_close(torch.tensor(result).double(), expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(result.double(), expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("precision", Precision)
@@ -127,7 +134,7 @@ def test_transposed_convolutions_of_any_size_are_those_of_pytorch(
     z = torch.randn(3, 48)
     with torch.no_grad():
         expected = torch.nn.Sequential(*layers)(z).flatten(1)
-    result = torch.tensor(any_page.evaluate(DECODE, [description, z.tolist()]))
+    result = decoded(any_page, z, description)
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -139,7 +146,7 @@ def test_a_page_of_the_default_model_of_28_by_28_pixels_decodes_as_pytorch_does(
     model = trained(data, steps=8, network=network, **DEFAULTS)
     with explore(model, data) as explorer:
         assert f"weights in {precision}" in explorer.page.locator("footer").inner_text()
-        images = torch.tensor(explorer.page.evaluate(DECODE_BY_PAGE, explorer.codes.tolist())).view(-1, *data.shape)
+        images = decoded(explorer.page, explorer.codes).view(-1, *data.shape)
         torch.testing.assert_close(images, inference.decode(model, explorer.codes, 0), rtol=0, atol=1e-3)
 
 

@@ -42,7 +42,7 @@ def vertices(explorer: Explorer, label: int) -> list[tuple[float, float]]:
     """The pixels of the contours of a class."""
     content = json.loads(explorer.page.locator("#content").text_content() or "")
     flat = [number for line in content["contours"][label] for number in line]
-    return [explorer.pixel(place) for place in torch.tensor(flat).view(-1, 2)]
+    return explorer.pixels(torch.tensor(flat).view(-1, 2))
 
 
 def draws(explorer: Explorer) -> tuple[Tensor, Tensor]:
