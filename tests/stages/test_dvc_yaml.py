@@ -25,13 +25,15 @@ STAGES: dict[str, Any] = {
 # Runs a stage and logs each file that it opens through Python.
 RECORD_OPENED_FILES = """
 import runpy, sys
-log = open(sys.argv[2], "w", buffering=1)
+stage, path = sys.argv[1:]
+del sys.argv[1:]
+log = open(path, "w", buffering=1)
 def record(event, arguments):
     if event == "open" and isinstance(arguments[0], str):
         written = isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
         print("write" if written else "read", arguments[0], sep="\\t", file=log)
 sys.addaudithook(record)
-runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+runpy.run_module(stage, run_name="__main__", alter_sys=True)
 """
 
 

@@ -78,13 +78,15 @@ def test_a_stage_with_arguments_does_nothing_and_says_where_its_parameters_are(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_several_processes_may_share_every_stage_but_prepare_and_training_by_its_shards(
+def test_every_stage_passes_its_arguments_on_and_all_but_prepare_may_be_shared_training_by_its_shards(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[dict[str, object]] = []
-    monkeypatch.setattr(entry, "run", lambda _, **options: started.append(options))
+    started: list[tuple[list[str], dict[str, object]]] = []
+    monkeypatch.setattr(entry, "run", lambda _, arguments, **options: started.append((arguments, options)))
+    monkeypatch.setattr(sys, "argv", [stage, "--epochs", "5"])
     runpy.run_path(str(ROOT / "stages" / f"{stage}.py"), run_name="__main__")
-    (options,) = started
+    ((arguments, options),) = started
+    assert arguments == ["--epochs", "5"]
     assert options.get("divided", True) == (stage != "prepare")
     assert ("shards" in options) == (stage == "train")
 
