@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 
+from tabulate import tabulate
+
 from calibration.ladder import Ladder, Reading, Readings
 from vae.diagnostics.verdict import Level
 
@@ -57,12 +59,7 @@ def table(rungs: Sequence[str], columns: Mapping[str, Readings]) -> str:
         for rung in rungs
         if any(rung in readings for readings in columns.values())
     ]
-    cells = [["", *columns], *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    head, *body = (
-        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in cells
-    )
-    return "\n".join([head, "|" + "|".join("-" * (width + 2) for width in widths) + "|", *body])
+    return str(tabulate(rows, ["", *columns], "github", disable_numparse=True))
 
 
 def cell(reading: Reading | None) -> str:

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from tabulate import tabulate
+
 from faults.outcome import Outcome
 from vae.base.errors import VAEError
 
@@ -17,12 +19,7 @@ class DocumentError(VAEError):
 def table(outcomes: Sequence[Outcome]) -> str:
     """A row for each fault, in the order of their first outcomes: how often, where, and what came out."""
     rows = [row(fault, outcomes) for fault in dict.fromkeys(outcome.fault for outcome in outcomes)]
-    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    head, *body = (
-        "| " + " | ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)) + " |"
-        for cells in (HEAD, *rows)
-    )
-    return "\n".join([head, "|" + "|".join("-" * (width + 2) for width in widths) + "|", *body])
+    return str(tabulate(rows, HEAD, "github", disable_numparse=True))
 
 
 def row(fault: str, outcomes: Iterable[Outcome]) -> tuple[str, str, str, str]:

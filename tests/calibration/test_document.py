@@ -22,11 +22,11 @@ STONE = {"clean": reading("0.25", Level.HEALTHY), "dirty": reading("12", Level.F
 
 def test_a_table_has_a_row_for_each_rung_a_column_for_each_data_kind_and_a_sign_for_each_level() -> None:
     assert table(RUNGS, {"wood": WOOD, "stone": STONE}).splitlines() == [
-        "|       | wood  | stone  |",
-        "|-------|-------|--------|",
-        "| clean | 0.5 ● | 0.25 ● |",
-        "| dusty | 1.5 ▲ | –      |",
-        "| dirty | –     | 12 ■   |",
+        "|       | wood   | stone   |",
+        "|-------|--------|---------|",
+        "| clean | 0.5 ●  | 0.25 ●  |",
+        "| dusty | 1.5 ▲  | –       |",
+        "| dirty | –      | 12 ■    |",
     ]
 
 
