@@ -20,7 +20,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m search", description=__doc__)
     parser.add_argument("study", type=Path, help="a file of studies/")
     parser.add_argument("--scheduler", help="address of a Dask scheduler (default: workers on this machine)")
-    parser.add_argument("--workers", type=command.count, help="number of workers (default: what this machine bears)")
+    parser.add_argument(
+        "--workers", type=command.count, help="number of workers (default: as many as this machine can run)"
+    )
     parser.add_argument("--out", type=Path, default=Path("study"), help="folder of the page (default: %(default)s)")
     arguments = parser.parse_args()
 

@@ -34,7 +34,7 @@ def conduct(study: Study, scheduler: str | None, workers: int | None, out: Path)
     Args:
         study: the study, as its file says.
         scheduler: the address of a Dask scheduler; None to start workers on this machine.
-        workers: how many to start; None for as many as the machine bears.
+        workers: how many to start; None for as many as the machine can run.
         out: the folder of the page.
 
     Raises:

@@ -16,7 +16,7 @@ from search.attempt import Attempt, Run, name_of
 from search.home import STUDIES, Home
 from search.sampling import Sampling, Trial
 from search.study import Study
-from search.workers import SchedulerError, as_task, connect, has_dashboard
+from search.workers import SchedulerError, as_task, connect
 from vae.base.artifacts import write_bytes
 from vae.base.errors import shortened
 
@@ -77,8 +77,8 @@ class Runner:
         """
         self._address = address
         self._connect()
-        if has_dashboard() and (link := self._client.dashboard_link):
-            print(f"What the workers do: {link}")
+        if link := self._client.dashboard_link:
+            print(f"Dask's dashboard: {link}")
         try:
             while self._fill():
                 time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -22,6 +22,7 @@ from search.study import Range, Study
 from stages.entry import same_bytes
 from vae.base.errors import VAEError, shortened
 
+LOOPBACK = "127.0.0.1"  # who reaches a worker can run code on it
 GIB = 2**30
 MEMORY = 3 * GIB  # of a worker; the stages of MNIST take less
 DEATHS = 2  # after which a trial that kills its worker once more has failed
@@ -40,15 +41,13 @@ def local_scheduler(devices: list[dict[str, str]], folder: Path) -> Iterator[str
         devices: the environment of each worker.
         folder: where workers keep their clones.
     """
+    at = {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}
     options = {"nthreads": 1, "local_directory": str(folder), "memory_limit": 0, "silence_logs": CRITICAL}
     workers = {
-        place: {"cls": Nanny, "options": {**options, "env": environment, "name": place}}
+        place: {"cls": Nanny, "options": {**options, **at, "env": environment, "name": place}}
         for place, environment in enumerate(devices)
     }
-    scheduler = {
-        "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": has_dashboard(), "dashboard_address": ":0"},
-    }
+    scheduler = {"cls": Scheduler, "options": {**at, "port": 0, "dashboard": True}}
     folder.mkdir(parents=True, exist_ok=True)
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),  # of slow disks
@@ -85,15 +84,8 @@ def as_task(job: trial.Job, topic: str) -> Callable[[], tuple[bool, str, float]]
     return lambda: pickle.loads(text)()  # Dask would send a named function by its name
 
 
-def has_dashboard() -> bool:
-    """Whether Dask can show what its workers do, which takes bokeh."""
-    from importlib.util import find_spec
-
-    return find_spec("bokeh") is not None
-
-
 def default_devices(study: Study, base: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The environments of as many workers as this machine bears.
+    """The environments of as many workers as this machine can run at a time.
 
     One for each GPU. Without any, one for each core if the stages compute with one thread, as they do on the digits;
     else two, since parts of each stage use one core only. Each needs three GiB of memory.
