@@ -13,6 +13,7 @@ import pytest
 from faults.material import OUTPUTS, declared_outputs
 from faults.processes import Run
 from faults.project import ROOT, Project
+from tests.listening import listening_at
 from tests.pipeline.sharded_training import RUNS, SHARDS
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -91,6 +92,14 @@ def test_training_resumes_by_another_number_of_processes_after_one_was_killed(
     log = in_shards.run("python", "-m", "stages.train", env={"VAE_PROCESSES": str(resuming)})
     assert "resuming an interrupted run after epoch" in log
     assert {name: in_shards.read(name) for name in WRITTEN_BY_TRAIN} == by_one_process
+
+
+def test_processes_of_one_machine_cannot_be_reached_from_others(in_shards: Project) -> None:
+    with Run(in_shards, "python", "-m", "stages.train", env={"VAE_PROCESSES": "2"}) as run:
+        run.wait_for(lambda: any((in_shards.folder / ".dvc/tmp/train").glob("*.state")))
+        first = psutil.Process(run.process.pid)
+        (other,) = first.children()
+        assert listening_at(first) == listening_at(other) == {"127.0.0.1"}
 
 
 def test_two_processes_that_torchrun_starts_write_the_bytes_of_one_in_every_stage_that_they_share(

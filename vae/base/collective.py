@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,8 @@ R = TypeVar("R")
 
 REQUESTED = "VAE_PROCESSES"
 SERVED = "TORCHELASTIC_USE_AGENT_STORE"  # tells that somebody else serves the store at the address
+INTERFACE = "GLOO_SOCKET_IFNAME"
+LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 10
 SECONDS_BETWEEN_LOOKS = 0.02
 
@@ -157,8 +160,9 @@ def _require_equal_shares(processes: int, shards: int | None) -> None:
 @contextmanager
 def _started(module: str, processes: int) -> Iterator[None]:
     """Start the other processes of this machine; at the end of the block, wait until they have ended."""
-    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at any free port
-    told = {ADDRESS: "127.0.0.1", PORT: str(server.port), SERVED: str(True)}
+    with socket.create_server((LOOPBACK, 0)) as listener:  # at any free port; the store itself would listen to networks
+        server = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
+    told = {ADDRESS: LOOPBACK, PORT: str(server.port), SERVED: str(True), **_loopback_interface()}
     told |= {COUNT: str(processes), LOCAL_COUNT: str(processes)}
     own = {**told, NUMBER: "0", LOCAL_NUMBER: "0"}
     others = [{**told, NUMBER: str(index), LOCAL_NUMBER: str(index)} for index in range(1, processes)]
@@ -184,6 +188,12 @@ def _started(module: str, processes: int) -> Iterator[None]:
             del os.environ[name]
         for child in children:
             _end(child)
+
+
+def _loopback_interface() -> dict[str, str]:
+    """The variable that keeps gloo from listening to networks, unless the user has set it."""
+    names = {name for _, name in socket.if_nameindex()} & {"lo", "lo0"}
+    return {INTERFACE: names.pop()} if names and INTERFACE not in os.environ else {}
 
 
 def _in_words(ended: Sequence[tuple[int, int]]) -> str:
