@@ -9,8 +9,9 @@ import pandas as pd
 from review.changes import in_words
 from review.comparability import comparable_groups
 from review.limits import LimitsError, load_limits, resolve, short_name
-from review.precision import standard_error, with_error
+from review.precision import standard_error
 from review.revisions import BASELINE, WORKSPACE, Revision, Value, experiments, is_number, load_revision
+from vae.base.rounding import with_error
 
 METRICS = (
     "evaluate.test.negative_elbo",

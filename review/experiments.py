@@ -26,9 +26,9 @@ from review.comparison import (
     those_that_differ,
 )
 from review.limits import LimitsError
-from review.precision import decimals
 from review.revisions import BASELINE, ERROR, WORKSPACE, Revision, unfinished
 from review.tables import WIDTH, as_narrow_text
+from vae.base.rounding import decimals
 
 DIGITS, FEWER_DIGITS = 5, 3  # significant digits of a metric's largest value, and of one below 0.1
 

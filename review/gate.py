@@ -23,8 +23,8 @@ from review.checks import Check, check_all
 from review.decision import Decision, Outcome
 from review.labels import labels
 from review.limits import LIMITS, Limit, LimitsError, load_limits, resolve
-from review.precision import with_error
 from review.revisions import WORKSPACE, Revision, load_revision
+from vae.base.rounding import with_error
 
 PASSED, FAILED = 0, 1
 SUMMARY = "Fail if any metric got worse by more than its limit and by more than two standard errors."

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from review.changes import Direction, in_words
 from review.charts import ABSENT
 from review.limits import Limit
-from review.precision import standard_error, with_error
+from review.precision import standard_error
 from review.revisions import Judgement, Revision, Value, is_number
+from vae.base.rounding import with_error
 from vae.diagnostics.verdict import Level
 
 LONGEST_VALUE = 100  # characters; longer values are cut so that they do not break a table

@@ -24,7 +24,7 @@ import csv
 import io
 from collections.abc import Sequence
 from functools import cache
-from math import floor, hypot, isfinite, log10, sqrt
+from math import hypot, isfinite, sqrt
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,18 +106,6 @@ def paired_error(before: Sequence[float], after: Sequence[float], images: Sequen
 def is_significant(difference: float, error: float | None) -> bool:
     """Whether a difference is larger than two of its standard errors. One without an error counts as significant."""
     return error is None or abs(difference) > SIGNIFICANT * error
-
-
-def with_error(value: float, error: float, *, signed: bool = False) -> str:
-    """A value and its standard error, with two digits of the error: ``23.89 ± 0.31``. The error is not 0."""
-    places = decimals(error)
-    text = f"{value:{'+' if signed else ''}.{places}f}"
-    return f"{text} ± {error:.{places}f}"
-
-
-def decimals(error: float) -> int:
-    """How many decimals show two digits of an error that is not 0."""
-    return max(0, 1 - floor(log10(float(f"{error:.1e}"))))  # rounded first: 0.0999 is 0.10
 
 
 def group_means(revision: Revision, stage: str) -> Groups | None:

@@ -8,13 +8,11 @@ import pytest
 
 from faults.project import Project
 from review.precision import (
-    decimals,
     error_of_difference,
     group_means,
     is_significant,
     paired_error,
     standard_error,
-    with_error,
 )
 from review.recorded import RevisionError
 from review.revisions import Revision, load_revision
@@ -119,23 +117,6 @@ def test_a_difference_is_significant_beyond_two_standard_errors_or_if_its_error_
     assert [is_significant(difference, 0.1) for difference in (0.2, -0.2, 0.21, -0.21)] == [False, False, True, True]
     assert is_significant(1e-9, None)
     assert is_significant(1e-9, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "words"),
-    [
-        (23.8916, 0.3112, "23.89 ± 0.31"),
-        (0.961003, 0.0102, "0.961 ± 0.010"),
-        (0.0210661, 0.00041, "0.02107 ± 0.00041"),
-        (141.26, 12.3, "141 ± 12"),
-        (0.5, 0.0999, "0.50 ± 0.10"),
-        (5, 1.25, "5.0 ± 1.2"),
-    ],
-)
-def test_a_value_has_as_many_decimals_as_two_digits_of_its_error_have(value: float, error: float, words: str) -> None:
-    assert with_error(value, error) == words
-    assert with_error(-value, error, signed=True) == f"-{words}"
-    assert decimals(error) == len(words.rpartition(".")[2]) * ("." in words)
 
 
 def test_standard_errors_are_read_from_the_files_of_the_stages_and_are_no_metrics(clone: Project) -> None:

@@ -1,5 +1,6 @@
 """The inference gap: how far the encoder's posteriors are from the true ones, and why."""
 
+from vae.base.rounding import nats, nats_with_error
 from vae.diagnostics.verdict import Level, Verdict, grade, rounded
 from vae.model.local_inference import InferenceGap
 
@@ -50,12 +51,13 @@ def judge_inference_gap(gap: InferenceGap, elbo_gap: float, elbo_gap_se: float, 
         subject="inference gap",
         level=level,
         finding=(
-            f"on {gap.images:,} test images, the ELBO is {gap.total:.2f} ± {gap.total_se:.2f} nats below log p(x), "
-            f"{rounded(share, '.0%', WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)} of the KL of {gap.best_kl:.2f} "
-            f"nats: {gap.amortization:.2f} ± {gap.amortization_se:.2f} because the encoder does not find the best "
-            f"Gaussian (amortization), {gap.approximation:.2f} ± {gap.approximation_se:.2f} because the true posterior "
-            f"is no such Gaussian (approximation); on all {test_images:,} test images, the importance-weighted bound "
-            f"is {elbo_gap:.2f} ± {elbo_gap_se:.2f} nats above the ELBO"
+            f"on {gap.images:,} test images, the ELBO is {nats_with_error(gap.total, gap.total_se)} nats below "
+            f"log p(x), {rounded(share, '.0%', WARNING_INFERENCE_GAP, FAILURE_INFERENCE_GAP)} of the KL of "
+            f"{nats(gap.best_kl)} nats: {nats_with_error(gap.amortization, gap.amortization_se)} because the encoder "
+            "does not find the best Gaussian (amortization), "
+            f"{nats_with_error(gap.approximation, gap.approximation_se)} because the true posterior is no such "
+            f"Gaussian (approximation); on all {test_images:,} test images, the importance-weighted bound "
+            f"is {nats_with_error(elbo_gap, elbo_gap_se)} nats above the ELBO"
         ),
         criterion=(
             f"a gap of at most {WARNING_INFERENCE_GAP:.0%} of the KL of the best Gaussian posteriors (of {LEAST_KL:g} "

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from vae.base.precision import standard_error
+from vae.base.rounding import decimals_of_nats, nats_with_error
 from vae.diagnostics.verdict import BETWEEN_MODELS, Difference, Level, Verdict, grade, rounded, threshold_text
 
 STANDARD_ERRORS = 2  # by which the gap has to exceed a threshold, about 98% of a normal distribution
@@ -65,13 +66,13 @@ def judge_overfitting(gap: OverfittingGap, between: Difference = BETWEEN_MODELS)
     warning, failure, source = between
     level = grade(gap.least, warning, failure)
     finding = (
-        f"the negative ELBO of test images is {abs(gap.nats):.2f} ± {gap.standard_error:.2f} nats (standard error) "
-        f"{'lower' if gap.nats < 0 else 'higher'} than that of training images"
+        f"the negative ELBO of test images is {nats_with_error(abs(gap.nats), gap.standard_error)} nats (standard "
+        f"error) {'lower' if gap.nats < 0 else 'higher'} than that of training images"
     )
     if level is Level.NOT_JUDGED:
         finding = "too few images for a standard error: at least two training images and two test images are needed"
     elif gap.nats > 0:
-        least = rounded(gap.least, ".2f", warning, failure)
+        least = rounded(gap.least, f".{decimals_of_nats(gap.standard_error)}f", warning, failure)
         finding += f"; {least} nats after subtracting {STANDARD_ERRORS} standard errors"
     return Verdict(
         subject="overfitting",

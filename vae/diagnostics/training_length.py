@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae.base.rounding import nats
 from vae.diagnostics.verdict import BETWEEN_MODELS, Difference, Level, Verdict, rounded, threshold_text
 
 TIMES = 10  # as many epochs are forecast
@@ -179,10 +180,10 @@ def _grade(expected: Forecast, between: Difference) -> Level:
 
 def _in_words(expected: Forecast, name: str, epochs: int, between: Difference) -> str:
     if expected.gain <= 0:
-        return f"the {name} loss of {expected.now:.2f} nats is no longer falling"
+        return f"the {name} loss of {nats(expected.now)} nats is no longer falling"
     least = rounded(expected.least_gain, ".2f", between.failure)
     return (
-        f"{epochs:,} epochs would lower the {name} loss of {expected.now:.2f} nats by about "
+        f"{epochs:,} epochs would lower the {name} loss of {nats(expected.now)} nats by about "
         f"{rounded(expected.gain, '.2f', between.warning)} nats ({least} to {expected.greatest_gain:.2f})"
     )
 

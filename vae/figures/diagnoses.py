@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vae.base.rounding import nats
 from vae.diagnostics.densities import densities
 from vae.figures.canvas import BLUE, GREY, ORANGE, brief, canvas, leave_empty, literal
 
@@ -86,7 +87,7 @@ def bounds(
     gap = _mean(test) - _mean(train)
     explanation = "Healthy: the two distributions coincide. A higher mean on test images is overfitting."
     if np.isfinite(gap):
-        explanation += f" Here it is {abs(gap):.2f} nats {'higher' if gap >= 0 else 'lower'}."
+        explanation += f" Here it is {nats(abs(gap))} nats {'higher' if gap >= 0 else 'lower'}."
     figure = canvas(10, 5.8 if codecs else 4.8, "Negative ELBO of training and test images", explanation)
     axes = figure.subplots()
     axes.set_xlabel(f"negative ELBO, {unit}")
@@ -95,9 +96,9 @@ def bounds(
         for (name, values), colour in zip(groups.items(), COLOURS, strict=True):
             if np.isfinite(mean := _mean(values)):
                 bits = f" ({mean / nats_of_a_bit:.2f} bits per dimension)" if codecs else ""
-                axes.axvline(mean, color=colour, linestyle="--", label=f"mean of {name}: {mean:.2f}{bits}")
+                axes.axvline(mean, color=colour, linestyle="--", label=f"mean of {name}: {nats(mean)}{bits}")
         for (name, size), style in zip((codecs or {}).items(), CODEC_STYLES, strict=False):
-            label = f"{name}: {size * nats_of_a_bit:.2f} ({size:.2f} bits per dimension)"
+            label = f"{name}: {nats(size * nats_of_a_bit)} ({size:.2f} bits per dimension)"
             axes.axvline(size * nats_of_a_bit, color="black", linestyle=style, linewidth=1.2, label=label)
         if codecs:  # a legend that would hide much of the axes
             figure.legend(fontsize=9, loc="outside lower center", ncols=2, frameon=False)
