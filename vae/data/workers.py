@@ -17,7 +17,7 @@ SECONDS_BETWEEN_LOOKS = 1.0  # for processes that have crashed
 
 
 class WorkerError(VAEError):
-    """A process has crashed, or was killed for want of memory."""
+    """A process has crashed, or was killed because memory ran out."""
 
 
 def available_cores() -> int:
@@ -58,7 +58,7 @@ def forked_map(function: Callable[[A], R], arguments: Sequence[A]) -> Generator[
                         raise EOFError
                 outcome = receiver.recv()
             except EOFError as error:
-                message = "a process that reads images crashed, or was killed for want of memory"
+                message = "a process that reads images crashed, or was killed because memory ran out"
                 raise WorkerError(message) from error
             if isinstance(outcome, Exception):
                 raise outcome

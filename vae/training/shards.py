@@ -60,7 +60,7 @@ class ShardedGradient:
 def sum_in_order(rows: Tensor) -> Tensor:
     """The sum of the rows of all processes, added in the order of the processes and of their rows.
 
-    Each process adds one piece of the vectors and sends the sum to the others. It thus receives
+    Each process adds one piece of the vectors and sends the sum to the others. So it receives
     (shards / processes + 1) vectors, whereas all vectors would be as many as there are shards.
 
     Args:

@@ -58,7 +58,7 @@ def test_an_error_is_raised_in_its_place_after_the_results_before_it() -> None:
 @pytest.mark.parametrize("death", [lambda: os._exit(0), lambda: os.kill(os.getpid(), signal.SIGKILL)])
 def test_a_process_that_dies_is_an_error_and_no_endless_wait(death: Callable[[], object], cores: int) -> None:
     if cores > 1:
-        with pytest.raises(WorkerError, match="crashed, or was killed for want of memory"):
+        with pytest.raises(WorkerError, match="crashed, or was killed because memory ran out"):
             list(forked_map(fail_at(5, death), range(20)))
 
 
