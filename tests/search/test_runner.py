@@ -63,6 +63,7 @@ class Pretended:
     topics: dict[str, Callable[[Any], None]] = field(default_factory=dict)
     lost: int = 0
     status: str = "running"
+    dashboard_link: str = "http://scheduler:8787/status"
 
     def connect(self, address: str) -> "Pretended":
         if self.lost:
@@ -173,6 +174,13 @@ def test_every_seed_of_every_trial_is_an_experiment_and_the_value_of_a_trial_is_
     assert [each.value for each in found.sampling.finished] == [4.0, 12.0, 22.0]
     assert sorted(trials.done) == [0, 1, 2]
     assert (found.left, found.failures) == (0, {})
+
+
+def test_the_address_of_the_dashboard_comes_first(
+    setup: Callable[..., Setup], capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup().run()
+    assert capsys.readouterr().out.startswith("Dask's dashboard: http://scheduler:8787/status\n")
 
 
 def test_an_experiment_that_cannot_be_pulled_is_pulled_later_and_said_once(
