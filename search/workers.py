@@ -22,7 +22,7 @@ from search.study import Range, Study
 from stages.entry import same_bytes
 from vae.base.errors import VAEError, shortened
 
-LOOPBACK = "127.0.0.1"  # who reaches a worker can run code on it
+LOOPBACK = "127.0.0.1"  # anyone who can reach a worker can run code on it
 GIB = 2**30
 MEMORY = 3 * GIB  # of a worker; the stages of MNIST take less
 DEATHS = 2  # after which a trial that kills its worker once more has failed
