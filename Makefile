@@ -57,7 +57,7 @@ verify: $(READY) ## Fail if dvc.lock, metrics or plots do not match the code and
 BASE ?= main
 
 report: $(READY) ## Compare the workspace, or HEAD=…, with BASE=main; write report/
-	$(BIN)/python -m review.report $(BASE) $(HEAD) $(if $(OUT),--out $(OUT)) $(if $(IMAGE_ROOT),--image-root $(IMAGE_ROOT)) $(if $(filter no,$(IMAGES)),--no-images)
+	@$(BIN)/python -m review.report $(BASE) $(HEAD) $(if $(OUT),--out $(OUT)) $(if $(IMAGE_ROOT),--image-root $(IMAGE_ROOT)) $(if $(filter no,$(IMAGES)),--no-images)
 
 gate: $(READY) ## Fail if a metric is worse than at BASE=main by more than its limit; METRIC=… MAX_WORSE=… set one limit
 	@$(BIN)/python -m review.gate $(BASE) $(HEAD) $(if $(METRIC),--metric $(METRIC)) $(if $(MAX_WORSE),--max-worse $(MAX_WORSE))
