@@ -22,7 +22,7 @@ from vae.data.entropy import entropy_floor
 from vae.data.images import ImageShape, LabelledImages, PixelKind, drawn_once, load_images, pixels
 from vae.diagnostics import blur, collapse, reconstruction
 from vae.diagnostics.inference_gap import judge_inference_gap
-from vae.diagnostics.overfitting import judge_overfitting, overfitting_gap
+from vae.diagnostics.overfitting import OverfittingGap, judge_overfitting, overfitting_gap
 from vae.diagnostics.training_length import TIMES, judge_training_length
 from vae.diagnostics.verdict import Diagnosis, Difference, Level, between_models
 from vae.figures import diagnoses
@@ -69,9 +69,10 @@ def main(params: Params) -> None:
     bits = bits_per_dimension(measured["negative_elbo"], test.shape) if of_8_bits else None
     codecs = codec_bits(test.images) if of_8_bits else None
     nats = unit(test, of_8_bits=of_8_bits)
-    draw_bounds(train_elbo.loss, elbo.loss, nats, codecs, test.shape)
+    gap = overfitting_gap(train_elbo.loss, elbo.loss)
+    draw_bounds(train_elbo.loss, elbo.loss, gap, nats, codecs, test.shape)
     between = between_models(prod(test.shape), of_8_bits=of_8_bits)
-    overfitting = look_at_overfitting(elbo.loss, train_elbo.loss, between)
+    overfitting = look_at_overfitting(train_elbo.loss, gap, between)
     parts = [
         look_at_codes(posterior, elbo.kl.mean(0), history["epochs"]["train_kl"], test, settings.seed),
         look_at_reconstructions(test, reconstructions, errors, settings.seed),
@@ -175,9 +176,8 @@ def look_at_reconstructions(
     )
 
 
-def look_at_overfitting(negative_elbo: Tensor, train_negative_elbo: Tensor, between: Difference) -> Diagnosis:
-    """Measure and judge how much worse the model is on test images than on training images."""
-    gap = overfitting_gap(train_negative_elbo, negative_elbo)
+def look_at_overfitting(train_negative_elbo: Tensor, gap: OverfittingGap, between: Difference) -> Diagnosis:
+    """Judge how much worse the model is on test images than on training images."""
     return Diagnosis(
         {
             "train_negative_elbo": float(train_negative_elbo.mean()),
@@ -233,7 +233,9 @@ def is_binary(test: LabelledImages) -> bool:
     return test.kind == PixelKind.BINARY
 
 
-def draw_bounds(train: Tensor, test: Tensor, unit: str, codecs: CodecBits | None, shape: ImageShape) -> None:
+def draw_bounds(
+    train: Tensor, test: Tensor, gap: OverfittingGap, unit: str, codecs: CodecBits | None, shape: ImageShape
+) -> None:
     """Write and draw the distribution of the negative ELBO over training and test images.
 
     The picture also shows what codecs need for the test images.
@@ -242,7 +244,8 @@ def draw_bounds(train: Tensor, test: Tensor, unit: str, codecs: CodecBits | None
     write_curves(PLOTS / "bounds.csv", density_rows("Share of images by negative ELBO (nats per image)", groups))
     names = {"png": "PNG", "webp": "lossless WebP", "pixels": "entropy of pixels"}
     sizes = {names[name]: bits for name, bits in codecs._asdict().items()} if codecs else {}
-    figure = diagnoses.bounds(train.numpy(), test.numpy(), unit, sizes, nats_of_a_bit=1 / bits_per_dimension(1, shape))
+    nats_of_a_bit = 1 / bits_per_dimension(1, shape)
+    figure = diagnoses.bounds(train.numpy(), test.numpy(), gap, unit, sizes, nats_of_a_bit=nats_of_a_bit)
     write_png(PLOTS / "bounds.png", figure)
 
 

@@ -160,7 +160,7 @@ def _require_equal_shares(processes: int, shards: int | None) -> None:
 @contextmanager
 def _started(module: str, processes: int) -> Iterator[None]:
     """Start the other processes of this machine; at the end of the block, wait until they have ended."""
-    with socket.create_server((LOOPBACK, 0)) as listener:  # at any free port; the store itself would listen to networks
+    with socket.create_server((LOOPBACK, 0)) as listener:  # a free port; TCPStore would open it to all networks
         server = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
     told = {ADDRESS: LOOPBACK, PORT: str(server.port), SERVED: str(True), **_loopback_interface()}
     told |= {COUNT: str(processes), LOCAL_COUNT: str(processes)}
@@ -191,7 +191,7 @@ def _started(module: str, processes: int) -> Iterator[None]:
 
 
 def _loopback_interface() -> dict[str, str]:
-    """The variable that keeps gloo from listening to networks, unless the user has set it."""
+    """The variable that limits gloo to connections within this machine, unless the user has set it."""
     names = {name for _, name in socket.if_nameindex()} & {"lo", "lo0"}
     return {INTERFACE: names.pop()} if names and INTERFACE not in os.environ else {}
 

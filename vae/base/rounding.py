@@ -1,6 +1,6 @@
 """Numbers as text, with as many digits as they are worth."""
 
-from math import floor, log10
+from math import floor, isnan, log10
 
 MOST_DECIMALS = 2  # of nats
 
@@ -22,7 +22,9 @@ def nats(value: float) -> str:
 
 
 def nats_with_error(value: float, error: float) -> str:
-    """Nats and their standard error: ``0.16 ± 0.35``, and ``812 ± 108``, not ``811.72 ± 108.05``."""
+    """Nats and their standard error, if it is known: ``0.16 ± 0.35``, and ``812 ± 108``, not ``811.72 ± 108.05``."""
+    if isnan(error):
+        return nats(value)
     places = decimals_of_nats(error)
     return f"{value:,.{places}f} ± {error:,.{places}f}"
 

@@ -122,8 +122,8 @@ def rounded(value: float, form: str, *thresholds: float) -> str:
     kind, scale = form[-1], 100 if form.endswith("%") else 1
     text = ""
     for digits in range(int(form[1:-1]), MOST_DIGITS + 1):
-        text = f"{value:z.{digits}{kind}}"  # z: no minus before a zero
-        shown = float(text.rstrip("%")) / scale
+        text = f"{value:z,.{digits}{kind}}"  # z: no minus before a zero
+        shown = float(text.rstrip("%").replace(",", "")) / scale
         if all((shown > each, shown < each) == (value > each, value < each) for each in thresholds):
             break
     return text

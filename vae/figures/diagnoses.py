@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vae.base.rounding import nats
+from vae.base.rounding import nats, nats_with_error
 from vae.diagnostics.densities import densities
+from vae.diagnostics.overfitting import OverfittingGap
 from vae.figures.canvas import BLUE, GREY, ORANGE, brief, canvas, leave_empty, literal
 
 if TYPE_CHECKING:
@@ -73,21 +74,28 @@ def error_per_class(errors: Values, class_names: Sequence[str], overall: float) 
 
 
 def bounds(
-    train: Values, test: Values, unit: str, codecs: Mapping[str, float] | None = None, *, nats_of_a_bit: float = 1.0
+    train: Values,
+    test: Values,
+    gap: OverfittingGap,
+    unit: str,
+    codecs: Mapping[str, float] | None = None,
+    *,
+    nats_of_a_bit: float = 1.0,
 ) -> "Figure":
     """The distribution of the negative ELBO over training images and over test images.
 
     Args:
         train: nats per image (N,).
         test: nats per image (M,).
+        gap: between the two means, not mentioned if it is not finite.
         unit: the unit of both, and what they are bounds on.
         codecs: what image codecs need for the test images, in bits per dimension, by their names.
         nats_of_a_bit: a bit per dimension in nats per image.
     """
-    gap = _mean(test) - _mean(train)
     explanation = "Healthy: the two distributions coincide. A higher mean on test images is overfitting."
-    if np.isfinite(gap):
-        explanation += f" Here it is {nats(abs(gap))} nats {'higher' if gap >= 0 else 'lower'}."
+    if np.isfinite(gap.nats):
+        difference = nats_with_error(abs(gap.nats), gap.standard_error)
+        explanation += f" Here it is {difference} nats {'higher' if gap.nats >= 0 else 'lower'}."
     figure = canvas(10, 5.8 if codecs else 4.8, "Negative ELBO of training and test images", explanation)
     axes = figure.subplots()
     axes.set_xlabel(f"negative ELBO, {unit}")

@@ -78,8 +78,9 @@ def test_rounded_never_contradicts_the_grade() -> None:
         assert grade(float(rounded(value, ".2f", 0.8, 0.6)), 0.8, 0.6) is grade(value, 0.8, 0.6)
 
 
-def test_rounded_without_thresholds_is_the_plain_format() -> None:
+def test_rounded_without_thresholds_is_the_plain_format_with_separators_of_thousands() -> None:
     assert rounded(0.797, ".2f") == "0.80"
+    assert rounded(8651.6, ".0f", 170.0) == "8,652"
 
 
 def test_the_name_of_a_verdict_is_its_subject_as_metrics_are_named() -> None:

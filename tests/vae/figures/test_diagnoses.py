@@ -1,4 +1,5 @@
 from itertools import pairwise
+from math import nan
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from tests.vae.figures.pictures import (
     tick_labels,
     title,
 )
+from vae.diagnostics.overfitting import OverfittingGap
 from vae.figures.diagnoses import bounds, class_balance, error_per_class, label_information
 
 SHARES = np.linspace(0, 1, 9)
 UNIT = "nats per image"
+GAP = OverfittingGap(3.5, 0.4)
 
 
 def outlines(axes: Axes) -> dict[str, StepPatch]:
@@ -54,7 +57,7 @@ class TestErrorPerClass:
 class TestBounds:
     def test_histograms_of_bounds_are_densities_over_common_bins_in_two_colours(self) -> None:
         train, test = normal(100), normal(120, 200)
-        (axes,) = bounds(train, test, UNIT).axes
+        (axes,) = bounds(train, test, GAP, UNIT).axes
         drawn = outlines(axes)
         (_, edges, _), (_, other_edges, _) = (patch.get_data() for patch in drawn.values())
         assert np.array_equal(edges, other_edges)
@@ -66,19 +69,19 @@ class TestBounds:
 
     def test_bounds_show_the_two_means_as_lines_and_say_how_far_apart_they_are(self) -> None:
         low, high = np.array([90.0, 110]), np.array([100.0, 107])
-        figure = bounds(low, high, UNIT)
+        figure = bounds(low, high, OverfittingGap(3.5, 10.3), UNIT)
         (axes,) = figure.axes
         assert [float(np.asarray(line.get_xdata())[0]) for line in axes.lines] == [100, 103.5]
         assert legend(axes)[2:] == ["mean of training images: 100.00", "mean of test images: 103.50"]
         assert "Negative ELBO" in title(figure)
         assert "overfitting" in explanation(figure)
-        assert "Here it is 3.50 nats higher" in explanation(figure)
-        assert "Here it is 3.50 nats lower" in explanation(bounds(high, low, UNIT))
+        assert "Here it is 4 ± 10 nats higher" in explanation(figure)
+        assert "Here it is 3.50 nats lower" in explanation(bounds(high, low, OverfittingGap(-3.5, nan), UNIT))
         assert UNIT in axes.get_xlabel()
 
     def test_bounds_show_what_codecs_need_as_lines_and_all_means_in_bits_too(self) -> None:
         train, test = np.array([90.0, 110]), np.array([100.0, 140])
-        (axes,) = bounds(train, test, UNIT, {"PNG": 3.0, "WebP": 1.25}, nats_of_a_bit=40.0).axes
+        (axes,) = bounds(train, test, GAP, UNIT, {"PNG": 3.0, "WebP": 1.25}, nats_of_a_bit=40.0).axes
         lines = {str(line.get_label()): float(np.asarray(line.get_xdata())[0]) for line in axes.lines}
         assert lines == {
             "mean of training images: 100.00 (2.50 bits per dimension)": 100,
@@ -88,7 +91,7 @@ class TestBounds:
         }
 
     def test_bounds_leave_out_and_count_values_that_are_not_finite(self) -> None:
-        (axes,) = bounds(np.array([1.0, 2, np.inf, np.nan]), np.array([1.0, 2]), UNIT).axes
+        (axes,) = bounds(np.array([1.0, 2, np.inf, np.nan]), np.array([1.0, 2]), GAP, UNIT).axes
         assert legend(axes)[:2] == ["training images (2 not finite, left out)", "test images"]
         assert legend(axes)[2] == "mean of training images: 1.50"
 

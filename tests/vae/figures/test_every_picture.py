@@ -23,6 +23,7 @@ from tests.vae.figures.pictures import (
     spectrum,
     verdicts,
 )
+from vae.diagnostics.overfitting import OverfittingGap
 from vae.diagnostics.verdict import Level, Verdict
 from vae.figures.charts import class_scatter, latent_spectrum, loss_curves
 from vae.figures.diagnoses import bounds, class_balance, error_per_class, label_information
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.slow
 SHARES = np.linspace(0, 1, 9)
 UNIT = "nats per image"
 NOTHING = np.full(9, np.nan)
+UNKNOWN = OverfittingGap(np.nan, np.nan)
 MANY = tuple(f"a class with quite a long name and the number {index}" for index in range(200))
 
 PICTURES: dict[str, Callable[[], Figure]] = {
@@ -74,11 +76,13 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "errors of two hundred classes": lambda: error_per_class(np.linspace(0.006, 0.016, 200), MANY, 0.011),
     "errors with a class missing": lambda: error_per_class(np.array([0.1, np.nan]), ("a", "b"), 0.1),
     "no errors": lambda: error_per_class(NOTHING, DIGITS[:9], np.nan),
-    "bounds": lambda: bounds(normal(100), normal(103), UNIT),
-    "bounds and codecs": lambda: bounds(normal(100), normal(103), UNIT, {"PNG": 1.7, "WebP": 1.5}, nats_of_a_bit=66.0),
-    "bounds of one image each": lambda: bounds(np.array([100.0]), np.array([100.0]), UNIT),
-    "bounds of training images only": lambda: bounds(normal(100), NOTHING, UNIT),
-    "no bounds": lambda: bounds(NOTHING[:0], NOTHING, UNIT),
+    "bounds": lambda: bounds(normal(100), normal(103), OverfittingGap(3.0, 0.4), UNIT),
+    "bounds and codecs": lambda: bounds(
+        normal(100), normal(103), OverfittingGap(3.0, 0.4), UNIT, {"PNG": 1.7, "WebP": 1.5}, nats_of_a_bit=66.0
+    ),
+    "bounds of one image each": lambda: bounds(np.array([100.0]), np.array([100.0]), OverfittingGap(0.0, np.nan), UNIT),
+    "bounds of training images only": lambda: bounds(normal(100), NOTHING, UNKNOWN, UNIT),
+    "no bounds": lambda: bounds(NOTHING[:0], NOTHING, UNKNOWN, UNIT),
     "holes": lambda: holes(normal(100), normal(60), SHARES, 1 - SHARES / 3, 1 - SHARES / 5, 25.4, 4.7, 16.3),
     "no distances and no realism": lambda: holes(NOTHING, NOTHING, SHARES, NOTHING, NOTHING, np.nan, np.nan, np.nan),
     "balance of garments": lambda: balanced(GARMENTS, 1.0),
