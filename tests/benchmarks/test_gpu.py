@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 from time import monotonic
 
 import pytest
@@ -126,7 +127,7 @@ def test_the_parts_run_all_tests_the_benchmarks_and_mnist_within_half_an_hour(tm
     named = {part.name: part.command for part in parts(tmp_path)}
     assert list(named) == ["device-tests", "mnist", "benchmarks", "all-tests"]
     assert named["all-tests"].endswith("-m pytest -q --numprocesses auto --dist loadfile")
-    assert f"{sys.executable} -m benchmarks --output {tmp_path}/benchmarks.json" in named["benchmarks"]
+    assert f"{quote(sys.executable)} -m benchmarks --output {tmp_path}/benchmarks.json" in named["benchmarks"]
     assert "recipes/mnist" in named["mnist"]
     assert gpu.MINUTES < 30
 
