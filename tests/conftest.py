@@ -77,8 +77,9 @@ def instructions() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in SAME_ON_EVERY_MACHINE}
     yield
     for name, value in before.items():
-        os.environ.pop(name, None)
-        if value is not None:
+        if value is None:
+            os.environ.pop(name, None)
+        else:
             os.environ[name] = value
 
 

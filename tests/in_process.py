@@ -23,7 +23,8 @@ def run(project: Project, main: Callable[[], int], *arguments: str, status: int 
         UnexpectedStatusError: the command ended with another status.
     """
     printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, settings_of_a_run():
+    # The settings are undone last, because the patch restores the variables to their values when it set them.
+    with settings_of_a_run(), pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.folder)
         patch.setattr(sys, "argv", [main.__module__, *arguments])
         patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # which the command replaces
