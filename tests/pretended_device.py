@@ -8,10 +8,11 @@ memory and are computed by the CPU's kernels, so results have the bits of the CP
 - whatever makes the CPU wait for the device is counted in ``Waits``;
 - CUDA graphs record operations on their device without computing them, and repeat them in the same memory. While a
   graph is captured, whatever waits for the device is refused;
+- in a graph, the work of other streams runs at the latest moment that the graph allows, or at the earliest;
 - NumPy cannot see the values, a CPU generator cannot draw them, and memory is pinned before it is copied in the
   background.
 
-It cannot show how CUDA rounds, how fast it is, what its kernels do with memory and streams, what autocast does
+It cannot show how CUDA rounds, how fast it is, when memory is reused that a stream has freed, what autocast does
 differently there (CUDA has a longer list of operations in float32), or errors of libraries and drivers.
 """
 
@@ -171,21 +172,59 @@ class PretendedGenerator(torch.Generator):
         return torch.device("cuda", self.ordinal)
 
 
+@dataclass
+class _Recorded:
+    """An operation in a graph, its stream, and its results when it was captured."""
+
+    stream: "_Stream"
+    operation: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    places: list[Tensor]
+
+    def repeat(self) -> None:
+        """Compute the operation, and write its results to their places."""
+        results = _tensors(self.operation(*self.args, **self.kwargs))
+        for place, result in zip(self.places, results, strict=True):
+            if place.data_ptr() != result.data_ptr() or place.shape != result.shape:
+                place.copy_(result)
+
+
+@dataclass
+class _Join:
+    """Where the stream of a capture waits for another one."""
+
+    stream: "_Stream"
+
+
 class PretendedGraph:
     """A CUDA graph: operations that were recorded, to repeat in the same memory."""
 
     def __init__(self) -> None:
-        self.recorded: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
+        self.recorded: list[_Recorded | _Join] = []
         self.ordinal = 0
+        self.stream: _Stream | None = None
 
     def replay(self) -> None:
         """Repeat the operations, and write their results to where they were when they were captured."""
+        assert _Machine.running is not None
+        late = _Machine.running.late
+        delayed: dict[_Stream, list[_Recorded]] = {}
         with torch._C.DisableTorchFunction(), no_dispatch(), torch.no_grad():
-            for operation, args, kwargs, places in self.recorded:
-                results = _tensors(operation(*args, **kwargs))
-                for place, result in zip(places, results, strict=True):
-                    if place.data_ptr() != result.data_ptr() or place.shape != result.shape:
-                        place.copy_(result)
+            for entry in self.recorded:
+                if isinstance(entry, _Join):
+                    for operation in delayed.pop(entry.stream, []):
+                        operation.repeat()
+                elif late and entry.stream is not self.stream:
+                    delayed.setdefault(entry.stream, []).append(entry)
+                else:
+                    entry.repeat()
+
+    def require_joined(self) -> None:
+        """Check that the stream of the capture waits for the last operation of each other stream."""
+        last = {entry.stream: entry for entry in self.recorded}
+        if any(isinstance(entry, _Recorded) and entry.stream is not self.stream for entry in last.values()):
+            raise DeviceRuleError("CUDA error: capturing stream has unjoined work")
 
 
 class _Machine:
@@ -193,10 +232,12 @@ class _Machine:
 
     running: "_Machine | None" = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, late: bool) -> None:
         self.waits = Waits()
         self.current = 0
         self.capturing: PretendedGraph | None = None
+        self.late = late
+        self.streams = [_Stream(ordinal) for ordinal in range(DEVICES)]  # the current one of each device
 
     def wait(self, reason: str) -> None:
         """Count a wait. During a capture it is an error."""
@@ -248,7 +289,7 @@ class _Machine:
                     raise DeviceRuleError(f"{operation} allocates the memory of its result while a graph is captured")
                 tensor.copy_(values)
         result = _put(result, graph.ordinal)
-        graph.recorded.append((operation, args, kwargs, _tensors(result)))
+        graph.recorded.append(_Recorded(self.streams[graph.ordinal], operation, args, kwargs, _tensors(result)))
         return result
 
     def _copy(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -335,7 +376,8 @@ class _Functions(TorchFunctionMode):
         result = _put(function(*args, **kwargs), ordinal)
         if self.machine.capturing is not None:
             if name in CONSTANTS:
-                self.machine.capturing.recorded.append((function, args, kwargs, _tensors(result)))
+                stream = self.machine.streams[self.machine.capturing.ordinal]
+                self.machine.capturing.recorded.append(_Recorded(stream, function, args, kwargs, _tensors(result)))
             elif name not in {"empty", "empty_like", "new_empty"}:
                 raise NotImplementedError(f"{name} while a graph is captured")
         return result
@@ -419,11 +461,40 @@ class _Device:
 
 
 class _Stream:
-    """Stands in for ``torch.cuda.Stream``, on the current device."""
+    """Stands in for ``torch.cuda.Stream``, on the current device or another."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | int | None = None) -> None:
+        if isinstance(device, int):
+            self.ordinal = device
+        else:
+            assert _Machine.running is not None
+            self.ordinal = _Machine.running.ordinal_of(device or torch.device("cuda"))
+
+    def wait_stream(self, other: "_Stream") -> None:
+        """In a graph, remember where its own stream waits."""
         assert _Machine.running is not None
-        self.ordinal = _Machine.running.current
+        graph = _Machine.running.capturing
+        if graph is not None and self is graph.stream:
+            graph.recorded.append(_Join(other))
+
+
+@contextmanager
+def _on_stream(stream: _Stream) -> Iterator[None]:
+    """Stands in for ``torch.cuda.stream``: makes the stream and its device the current ones."""
+    machine = _Machine.running
+    assert machine is not None
+    before, machine.streams[stream.ordinal] = machine.streams[stream.ordinal], stream
+    try:
+        with _Device(stream.ordinal):
+            yield
+    finally:
+        machine.streams[stream.ordinal] = before
+
+
+def _current_stream(device: torch.device | None = None) -> _Stream:
+    """Stands in for ``torch.cuda.current_stream``."""
+    assert _Machine.running is not None
+    return _Machine.running.streams[_Machine.running.ordinal_of(device or torch.device("cuda"))]
 
 
 class _Capture:
@@ -442,12 +513,17 @@ class _Capture:
         machine = _Machine.running
         assert machine is not None
         machine.wait("capture of a graph")
-        self.graph.ordinal = self.stream.ordinal
+        self.graph.ordinal, self.graph.stream = self.stream.ordinal, self.stream
+        self.own = _on_stream(self.stream)
+        self.own.__enter__()
         machine.capturing = self.graph
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         assert _Machine.running is not None
         _Machine.running.capturing = None
+        self.own.__exit__(*error)
+        if error[0] is None:
+            self.graph.require_joined()
 
 
 class _Autocast(torch.autocast):
@@ -458,9 +534,13 @@ class _Autocast(torch.autocast):
 
 
 @contextmanager
-def pretended_cuda() -> Iterator[Waits]:
-    """Pretend within the block that there are two CUDA devices; count how often the CPU waits for them."""
-    machine = _Machine()
+def pretended_cuda(*, late: bool = True) -> Iterator[Waits]:
+    """Pretend within the block that there are two CUDA devices; count how often the CPU waits for them.
+
+    Args:
+        late: in a graph, run the work of other streams when its own stream waits for it, and not when it is queued.
+    """
+    machine = _Machine(late=late)
 
     def synchronize(_: object = None) -> None:
         machine.wait("synchronize")
@@ -478,9 +558,11 @@ def pretended_cuda() -> Iterator[Waits]:
         (torch.cuda, "CUDAGraph", PretendedGraph),
         (torch.cuda, "Stream", _Stream),
         (torch.cuda, "current_device", lambda: machine.current),
+        (torch.cuda, "current_stream", _current_stream),
         (torch.cuda, "device", _Device),
         (torch.cuda, "get_device_name", lambda _=None: NAME),
         (torch.cuda, "graph", _Capture),
+        (torch.cuda, "stream", _on_stream),
         (torch.cuda, "synchronize", synchronize),
     ]
     patches = [mock.patch.object(*stand_in) for stand_in in stand_ins]

@@ -1,6 +1,7 @@
 """The pretended CUDA device refuses what CUDA refuses, counts what waits, and computes what the CPU computes."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.deterministic import settings_of_a_run
 from tests.pretended_device import DEVICES, DeviceRuleError, Waits, pretended_cuda
+from vae.base.side_stream import SideStream
 from vae.training.cuda_graphs import CapturedFunction
 
 CUDA = "cuda:0"
@@ -203,6 +205,31 @@ class TestGraphs:
     def test_while_a_graph_is_captured_nothing_may_wait(self, work: Callable[[Tensor], Tensor]) -> None:
         with pytest.raises(DeviceRuleError, match="not permitted when stream is capturing"):
             CapturedFunction(work, on_cuda(3))
+
+    def test_work_of_another_stream_runs_when_its_own_stream_waits_for_it(self) -> None:
+        """So that a mistake is found: the values change before they are read, in the order that CUDA may choose."""
+
+        def doubled(x: Tensor, *, joined_first: bool) -> Tensor:
+            own, values = SideStream(x.device), x.clone()
+            with own.beside(values):
+                result = values * 2
+            if joined_first:
+                own.join()
+            values.zero_()
+            own.join()
+            return result
+
+        for joined_first, expected in ((True, [2, 4]), (False, [0, 0])):
+            captured = CapturedFunction(partial(doubled, joined_first=joined_first), on_cuda(2))
+            assert captured(torch.tensor([1.0, 2.0], device=CUDA)).tolist() == expected
+
+    def test_a_capture_has_to_wait_for_the_work_of_every_stream(self) -> None:
+        def unjoined(x: Tensor) -> Tensor:
+            with SideStream(x.device).beside(x):
+                return x * 2
+
+        with pytest.raises(DeviceRuleError, match="unjoined"):
+            CapturedFunction(unjoined, on_cuda(2))
 
 
 def test_after_the_block_pytorch_is_as_it_was() -> None:

@@ -85,6 +85,24 @@ def test_a_part_that_takes_too_long_is_stopped_with_everything_that_it_started(
     assert not mark.exists()
 
 
+def test_a_part_that_takes_too_long_may_say_what_it_has_found(tmp_path: Path) -> None:
+    """As pytest does, which lists its failures when it is interrupted."""
+    says_so = "trap 'echo 2 failures so far; exit 1' INT; sleep 60 & wait"
+    (result,) = run_parts([Part("slow", says_so, 0.005)], tmp_path, 60)
+    assert result.outcome == "stopped: too long"
+    assert (tmp_path / "slow.log").read_text() == "2 failures so far\n"
+
+
+def test_a_part_that_does_not_end_when_it_is_interrupted_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "SECONDS_TO_END", 0.3)
+    start = monotonic()
+    (result,) = run_parts([Part("deaf", "trap '' INT; sleep 60; sleep 60", 0.005)], tmp_path, 60)
+    assert result.status is None
+    assert monotonic() - start < 5
+
+
 def test_the_report_has_the_card_each_outcome_tables_metrics_and_the_logs_of_failures(tmp_path: Path) -> None:
     metrics = tmp_path / "mnist" / "metrics"
     metrics.mkdir(parents=True)

@@ -3,10 +3,13 @@
 import torch
 from torch import Tensor
 
+from vae.base.side_stream import SideStream
+
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # as the paper recommends (section 2)
-# CUDA's kernel gives each tensor of up to 65,536 numbers to a single block of threads. One launch takes up to 36
-# tensors, so that many pieces of the parameters use more of the device.
-CUDA_PIECES, MULTIPLE = 36, 64
+# CUDA's kernel gives each tensor to a single block of threads, 2,048 numbers at a time, and takes up to 36 tensors. So
+# the parameters are cut into pieces, and several launches run beside each other.
+CUDA_PIECES, CUDA_BLOCK, CUDA_LAUNCHES = 36, 2048, 4
+MULTIPLE = 64
 
 
 class Adam:
@@ -57,8 +60,11 @@ class Adam:
         self.first_moment = torch.zeros_like(parameters)
         self.second_moment = torch.zeros_like(parameters)
         self.steps = torch.zeros((), device=parameters.device)
-        pieces = CUDA_PIECES if parameters.device.type == "cuda" else 1
-        self._piece = -(-parameters.numel() // (pieces * MULTIPLE)) * MULTIPLE
+        count, on_cuda = parameters.numel(), parameters.device.type == "cuda"
+        launches = min(CUDA_LAUNCHES, -(-count // (CUDA_PIECES * CUDA_BLOCK))) if on_cuda else 1
+        self._piece = -(-count // (launches * (CUDA_PIECES if on_cuda else 1) * MULTIPLE)) * MULTIPLE
+        self._sides = [SideStream(parameters.device) for _ in range(launches)]
+        self._norm_side = SideStream(parameters.device)
 
     def step(self, gradient: Tensor, learning_rate: Tensor) -> Tensor:
         """Update θ by a gradient in its shape, which may be clipped in place, at a learning rate α, 0-dimensional.
@@ -66,7 +72,10 @@ class Adam:
         Returns:
             ‖g‖ before clipping, 0-dimensional.
         """
-        norm: Tensor = torch.linalg.vector_norm(gradient)
+        with self._norm_side.beside(gradient):
+            norm: Tensor = torch.linalg.vector_norm(gradient)
+        if self.largest_norm is not None or self.skip_above is not None:  # the update depends on it
+            self._norm_side.join()
         skipped = None if self.skip_above is None else self.skips(norm).float()
         if skipped is not None:
             learning_rate = learning_rate * (1 - skipped)
@@ -77,10 +86,18 @@ class Adam:
             gradient.mul_(factor if skipped is None else factor.nan_to_num_(0))
         if self.decay is not None:
             self.parameters.addcmul_(self.parameters * learning_rate, self.decay, value=-1)
-        parameters, gradients, first_moments, second_moments = (
-            tensor.view(-1).split(self._piece)
-            for tensor in (self.parameters, gradient, self.first_moment, self.second_moment)
-        )
+        tensors = (self.parameters, gradient, self.first_moment, self.second_moment)
+        parts = zip(*(tensor.view(-1).split(CUDA_PIECES * self._piece) for tensor in tensors), strict=True)
+        for side, part in zip(self._sides, parts, strict=False):  # rounding can leave fewer parts
+            with side.beside(gradient, learning_rate):
+                self._update(part, learning_rate, skipped)
+        for side in (*self._sides, self._norm_side):
+            side.join()
+        return norm
+
+    def _update(self, part: tuple[Tensor, ...], learning_rate: Tensor, skipped: Tensor | None) -> None:
+        """Update a part of θ, m and v in one launch, given with its gradient: θ, g, m, v."""
+        parameters, gradients, first_moments, second_moments = (tensor.split(self._piece) for tensor in part)
         torch._fused_adam_(
             parameters,
             gradients,
@@ -97,7 +114,6 @@ class Adam:
             maximize=False,
             found_inf=skipped,
         )
-        return norm
 
     def skips(self, norms: Tensor) -> Tensor:
         """Whether steps with gradients of these norms are skipped, elementwise."""

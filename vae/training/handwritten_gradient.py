@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vae.base.params import TrainParams
 from vae.base.products import by_torch, product_for
+from vae.base.side_stream import SideStream
 from vae.model.likelihoods import Bernoulli
 from vae.model.objective import Losses
 from vae.model.vae import VAE
@@ -34,7 +35,10 @@ class AffineLayer:
     With δ = ∂L/∂y, before the ReLU: ∂L/∂W = δᵀ·x, ∂L/∂b = Σ δ over the batch, and ∂L/∂x = δ·W.
     """
 
-    def __init__(self, linear: nn.Linear, products: "ProductWeights", batch_size: int, *, relu: bool) -> None:
+    def __init__(
+        self, linear: nn.Linear, products: "ProductWeights", batch_size: int, side: SideStream, *, relu: bool
+    ) -> None:
+        self.side = side
         self.weight, self.weight_gradient = products.of(linear.weight)
         self.bias, self.bias_gradient = products.of(linear.bias)
         self.relu = relu
@@ -46,22 +50,29 @@ class AffineLayer:
         """(B, inputs) to (B, outputs)."""
         self.input = x
         if self.product is by_torch:
-            torch.addmm(self.bias, x, self.weight.t(), out=self.output)
-        else:
-            self.product(x, self.weight.t(), self.output).add_(self.bias)
+            affine = torch._addmm_activation if self.relu else torch.addmm  # on CUDA, one kernel with the ReLU
+            return affine(self.bias, x, self.weight.t(), out=self.output)
+        self.product(x, self.weight.t(), self.output).add_(self.bias)
         return self.output.relu_() if self.relu else self.output
 
     def backward(self, gradient: Tensor) -> None:
         """Compute the gradients of weight and bias from that of the output (B, outputs), which is overwritten."""
-        if self.relu:
-            torch.ops.aten.threshold_backward.grad_input(gradient, self.output, 0, grad_input=gradient)
+        self._through_relu(gradient)
+        with self.side.beside(gradient):
+            torch.sum(gradient, 0, out=self.bias_gradient)
         self.product(gradient.t(), self.input, self.weight_gradient)
-        torch.sum(gradient, 0, out=self.bias_gradient)
 
     def backward_to_input(self, gradient: Tensor) -> Tensor:
-        """The same, and also return the gradient of the input (B, inputs)."""
-        self.backward(gradient)
+        """The same, and also return the gradient of the input (B, inputs), for which alone the next layer waits."""
+        self._through_relu(gradient)
+        with self.side.beside(gradient, self.input):
+            self.product(gradient.t(), self.input, self.weight_gradient)
+            torch.sum(gradient, 0, out=self.bias_gradient)
         return self.product(gradient, self.weight, self.input_gradient)
+
+    def _through_relu(self, gradient: Tensor) -> None:
+        if self.relu:
+            torch.ops.aten.threshold_backward.grad_input(gradient, self.output, 0, grad_input=gradient)
 
 
 class ProductWeights:
@@ -95,14 +106,16 @@ class NegativeElboGradient:
         L = 1/B Σ -log p(x|z) + β·KL(q(z|x) ‖ p(z)),   z = μ + σ·ε
         ∂L/∂μ = ∂L/∂z + β·μ/B     ∂L/∂log σ² = ½·(∂L/∂z·σ·ε + β·(σ² - 1)/B)
 
-    ∂L/∂logits has a closed form, and each affine layer propagates the gradient. Matrix products are computed in
-    ``dtype``; likelihood, KL and their gradients in float32.
+    ∂L/∂logits = (sigmoid(logits) - x) / B, and each affine layer propagates the gradient. Matrix products are computed
+    in ``dtype``; likelihood, KL and their gradients in float32. On CUDA, the losses and the gradients of weights, for
+    which nothing waits, are computed beside the gradients that pass from layer to layer.
     """
 
     def __init__(self, model: VAE, weights: Weights, dtype: torch.dtype) -> None:
         self.model = model
         self.dtype = dtype
         self.products = ProductWeights(weights, dtype)
+        self.side = SideStream(weights.vector.device)
         self._layers: dict[int, tuple[list[AffineLayer], list[AffineLayer]]] = {}
 
     def __call__(self, images: Tensor, noise: Tensor, kl_weight: Tensor) -> Losses[Tensor]:
@@ -111,22 +124,31 @@ class NegativeElboGradient:
         encoder, decoder = self._layers_for(len(images))
         x = torch.div(images, 255)
         mean, log_variance = self._forward(encoder, x).chunk(2, dim=1)
+        variance_less_one = torch.expm1(log_variance)
+        with self.side.beside(mean, log_variance, variance_less_one):
+            kl = mean.square().add_(variance_less_one).sub_(log_variance).sum().mul_(0.5 / len(x))
         scaled_noise = torch.exp(0.5 * log_variance).mul_(noise)
         logits = self._forward(decoder, mean + scaled_noise)
+        with self.side.beside(x, logits):
+            reconstruction = self._reconstruction(x, logits)
+            loss = torch.addcmul(reconstruction, kl, kl_weight)
 
-        reconstruction, by_logits = self._likelihood(x, logits)
+        by_logits = torch.sub(x, torch.sigmoid(logits)).mul_(-1 / len(x))
         by_z = self._backward(decoder, by_logits)
-        kl, by_posterior = self._posterior(mean, log_variance, scaled_noise, by_z, kl_weight)
-        gradient = self._backward(encoder[1:], by_posterior)
+        share = kl_weight / len(x)
+        by_mean = torch.addcmul(by_z, mean, share)
+        by_log_variance = torch.mul(by_z, scaled_noise).addcmul_(variance_less_one, share).mul_(0.5)
+        gradient = self._backward(encoder[1:], torch.cat([by_mean, by_log_variance], 1))
         encoder[0].backward(gradient.to(self.dtype))  # the gradient of the image is not needed
+        self.side.join()
         self.products.write()
-        return Losses(torch.addcmul(reconstruction, kl, kl_weight), reconstruction, kl)
+        return Losses(loss, reconstruction, kl)
 
     def _layers_for(self, batch_size: int) -> tuple[list[AffineLayer], list[AffineLayer]]:
         """Encoder and decoder, with memory for batches of one size."""
         if batch_size not in self._layers:
             encoder, decoder = (
-                _affine_layers(network, self.products, batch_size)
+                _affine_layers(network, self.products, batch_size, self.side)
                 for network in (self.model.encoder, self.model.decoder)
             )
             self._layers[batch_size] = encoder, decoder
@@ -144,28 +166,18 @@ class NegativeElboGradient:
             gradient = layer.backward_to_input(gradient)
         return gradient.to(torch.float32)
 
-    def _likelihood(self, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The reconstruction, 0-dimensional, and its gradient of the logits l, (sigmoid(l) - x) / B: (B, pixels)."""
+    def _reconstruction(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Averaged over the batch, 0-dimensional."""
         shape = (len(x), *self.model.architecture.image_shape)
-        reconstruction = -self.model.likelihood.log_density(x.view(shape), logits.view(shape)).mean()
-        return reconstruction, torch.sub(x, torch.sigmoid(logits)).mul_(-1 / len(x))
-
-    def _posterior(
-        self, mean: Tensor, log_variance: Tensor, scaled_noise: Tensor, by_z: Tensor, kl_weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The KL, 0-dimensional, and the gradient of both terms with respect to μ and log σ² (B, 2·D)."""
-        variance_less_one = torch.expm1(log_variance)
-        kl = mean.square().add_(variance_less_one).sub_(log_variance).sum().mul_(0.5 / len(mean))
-        share = kl_weight / len(mean)
-        by_mean = torch.addcmul(by_z, mean, share)
-        by_log_variance = torch.mul(by_z, scaled_noise).addcmul_(variance_less_one, share).mul_(0.5)
-        return kl, torch.cat([by_mean, by_log_variance], 1)
+        return -self.model.likelihood.log_density(x.view(shape), logits.view(shape)).mean()
 
 
-def _affine_layers(network: nn.Module, products: ProductWeights, batch_size: int) -> list[AffineLayer]:
+def _affine_layers(
+    network: nn.Module, products: ProductWeights, batch_size: int, side: SideStream
+) -> list[AffineLayer]:
     """A chain of affine layers, with a ReLU after each but the last."""
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    return [AffineLayer(layer, products, batch_size, relu=layer is not linear[-1]) for layer in linear]
+    return [AffineLayer(layer, products, batch_size, side, relu=layer is not linear[-1]) for layer in linear]
 
 
 def _leaves(network: nn.Module) -> list[nn.Module]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.pretended_device import pretended_cuda
-from vae.optimizer.adam import Adam
+from vae.optimizer.adam import CUDA_BLOCK, CUDA_PIECES, Adam
 
 PARAMETERS = 103  # no multiple of a vector register's width
 STEPS = 50
@@ -183,8 +183,16 @@ def test_a_step_without_clipping_changes_parameters_and_moments_in_place_and_lea
     assert torch.equal(gradient, gradients(1)[0])
 
 
-@pytest.mark.parametrize("count", [1, 64, 65, PARAMETERS, 36 * 64 + 1, 5000])
-def test_on_cuda_the_update_is_split_into_at_most_36_pieces_and_has_the_bits_of_the_cpu(count: int) -> None:
+BLOCKS = CUDA_PIECES * CUDA_BLOCK
+
+
+@pytest.mark.parametrize(
+    ("count", "launches"),
+    [(1, 1), (64, 1), (65, 1), (PARAMETERS, 1), (BLOCKS, 1), (BLOCKS + 1, 2), (3 * BLOCKS, 3), (9 * BLOCKS + 5, 4)],
+)
+def test_on_cuda_the_update_is_split_into_up_to_four_launches_of_36_pieces_and_has_the_bits_of_the_cpu(
+    count: int, launches: int
+) -> None:
     initial, gradient = (torch.randn(count, generator=random(seed)) for seed in (0, 1))
     on_cpu = Adam(initial.clone())
     on_cpu.step(gradient.clone(), rate(0.01))
@@ -192,8 +200,19 @@ def test_on_cuda_the_update_is_split_into_at_most_36_pieces_and_has_the_bits_of_
         on_cuda = Adam(initial.to("cuda"))
         with patch.object(torch, "_fused_adam_", wraps=torch._fused_adam_) as kernel:
             on_cuda.step(gradient.to("cuda"), rate(0.01, "cuda"))
-        assert count < 128 or 1 < len(kernel.call_args.args[0]) <= 36
+        pieces = [len(call.args[0]) for call in kernel.call_args_list]
+        assert len(pieces) == launches
+        assert all(1 <= each <= CUDA_PIECES for each in pieces)
+        assert sum(pieces) > 1 or count <= 64
         assert torch.equal(on_cuda.parameters.cpu(), on_cpu.parameters)
+
+
+def test_on_cuda_every_parameter_is_updated() -> None:
+    with pretended_cuda():
+        for count in (*range(1, 3000, 7), *range(BLOCKS - 5, BLOCKS + 5), *range(4 * BLOCKS, 4 * BLOCKS + 9)):
+            adam = Adam(torch.zeros(count, device="cuda"))
+            adam.step(torch.ones(count, device="cuda"), rate(0.01, "cuda"))
+            assert (adam.parameters.cpu() < 0).all(), count
 
 
 @pytest.mark.parametrize("decay", [None, 0.1], ids=["no decay", "decay"])

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from tests.settings import architecture, train_params
 from tests.weights import entries, gaps
 from vae.base.products import Product, by_openblas, by_torch
-from vae.base.runtime import seeded
+from vae.base.runtime import CPU, seeded
+from vae.base.side_stream import SideStream
 from vae.model.networks import mlp
 from vae.model.objective import training_loss
 from vae.model.vae import VAE
@@ -365,7 +366,7 @@ def test_an_affine_layer_goes_forward_and_backward_as_pytorchs_modules_do(relu: 
     model = build()
     first = next(layer for layer in model.encoder.modules() if isinstance(layer, nn.Linear))
     first.load_state_dict(linear.state_dict())
-    layer = AffineLayer(first, ProductWeights(Weights(model), torch.float32), 5, relu=relu)
+    layer = AffineLayer(first, ProductWeights(Weights(model), torch.float32), 5, SideStream(CPU), relu=relu)
     x, gradient = torch.randn(5, PIXELS, generator=random(1)), torch.randn(5, 8, generator=random(2))
 
     by_input = x.clone().requires_grad_()
