@@ -30,6 +30,7 @@ FOLDER = ROOT / "gpu"
 MINUTES = 28  # leaves two of half an hour for the environment's start and the report
 SECONDS_TO_END = 15  # for a part that takes too long to say what it has found so far, before it is killed
 LINES_OF_A_FAILURE = 40  # of its log, in the report
+DEVICE_TEST_PROCESSES = 4  # each takes half a gigabyte of the device's memory
 PYTHON = shlex.quote(sys.executable)
 DEVICE_TESTS = (
     "tests/vae/training tests/vae/optimizer tests/vae/base/test_runtime.py tests/vae/base/test_side_stream.py "
@@ -80,7 +81,7 @@ def parts(folder: Path) -> list[Part]:
         "&& mkdir ../mnist && mv metrics plots pages params.yaml dvc.lock ../mnist && rm -rf ../clone"
     )
     return [
-        Part("device-tests", f"{PYTHON} -m pytest -q -rs --numprocesses auto {DEVICE_TESTS}", 8),
+        Part("device-tests", f"{PYTHON} -m pytest -q -rs --numprocesses {DEVICE_TEST_PROCESSES} {DEVICE_TESTS}", 8),
         Part("mnist", mnist, 7),
         Part("benchmarks", f"{PYTHON} -m benchmarks --output {results}", 12),
         Part("all-tests", f"{PYTHON} -m pytest -q --numprocesses auto --dist loadfile", 12),

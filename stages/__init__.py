@@ -1,5 +1,6 @@
 """The pipeline's stages, one module each: read parameters, load inputs, call ``vae``, write outputs."""
 
+import gc
 import sys
 
 from vae.base import command, environment
@@ -11,4 +12,5 @@ INTERRUPTED = (
 
 if sys.argv[0] == "-m":  # until Python has found the module of python -m stages.NAME
     command.before_imports(INTERRUPTED)
+    gc.disable()  # until runtime.configure: what libraries create while they are imported is never freed
 environment.configure()  # must run before torch is imported

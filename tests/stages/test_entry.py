@@ -252,6 +252,15 @@ def test_importing_a_stage_does_not_import_slow_packages(imported: tuple[set[str
     assert before & {"matplotlib", "pandas", "sklearn", "torchvision", "umap"} == set()
 
 
+@pytest.mark.parametrize(("started_as", "collects"), [("-m", False), ("another program", True)])
+def test_only_the_process_of_a_stage_imports_without_garbage_collection(started_as: str, collects: bool) -> None:
+    script = f"import gc, sys; sys.argv[0] = {started_as!r}; import stages; print(gc.isenabled())"
+    printed = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == f"{collects}\n"
+
+
 def test_training_does_not_import_the_compiler_of_torch(imported: tuple[set[str], set[str]]) -> None:
     """``torch.optim`` would import it with the first optimizer, which takes as long as importing PyTorch."""
     _, after = imported

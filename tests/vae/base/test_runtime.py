@@ -304,6 +304,16 @@ def test_configure_makes_the_garbage_collector_skip_existing_objects() -> None:
     assert collected(after)
 
 
+@pytest.mark.usefixtures("deterministic")
+def test_configure_enables_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        runtime.configure()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+
+
 class TestThreads:
     """The number of threads to compute with."""
 
