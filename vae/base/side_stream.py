@@ -10,9 +10,9 @@ from torch import Tensor
 class SideStream:
     """A second stream of a CUDA device, for work whose results are needed only at the end of a step.
 
-    A kernel of a small network uses a fraction of the device, and takes microseconds, most of which it waits. On one
-    stream kernels run one after another; on two streams they run at the same time. The kernels are the same and so are
-    their results. On other devices all work runs in order, on one stream.
+    A kernel of a small network runs for a few microseconds and uses a fraction of the device. Kernels on one stream run
+    one after another, kernels on two streams at the same time. They are the same kernels, with the same results. On
+    other devices, all work runs in order.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -23,10 +23,10 @@ class SideStream:
 
     @contextmanager
     def beside(self, *used: Tensor) -> Iterator[None]:
-        """Run the work of the block after all work before it, and beside the work that follows, until ``join``.
+        """Run the work of the block after all work before it, and beside the work that follows until ``join``.
 
         Args:
-            used: all tensors that the work reads. Their memory is kept; until ``join`` nothing may change them.
+            used: all tensors that the work reads. Until ``join`` their memory is kept, and nothing may change them.
         """
         if self._stream is None:
             yield
