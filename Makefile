@@ -98,7 +98,7 @@ comment: $(READY) ## Post report/report.md on pull request PR=…, or replace an
 test: lint ## Run every check: format, lint, types, tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-quick: lint ## Run lint, types and the fast tests, in about a minute
+quick: lint ## Run lint, types and the fast tests, in one to three minutes
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m 'not slow' --quiet -rNfE
 
 coverage: $(READY) ## Run all tests and list uncovered lines of the packages; fail below 95 %

@@ -63,7 +63,7 @@ class AffineLayer:
         self.product(gradient.t(), self.input, self.weight_gradient)
 
     def backward_to_input(self, gradient: Tensor) -> Tensor:
-        """The same, and also return the gradient of the input (B, inputs), for which alone the next layer waits."""
+        """The same, and also return the gradient of the input (B, inputs). The layer before waits only for that."""
         self._through_relu(gradient)
         with self.side.beside(gradient, self.input):
             self.product(gradient.t(), self.input, self.weight_gradient)
@@ -135,7 +135,7 @@ class NegativeElboGradient:
 
         by_logits = torch.sub(x, torch.sigmoid(logits)).mul_(-1 / len(x))
         by_z = self._backward(decoder, by_logits)
-        share = kl_weight / len(x)
+        share = kl_weight / len(x)  # β/B
         by_mean = torch.addcmul(by_z, mean, share)
         by_log_variance = torch.mul(by_z, scaled_noise).addcmul_(variance_less_one, share).mul_(0.5)
         gradient = self._backward(encoder[1:], torch.cat([by_mean, by_log_variance], 1))
