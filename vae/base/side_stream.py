@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class SideStream:
-    """A second stream of a CUDA device, for work whose results are needed only at the end of a step.
+    """Another stream of a CUDA device, for work whose results are needed only later.
 
     A kernel of a small network runs for a few microseconds and uses a fraction of the device. Kernels on one stream run
     one after another, kernels on two streams at the same time. They are the same kernels, with the same results. On
@@ -26,7 +26,8 @@ class SideStream:
         """Run the work of the block after all work before it, and beside the work that follows until ``join``.
 
         Args:
-            used: all tensors that the work reads. Until ``join`` their memory is kept, and nothing may change them.
+            used: the tensors that the work reads. Until ``join`` their memory is kept, and nothing may change them.
+                Those that live longer anyway can be left out.
         """
         if self._stream is None:
             yield

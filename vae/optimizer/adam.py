@@ -9,7 +9,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # as the paper recommends (section 2
 # CUDA's kernel gives each tensor to a single block of threads, 2,048 numbers at a time, and takes up to 36 tensors. So
 # the parameters are cut into pieces, and several launches run beside each other.
 CUDA_PIECES, CUDA_BLOCK, CUDA_LAUNCHES = 36, 2048, 4
-MULTIPLE = 64
+MULTIPLE = 64  # of which the length of a piece is a multiple, so that all start at aligned addresses
 
 
 class Adam:
@@ -62,7 +62,9 @@ class Adam:
         self.steps = torch.zeros((), device=parameters.device)
         count, on_cuda = parameters.numel(), parameters.device.type == "cuda"
         launches = min(CUDA_LAUNCHES, -(-count // (CUDA_PIECES * CUDA_BLOCK))) if on_cuda else 1
-        self._piece = -(-count // (launches * (CUDA_PIECES if on_cuda else 1) * MULTIPLE)) * MULTIPLE
+        pieces = CUDA_PIECES if on_cuda else 1  # of a launch
+        self._piece = -(-count // (launches * pieces * MULTIPLE)) * MULTIPLE
+        self._part = pieces * self._piece
         self._sides = [SideStream(parameters.device) for _ in range(launches)]
         self._norm_side = SideStream(parameters.device)
 
@@ -87,7 +89,7 @@ class Adam:
         if self.decay is not None:
             self.parameters.addcmul_(self.parameters * learning_rate, self.decay, value=-1)
         tensors = (self.parameters, gradient, self.first_moment, self.second_moment)
-        parts = zip(*(tensor.view(-1).split(CUDA_PIECES * self._piece) for tensor in tensors), strict=True)
+        parts = zip(*(tensor.view(-1).split(self._part) for tensor in tensors), strict=True)
         for side, part in zip(self._sides, parts, strict=False):  # rounding can leave fewer parts
             with side.beside(gradient, learning_rate):
                 self._update(part, learning_rate, skipped)
