@@ -28,7 +28,7 @@ from vae.base.errors import VAEError
 
 FOLDER = ROOT / "gpu"
 MINUTES = 28  # leaves two of half an hour for the environment's start and the report
-SECONDS_TO_END = 15  # for a part that takes too long to say what it has found so far, before it is killed
+SECONDS_TO_END = 15  # for a part that was interrupted because it took too long; then it is killed
 LINES_OF_A_FAILURE = 40  # of its log, in the report
 DEVICE_TEST_PROCESSES = 4  # each takes half a gigabyte of the device's memory
 PYTHON = shlex.quote(sys.executable)

@@ -20,7 +20,7 @@ FIRST_WORK = {
 
 def main(name: str) -> NoReturn:
     """Run a stage whose first function ends the process."""
-    sys.argv[0] = "-m"  # as while python -m stages.NAME imports the package
+    sys.argv[0] = "-m"  # its value while python -m stages.NAME imports the package
     stage = import_module(f"stages.{name}")
     module, function = FIRST_WORK[name]
     if not hasattr(import_module(module), function):

@@ -62,7 +62,7 @@ def configure(*, same_on_every_machine: bool = False) -> None:
     torch.set_flush_denormal(True)
     # Imported objects are never freed; scanning them in every garbage collection would slow training by 5%.
     gc.freeze()
-    gc.enable()  # a stage disables it while it imports
+    gc.enable()  # which a stage disables while it imports its libraries
     # Uninitialized memory is never read, so filling it would only cost time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # not in the stubs
 

@@ -9,7 +9,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # as the paper recommends (section 2
 # CUDA's kernel gives each tensor to a single block of threads, 2,048 numbers at a time, and takes up to 36 tensors. So
 # the parameters are cut into pieces, and several launches run beside each other.
 CUDA_PIECES, CUDA_BLOCK, CUDA_LAUNCHES = 36, 2048, 4
-MULTIPLE = 64  # of which the length of a piece is a multiple, so that all start at aligned addresses
+MULTIPLE = 64  # the length of a piece is a multiple of this, so that every piece starts at an aligned address
 
 
 class Adam:
